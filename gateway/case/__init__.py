@@ -1,0 +1,1 @@
+"""Rules of a case, in plain Python: no protocol, no database, no clock, no I/O."""

@@ -1,0 +1,1 @@
+"""Edge outward: what the gateway sends to hospitals, one module per protocol."""

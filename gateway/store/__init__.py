@@ -1,0 +1,1 @@
+"""Persistence: the only package that knows the database and the object store."""

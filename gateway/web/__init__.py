@@ -1,0 +1,1 @@
+"""Edge: pages and JSON for people: intake, specialists, coordinators, administrators."""
