@@ -14,6 +14,8 @@ ARGS ?=
 
 BIN := .venv/bin
 STAMPS := .venv/stamps
+# Errors only: what the machine's own pip settings warn of is not ours.
+PIP := $(BIN)/pip install -qq --disable-pip-version-check
 
 .PHONY: help setup demo serve lint format test bench soak lock clean
 
@@ -30,8 +32,8 @@ $(STAMPS)/debian: docker/debian-packages.txt docker/install-debian-packages
 $(STAMPS)/python: requirements-dev.lock pyproject.toml | $(STAMPS)/debian
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
 	[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+	$(PIP) --require-hashes --no-deps -r requirements-dev.lock
+	$(PIP) --no-build-isolation --no-deps -e .
 	@mkdir -p $(@D) && touch $@
 
 demo: setup ## Play a whole case over the wire; KEEP=1 leaves it running
@@ -44,7 +46,7 @@ lint: setup ## Check style, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: setup ## Put the code into the project's format
 	$(BIN)/ruff check --fix .
@@ -65,7 +67,7 @@ LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.1
 	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml --group build
 
 lock: setup ## Lock the newest versions that pyproject.toml allows
-	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(PIP) uv
 	$(LOCK) --group dev --output-file requirements-dev.lock
 	$(LOCK) --constraints requirements-dev.lock --output-file requirements.lock
 
