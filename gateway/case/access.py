@@ -1,0 +1,104 @@
+"""Who acts, and what they may see or do: the one place that decides."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from gateway.case.status import INTAKE, SPECIALIST, SYSTEM
+from gateway.errors import Forbidden
+
+
+class Role(StrEnum):
+    INTAKE = INTAKE
+    SPECIALIST = SPECIALIST
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """A referring hospital or network: sees its own data only.
+
+    ``assigning_authority`` issues the identifiers that name no issuer; ``scopes`` are SMART v2 system scopes.
+    """
+
+    id: str
+    name: str
+    assigning_authority: str
+    scopes: tuple[str, ...] = ("system/*.cruds",)
+
+    @property
+    def actor(self) -> str:
+        return f"partner:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A member of staff who is signed in."""
+
+    id: str
+    name: str
+    roles: frozenset[str]
+
+    @property
+    def actor(self) -> str:
+        return f"user:{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """The gateway's own worker."""
+
+    roles: frozenset[str] = frozenset({SYSTEM})
+    id: str = "system"
+    name: str = "gateway"
+
+    @property
+    def actor(self) -> str:
+        return "system"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How an act reached the gateway: ``channel`` (fhir, stow-rs, c-store, page, ...) and the peer's address."""
+
+    channel: str = ""
+    address: str = ""
+
+
+NO_ORIGIN = Origin()
+SYSTEM_ACTOR = System()
+Viewer = Partner | User | System
+Staff = User | System
+
+
+class CaseLike(Protocol):
+    """What of a case decides access; rows and Case alike have it."""
+
+    @property
+    def partner_id(self) -> str: ...
+    @property
+    def assignee_id(self) -> str | None: ...
+
+
+def may_see(viewer: Viewer, case: CaseLike) -> bool:
+    """Partners see their own cases, intake all, a specialist the cases assigned to them."""
+    if isinstance(viewer, System):
+        return True
+    if isinstance(viewer, Partner):
+        return viewer.id == case.partner_id
+    if Role.INTAKE in viewer.roles:
+        return True
+    return Role.SPECIALIST in viewer.roles and case.assignee_id == viewer.id
+
+
+def require_author(user: Viewer, case: CaseLike) -> None:
+    """Only the specialist whom the case is assigned to drafts and signs; raises Forbidden."""
+    if isinstance(user, User) and Role.SPECIALIST in user.roles and case.assignee_id == user.id:
+        return
+    raise Forbidden("Only the specialist whom this case is assigned to may write its opinion.")
+
+
+def require_role(user: Viewer, *roles: Role) -> None:
+    """Raises Forbidden unless the user has one of the roles."""
+    if isinstance(user, System) or (isinstance(user, User) and user.roles.intersection(roles)):
+        return
+    raise Forbidden(f"This needs the role {' or '.join(roles)}.")

@@ -1,0 +1,183 @@
+"""Cases: found, opened, loaded whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Select, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gateway.case.access import Partner, Role, System, User, Viewer
+from gateway.case.model import Case, FindingState, HeldStudy, Record
+from gateway.case.status import CaseStatus
+from gateway.errors import NotFound
+from gateway.store import findings, opinions, studies
+from gateway.store.ids import new_case_id
+from gateway.store.tables import CaseRow, FindingRow, OpinionRow, PartnerRow, StudyRow, UserRow
+
+_RECORD = TypeAdapter(Record)
+
+
+def open_case(session: Session, partner: Partner, service_request: str, now: datetime) -> CaseRow:
+    """A new case of a partner in status received."""
+    while True:
+        row = CaseRow(
+            id=new_case_id(),
+            partner_id=partner.id,
+            status=CaseStatus.RECEIVED,
+            service_request=service_request,
+            record=dump_record(Record()),
+            opened_at=now,
+            updated_at=now,
+        )
+        try:
+            with session.begin_nested():
+                session.add(row)
+            return row
+        except IntegrityError:
+            continue  # the number was taken: one in a million million
+
+
+def visible(viewer: Viewer) -> Select[tuple[CaseRow]]:
+    """Partners see their own cases, intake all, specialists the ones assigned to them (case/access.py)."""
+    query = select(CaseRow)
+    match viewer:
+        case Partner():
+            return query.where(CaseRow.partner_id == viewer.id)
+        case User() if Role.INTAKE not in viewer.roles:
+            return query.where(CaseRow.assignee_id == viewer.id)
+        case User() | System():
+            return query
+
+
+def row(session: Session, viewer: Viewer, case_id: str, *, lock: bool = False) -> CaseRow:
+    """Raises NotFound when there is none that the viewer may see. ``lock`` serialises changes to one case."""
+    query = visible(viewer).where(CaseRow.id == case_id)
+    found = session.scalar(query.with_for_update() if lock else query)
+    if found is None:
+        raise NotFound(f"No case {case_id} that you may see.")
+    return found
+
+
+def by_service_request(session: Session, partner: Partner, service_request: str) -> CaseRow | None:
+    return session.scalar(
+        select(CaseRow).where(CaseRow.partner_id == partner.id, CaseRow.service_request == service_request)
+    )
+
+
+def in_status(session: Session, viewer: Viewer, statuses: Sequence[str]) -> list[CaseRow]:
+    query = visible(viewer).where(CaseRow.status.in_(statuses)).order_by(CaseRow.opened_at)
+    return list(session.scalars(query))
+
+
+def every(session: Session, viewer: Viewer) -> list[CaseRow]:
+    """All cases that the viewer may see, last changed first."""
+    return list(session.scalars(visible(viewer).order_by(CaseRow.updated_at.desc())))
+
+
+def dump_record(record: Record) -> str:
+    return _RECORD.dump_json(record).decode()
+
+
+def load_record(text: str) -> Record:
+    return _RECORD.validate_json(text)
+
+
+def load(session: Session, viewer: Viewer, case_id: str) -> Case:
+    """The whole case. Raises NotFound."""
+    return to_case(session, row(session, viewer, case_id))
+
+
+def signed_opinions(session: Session, viewer: Viewer) -> list[tuple[OpinionRow, CaseRow]]:
+    """Signed opinions of the cases that the viewer may see, oldest first."""
+    query = (
+        select(OpinionRow, CaseRow)
+        .join(CaseRow, CaseRow.id == OpinionRow.case_id)
+        .where(OpinionRow.signed_at.is_not(None), CaseRow.id.in_(visible(viewer).with_only_columns(CaseRow.id)))
+        .order_by(OpinionRow.signed_at)
+    )
+    return [(opinion, case) for opinion, case in session.execute(query)]
+
+
+def to_case(session: Session, case: CaseRow) -> Case:
+    partner = session.get_one(PartnerRow, case.partner_id)
+    assignee = session.get(UserRow, case.assignee_id) if case.assignee_id else None
+    found = studies.rows(session, System(), StudyRow.case_id == case.id)
+    joined = sorted((s for s in found if s.join_state == studies.JOINED), key=lambda s: (s.received_at, s.id))
+    held = [s for s in found if s.join_state == studies.HELD]
+    return Case(
+        id=case.id,
+        partner_id=case.partner_id,
+        partner_name=partner.name,
+        status=case.status,
+        opened_at=case.opened_at,
+        updated_at=case.updated_at,
+        record=load_record(case.record),
+        service_request=case.service_request,
+        assignee_id=case.assignee_id or "",
+        assignee_name=assignee.name if assignee else "",
+        declined_because=case.declined_because,
+        studies=tuple(studies.to_study(s) for s in joined),
+        held_studies=tuple(HeldStudy(studies.to_study(s), tuple(s.join_reasons)) for s in held),
+        findings=findings.of_case(session, case.id),
+        opinions=opinions.of_case(session, case.id),
+        enquiries=findings.enquiries_of_case(session, case.id),
+        deliveries=opinions.deliveries_of_case(session, case.id),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistEntry:
+    """One line of the worklist."""
+
+    id: str
+    patient_name: str
+    partner_name: str
+    status: str
+    assignee_name: str
+    open_findings: int
+    blocking_findings: int
+    opened_at: datetime
+    updated_at: datetime
+
+
+def worklist(session: Session, viewer: Viewer, statuses: Sequence[str] = ()) -> list[WorklistEntry]:
+    """The viewer's cases with counts, last changed first; all statuses where none is named."""
+    open_count = _count(FindingRow.state == FindingState.OPEN)
+    blocking_count = _count(FindingRow.state == FindingState.OPEN, FindingRow.severity == "blocks")
+    query = (
+        visible(viewer)
+        .join(PartnerRow, PartnerRow.id == CaseRow.partner_id)
+        .outerjoin(UserRow, UserRow.id == CaseRow.assignee_id)
+        .add_columns(PartnerRow.name, UserRow.name, open_count, blocking_count)
+        .order_by(CaseRow.updated_at.desc())
+    )
+    if statuses:
+        query = query.where(CaseRow.status.in_(statuses))
+    return [
+        WorklistEntry(
+            id=case.id,
+            patient_name=case.patient_name,
+            partner_name=partner,
+            status=case.status,
+            assignee_name=assignee or "",
+            open_findings=open_findings,
+            blocking_findings=blocking,
+            opened_at=case.opened_at,
+            updated_at=case.updated_at,
+        )
+        for case, partner, assignee, open_findings, blocking in session.execute(query)
+    ]
+
+
+def _count(*conditions: Any) -> Any:
+    return (
+        select(func.count())
+        .select_from(FindingRow)
+        .where(FindingRow.case_id == CaseRow.id, *conditions)
+        .correlate(CaseRow)
+        .scalar_subquery()
+    )

@@ -1,0 +1,69 @@
+"""Engine and transactions, the same for SQLite on one machine and PostgreSQL on many."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from gateway.errors import StoreUnavailable
+
+SQLITE_BUSY_TIMEOUT_SECONDS = 30
+
+
+def create_engine(url: str) -> sa.Engine:
+    """An engine that has not connected yet. SQLite runs in WAL with full sync at each commit."""
+    if url.startswith("sqlite"):
+        engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+    url = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # pysqlite's own BEGIN is deferred; ours is immediate
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("read_only"):
+        connection.exec_driver_sql("BEGIN")
+    else:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+class Database:
+    """Opens nothing until the first transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = create_engine(url)
+        self._readers = self.engine.execution_options(read_only=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """One read-write transaction; commits at the end, rolls back on any exception.
+
+        Raises StoreUnavailable when the database cannot be reached or stays locked.
+        """
+        with self._session(self.engine) as session:
+            yield session
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A consistent snapshot for reading; never blocks a writer (SQLite WAL, PostgreSQL MVCC)."""
+        with self._session(self._readers) as session:
+            yield session
+
+    @contextmanager
+    def _session(self, engine: sa.Engine) -> Iterator[Session]:
+        try:
+            with Session(engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            raise StoreUnavailable("The gateway's database is not available; please send again.") from error

@@ -1,0 +1,101 @@
+"""Bytes at rest: written once under their SHA-256, never rewritten.
+
+Everything that arrives is first a ``Spool``: a local temporary file that can be read while it is
+still nobody's. ``ObjectStore.keep`` makes it durable; only then may a peer be told of success.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from gateway.errors import TooLarge
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A durable object: its key, the SHA-256 of its bytes in hex, and its size."""
+
+    key: str
+    sha256: str
+    size_bytes: int
+
+
+class Spool:
+    """Bytes on their way in, hashed while they are written. A context manager: what is not kept is removed."""
+
+    def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix="incoming-", dir=folder)
+        self.path = Path(name)
+        self.size_bytes = 0
+        self._file = os.fdopen(descriptor, "w+b")
+        self._hash = hashlib.sha256()
+        self._max_bytes = max_bytes
+
+    def write(self, chunk: bytes) -> None:
+        """Raises TooLarge before the limit is passed."""
+        if self._max_bytes is not None and self.size_bytes + len(chunk) > self._max_bytes:
+            raise TooLarge(f"More than the {self._max_bytes} bytes that are taken at once.")
+        self._file.write(chunk)
+        self._hash.update(chunk)
+        self.size_bytes += len(chunk)
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def reader(self) -> BinaryIO:
+        """The bytes so far, from the start; the caller must not write while reading."""
+        self._file.flush()
+        return open(self.path, "rb")
+
+    def sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+
+class ObjectStore(Protocol):
+    """Two implementations: files of one machine, and S3, GCS or Azure."""
+
+    def spool(self, max_bytes: int | None = None) -> Spool:
+        """A new empty spool on this machine."""
+        ...
+
+    def keep(self, spool: Spool) -> Stored:
+        """Make the spooled bytes durable; the same bytes again are the same object. Raises StoreUnavailable."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """The object's bytes, seekable. Raises NotFound, StoreUnavailable."""
+        ...
+
+
+def object_key(sha256: str) -> str:
+    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+
+
+def keep_bytes(objects: ObjectStore, chunks: Iterable[bytes]) -> Stored:
+    """Store bytes that are already in memory."""
+    with objects.spool() as spool:
+        for chunk in chunks:
+            spool.write(chunk)
+        return objects.keep(spool)
+
+
+def read_bytes(objects: ObjectStore, key: str) -> bytes:
+    with objects.open(key) as reader:
+        return reader.read()

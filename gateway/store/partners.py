@@ -1,0 +1,113 @@
+"""Partners, their application entities and their keys."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from gateway.case.access import Partner
+from gateway.clock import utc_now
+from gateway.errors import Conflict, NotFound
+from gateway.store.tables import PartnerAeRow, PartnerRow
+
+DEMO_PARTNER_ID = "demo"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationEntity:
+    """A partner's DICOM peer; ``host`` and ``port`` are needed only where the gateway calls it."""
+
+    ae_title: str
+    host: str = ""
+    port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """All that is known of a partner. ``jwks`` or ``jwks_url`` verifies its client assertions."""
+
+    id: str
+    name: str
+    assigning_authority: str = ""
+    jwks: dict[str, Any] | None = None
+    jwks_url: str = ""
+    scopes: tuple[str, ...] = ("system/*.cruds",)
+    fhir_endpoint: str = ""
+    fhir_token_url: str = ""
+    application_entities: tuple[ApplicationEntity, ...] = ()
+
+    @property
+    def partner(self) -> Partner:
+        return Partner(self.id, self.name, self.assigning_authority, self.scopes)
+
+
+def default_assigning_authority(partner_id: str) -> str:
+    """The issuer of identifiers that name none: the partner itself (decision 4)."""
+    return f"urn:second-opinion:partner:{partner_id}"
+
+
+def add(session: Session, new: Registration) -> None:
+    """Register a partner. Raises Conflict when the id or an AE title is taken."""
+    if session.get(PartnerRow, new.id) is not None:
+        raise Conflict(f"Partner {new.id} is registered already.")
+    for ae in new.application_entities:
+        if session.get(PartnerAeRow, ae.ae_title) is not None:
+            raise Conflict(f"AE title {ae.ae_title} belongs to a partner already.")
+    session.add(
+        PartnerRow(
+            id=new.id,
+            name=new.name,
+            assigning_authority=new.assigning_authority or default_assigning_authority(new.id),
+            jwks=new.jwks,
+            jwks_url=new.jwks_url,
+            scopes=list(new.scopes),
+            fhir_endpoint=new.fhir_endpoint,
+            fhir_token_url=new.fhir_token_url,
+            created_at=utc_now(),
+        )
+    )
+    session.flush()
+    set_application_entities(session, new.id, new.application_entities)
+
+
+def set_application_entities(session: Session, partner_id: str, entities: tuple[ApplicationEntity, ...]) -> None:
+    session.execute(delete(PartnerAeRow).where(PartnerAeRow.partner_id == partner_id))
+    session.add_all(
+        PartnerAeRow(ae_title=ae.ae_title, partner_id=partner_id, host=ae.host, port=ae.port) for ae in entities
+    )
+
+
+def get(session: Session, partner_id: str) -> Registration:
+    """Raises NotFound."""
+    row = session.get(PartnerRow, partner_id)
+    if row is None:
+        raise NotFound(f"No partner {partner_id}.")
+    return _registration(session, row)
+
+
+def by_calling_ae(session: Session, ae_title: str) -> Registration | None:
+    """The partner that a calling AE title belongs to."""
+    row = session.get(PartnerAeRow, ae_title.strip())
+    return get(session, row.partner_id) if row else None
+
+
+def every(session: Session) -> list[Registration]:
+    return [_registration(session, row) for row in session.scalars(select(PartnerRow).order_by(PartnerRow.id))]
+
+
+def _registration(session: Session, row: PartnerRow) -> Registration:
+    entities = session.scalars(
+        select(PartnerAeRow).where(PartnerAeRow.partner_id == row.id).order_by(PartnerAeRow.ae_title)
+    )
+    return Registration(
+        id=row.id,
+        name=row.name,
+        assigning_authority=row.assigning_authority,
+        jwks=row.jwks,
+        jwks_url=row.jwks_url,
+        scopes=tuple(row.scopes),
+        fhir_endpoint=row.fhir_endpoint,
+        fhir_token_url=row.fhir_token_url,
+        application_entities=tuple(ApplicationEntity(e.ae_title, e.host, e.port) for e in entities),
+    )

@@ -1,0 +1,242 @@
+"""FHIR resources as partners sent them: versions, identities, search."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import simplejson
+from sqlalchemy import and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from gateway.case.access import Partner, System, User, Viewer
+from gateway.errors import NotFound
+from gateway.store.tables import ReceiptRow, ResourceRow
+
+_IN_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A resource to be kept. ``identity`` is how the sender will name it again; see workflow/receive.py."""
+
+    type: str
+    fhir_id: str
+    identity: str
+    path: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResource:
+    """The current version of a partner's resource. ``content`` keeps decimals as Decimal, digits as sent."""
+
+    type: str
+    fhir_id: str
+    version: int
+    updated_at: datetime
+    receipt_id: str
+    receipt_sha256: str
+    path: str
+    case_id: str | None
+    text: str
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.fhir_id}"
+
+    @property
+    def content(self) -> dict[str, Any]:
+        return loads(self.text)
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON with decimals kept as Decimal, so 1.00 stays 1.00 (FHIR R4 2.24.0.1, decimal)."""
+    return simplejson.loads(text, use_decimal=True)
+
+
+def dumps(value: Any) -> str:
+    """The inverse of ``loads``: UTF-8 text without needless white space."""
+    text: str = simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+    return text
+
+
+def identities(session: Session, partner: Partner, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """FHIR ids of current resources by (type, identity), of this partner only."""
+    pairs = sorted(set(wanted))
+    found: dict[tuple[str, str], str] = {}
+    for start in range(0, len(pairs), _IN_CHUNK):
+        chunk = pairs[start : start + _IN_CHUNK]
+        rows = session.execute(
+            select(ResourceRow.type, ResourceRow.identity, ResourceRow.fhir_id).where(
+                ResourceRow.partner_id == partner.id,
+                ResourceRow.current,
+                ResourceRow.type.in_({kind for kind, _ in chunk}),
+                ResourceRow.identity.in_({identity for _, identity in chunk}),
+            )
+        )
+        found |= {(kind, identity): fhir_id for kind, identity, fhir_id in rows}
+    return {pair: found[pair] for pair in pairs if pair in found}
+
+
+def existing(session: Session, partner: Partner, references: Iterable[str]) -> set[str]:
+    """Which of the references ``Type/id`` name a resource of this partner."""
+    wanted = sorted(set(references))
+    found: set[str] = set()
+    for start in range(0, len(wanted), _IN_CHUNK):
+        chunk = [reference.split("/", 1) for reference in wanted[start : start + _IN_CHUNK]]
+        rows = session.execute(
+            select(ResourceRow.type, ResourceRow.fhir_id).where(
+                ResourceRow.partner_id == partner.id,
+                ResourceRow.current,
+                ResourceRow.type.in_({kind for kind, _ in chunk}),
+                ResourceRow.fhir_id.in_({fhir_id for _, fhir_id in chunk}),
+            )
+        )
+        found |= {f"{kind}/{fhir_id}" for kind, fhir_id in rows}
+    return found.intersection(wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one NewVersion: created, updated or unchanged."""
+
+    reference: str
+    version: int
+    status: str
+    updated_at: datetime
+
+
+def save(
+    session: Session, partner: Partner, receipt: ReceiptRow, versions: Sequence[NewVersion], now: datetime
+) -> list[Outcome]:
+    """Keep each version in order. Content that does not differ from the current version changes nothing."""
+    current = _current_rows(session, partner, [(v.type, v.fhir_id) for v in versions])
+    outcomes = []
+    for new in versions:
+        text = dumps(new.content)
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        before = current.get((new.type, new.fhir_id))
+        if before is not None and before.fingerprint == fingerprint:
+            outcomes.append(Outcome(f"{new.type}/{new.fhir_id}", before.version, "unchanged", before.updated_at))
+            continue
+        if before is not None:
+            before.current = False
+        row = ResourceRow(
+            partner_id=partner.id,
+            type=new.type,
+            fhir_id=new.fhir_id,
+            version=before.version + 1 if before else 1,
+            current=True,
+            identity=new.identity,
+            fingerprint=fingerprint,
+            receipt_id=receipt.id,
+            path=new.path,
+            content=text,
+            case_id=before.case_id if before else None,
+            updated_at=now,
+        )
+        session.add(row)
+        current[(new.type, new.fhir_id)] = row
+        status = "updated" if before else "created"
+        outcomes.append(Outcome(f"{new.type}/{new.fhir_id}", row.version, status, now))
+    session.flush()
+    return outcomes
+
+
+def _current_rows(
+    session: Session, partner: Partner, keys: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], ResourceRow]:
+    found: dict[tuple[str, str], ResourceRow] = {}
+    for start in range(0, len(keys), _IN_CHUNK):
+        chunk = keys[start : start + _IN_CHUNK]
+        rows = session.scalars(
+            select(ResourceRow).where(
+                ResourceRow.partner_id == partner.id,
+                ResourceRow.current,
+                ResourceRow.fhir_id.in_({fhir_id for _, fhir_id in chunk}),
+            )
+        )
+        found |= {(row.type, row.fhir_id): row for row in rows}
+    return found
+
+
+def put_in_case(session: Session, partner: Partner, references: Iterable[str], case_id: str) -> None:
+    """Make current resources part of a case. What is in another case already stays there."""
+    by_type: dict[str, list[str]] = {}
+    for reference in references:
+        kind, fhir_id = reference.split("/", 1)
+        by_type.setdefault(kind, []).append(fhir_id)
+    for kind, ids in by_type.items():
+        for start in range(0, len(ids), _IN_CHUNK):
+            session.execute(
+                update(ResourceRow)
+                .where(
+                    ResourceRow.partner_id == partner.id,
+                    ResourceRow.type == kind,
+                    ResourceRow.current,
+                    ResourceRow.case_id.is_(None),
+                    ResourceRow.fhir_id.in_(ids[start : start + _IN_CHUNK]),
+                )
+                .values(case_id=case_id)
+            )
+
+
+def of_case(session: Session, case_id: str) -> list[StoredResource]:
+    """Current resources of a case in the order in which they were first received."""
+    return _stored(session, ResourceRow.case_id == case_id, ResourceRow.current)
+
+
+def by_reference(session: Session, partner_id: str, references: Iterable[str]) -> list[StoredResource]:
+    """Current resources of one partner by ``Type/id``; unknown ones are left out."""
+    pairs = [reference.split("/", 1) for reference in sorted(set(references)) if "/" in reference]
+    rows: list[StoredResource] = []
+    for start in range(0, len(pairs), _IN_CHUNK):
+        same = [and_(ResourceRow.type == t, ResourceRow.fhir_id == i) for t, i in pairs[start : start + _IN_CHUNK]]
+        rows += _stored(session, ResourceRow.partner_id == partner_id, ResourceRow.current, or_(*same))
+    return rows
+
+
+def read(session: Session, viewer: Viewer, type: str, fhir_id: str) -> StoredResource:
+    """The current version. Raises NotFound where there is none that the viewer may see."""
+    rows = _stored(session, *_visible(viewer), ResourceRow.type == type, ResourceRow.fhir_id == fhir_id)
+    if not rows:
+        raise NotFound(f"No {type} of yours has the id {fhir_id}." if isinstance(viewer, Partner) else "Not found.")
+    return rows[0]
+
+
+def of_type(session: Session, viewer: Viewer, type: str) -> list[StoredResource]:
+    """All current resources of a type that the viewer may see, oldest first."""
+    return _stored(session, *_visible(viewer), ResourceRow.type == type)
+
+
+def _visible(viewer: Viewer) -> tuple[Any, ...]:
+    match viewer:
+        case Partner():
+            return (ResourceRow.partner_id == viewer.id, ResourceRow.current)
+        case System() | User():
+            return (ResourceRow.current,)
+
+
+def _stored(session: Session, *conditions: Any) -> list[StoredResource]:
+    query = (
+        select(ResourceRow, ReceiptRow.sha256)
+        .join(ReceiptRow, ReceiptRow.id == ResourceRow.receipt_id)
+        .where(*conditions)
+        .order_by(ResourceRow.pk)
+    )
+    return [
+        StoredResource(
+            type=row.type,
+            fhir_id=row.fhir_id,
+            version=row.version,
+            updated_at=row.updated_at,
+            receipt_id=row.receipt_id,
+            receipt_sha256=sha256,
+            path=row.path,
+            case_id=row.case_id,
+            text=row.content,
+        )
+        for row, sha256 in session.execute(query)
+    ]

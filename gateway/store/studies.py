@@ -1,0 +1,236 @@
+"""Received imaging: studies, series and instances of one partner."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session, joinedload, selectinload
+
+from gateway.case.access import Partner, Role, System, User, Viewer
+from gateway.case.imaging import InstanceHeader
+from gateway.case.model import Demographics, Identifier, Instance, Series, Study
+from gateway.errors import NotFound
+from gateway.store.ids import new_id
+from gateway.store.objects import Stored
+from gateway.store.tables import CaseRow, InstanceRow, ReceiptRow, SeriesRow, StudyRow
+
+WAITING, HELD, JOINED, REFUSED = "waiting", "held", "joined", "refused"
+_DEMOGRAPHICS = TypeAdapter(Demographics)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A new instance row; ``conflict`` when other bytes came under the same UID before."""
+
+    study_id: str
+    instance_id: str
+    conflict: bool
+
+
+def same_instance(session: Session, partner: Partner, sop_instance_uid: str, sha256: str) -> str | None:
+    """The id of the row that holds exactly these bytes under this UID."""
+    return session.scalar(
+        select(InstanceRow.id).where(
+            InstanceRow.partner_id == partner.id,
+            InstanceRow.sop_instance_uid == sop_instance_uid,
+            InstanceRow.sha256 == sha256,
+        )
+    )
+
+
+def keep_instance(
+    session: Session, partner: Partner, header: InstanceHeader, receipt: ReceiptRow, stored: Stored, now: datetime
+) -> Kept:
+    """Index one stored instance whose bytes are not yet here. The first received stays; both are kept (decision 3)."""
+    conflict = bool(
+        session.scalar(
+            select(InstanceRow.id)
+            .where(InstanceRow.partner_id == partner.id, InstanceRow.sop_instance_uid == header.sop_instance_uid)
+            .limit(1)
+        )
+    )
+    study = _study(session, partner, header, now)
+    series = _series(session, study, header)
+    row = InstanceRow(
+        id=new_id(),
+        partner_id=partner.id,
+        series_id=series.id,
+        sop_instance_uid=header.sop_instance_uid,
+        sop_class_uid=header.sop_class_uid,
+        transfer_syntax_uid=header.transfer_syntax_uid,
+        instance_number=header.instance_number,
+        position=header.position,
+        frames=header.frames,
+        rows=header.rows,
+        columns=header.columns,
+        conflict=conflict,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        object_key=stored.key,
+        receipt_id=receipt.id,
+        received_at=now,
+    )
+    session.add(row)
+    session.flush()
+    return Kept(study.id, row.id, conflict)
+
+
+def _study(session: Session, partner: Partner, header: InstanceHeader, now: datetime) -> StudyRow:
+    identity = _DEMOGRAPHICS.dump_python(header.patient, mode="json")
+    row = session.scalar(
+        select(StudyRow).where(
+            StudyRow.partner_id == partner.id, StudyRow.study_instance_uid == header.study_instance_uid
+        )
+    )
+    if row is None:
+        row = StudyRow(
+            id=new_id(),
+            partner_id=partner.id,
+            study_instance_uid=header.study_instance_uid,
+            accession_number=header.accession_number,
+            accession_issuer=header.accession_issuer,
+            study_date=header.study_date,
+            study_time=header.study_time,
+            description=header.study_description,
+            patient_id=header.patient_id,
+            patient_name=header.patient_name,
+            patient_birth_date=header.patient_birth_date,
+            patient_sex=header.patient_sex,
+            attributes=header.study_attributes,
+            patients=[identity],
+            join_reasons=[],
+            received_at=now,
+            updated_at=now,
+        )
+        session.add(row)
+        session.flush()
+    else:
+        row.updated_at = now
+        if identity not in row.patients:
+            row.patients = [*row.patients, identity]
+    return row
+
+
+def _series(session: Session, study: StudyRow, header: InstanceHeader) -> SeriesRow:
+    row = session.scalar(
+        select(SeriesRow).where(
+            SeriesRow.study_id == study.id, SeriesRow.series_instance_uid == header.series_instance_uid
+        )
+    )
+    if row is None:
+        row = SeriesRow(
+            id=new_id(),
+            study_id=study.id,
+            series_instance_uid=header.series_instance_uid,
+            series_number=header.series_number,
+            modality=header.modality,
+            description=header.series_description,
+            body_part=header.body_part,
+            attributes=header.series_attributes,
+        )
+        session.add(row)
+        session.flush()
+    return row
+
+
+def visible(viewer: Viewer) -> Select[tuple[StudyRow]]:
+    """The studies that a viewer may see: a partner's own; intake all; a specialist those of assigned cases."""
+    query = select(StudyRow)
+    match viewer:
+        case Partner():
+            return query.where(StudyRow.partner_id == viewer.id)
+        case User() if Role.INTAKE not in viewer.roles:
+            mine = select(CaseRow.id).where(CaseRow.assignee_id == viewer.id)
+            return query.where(StudyRow.case_id.in_(mine), StudyRow.join_state == JOINED)
+        case User() | System():
+            return query
+
+
+def rows(session: Session, viewer: Viewer, *conditions: Any) -> list[StudyRow]:
+    """Studies with their series and instances, newest first."""
+    query = visible(viewer).where(*conditions).order_by(StudyRow.received_at.desc(), StudyRow.id)
+    return list(session.scalars(query.options(selectinload(StudyRow.series).selectinload(SeriesRow.instances))))
+
+
+def row(session: Session, viewer: Viewer, study_id: str) -> StudyRow:
+    """Raises NotFound."""
+    found = rows(session, viewer, StudyRow.id == study_id)
+    if not found:
+        raise NotFound("No such study.")
+    return found[0]
+
+
+def instances(
+    session: Session,
+    viewer: Viewer,
+    study_instance_uid: str,
+    series_instance_uid: str | None = None,
+    sop_instance_uid: str | None = None,
+) -> list[InstanceRow]:
+    """First-received instances (never a conflicting second) of a study, series or instance by their DICOM UIDs.
+
+    Ordered by series and instance number. Raises NotFound when the viewer may see none.
+    """
+    query = (
+        select(InstanceRow)
+        .join(SeriesRow, SeriesRow.id == InstanceRow.series_id)
+        .where(
+            SeriesRow.study_id.in_(
+                visible(viewer).with_only_columns(StudyRow.id).where(StudyRow.study_instance_uid == study_instance_uid)
+            ),
+            InstanceRow.conflict.is_(False),
+        )
+        .options(joinedload(InstanceRow.series).joinedload(SeriesRow.study))
+        .order_by(SeriesRow.series_number, SeriesRow.id, InstanceRow.instance_number, InstanceRow.id)
+    )
+    if series_instance_uid is not None:
+        query = query.where(SeriesRow.series_instance_uid == series_instance_uid)
+    if sop_instance_uid is not None:
+        query = query.where(InstanceRow.sop_instance_uid == sop_instance_uid)
+    found = list(session.scalars(query))
+    if not found:
+        raise NotFound("No such instance is stored for you.")
+    return found
+
+
+def to_study(study: StudyRow) -> Study:
+    """The case's view of a received study."""
+    patients = [_DEMOGRAPHICS.validate_python(patient) for patient in study.patients]
+    accession = Identifier(study.accession_number, study.accession_issuer) if study.accession_number else None
+    return Study(
+        id=study.id,
+        study_instance_uid=study.study_instance_uid,
+        accession=accession,
+        description=study.description,
+        started=f"{study.study_date} {study.study_time}".strip(),
+        patient=patients[0],
+        other_patients=tuple(patients[1:]),
+        series=tuple(_to_series(series) for series in study.series),
+    )
+
+
+def _to_series(series: SeriesRow) -> Series:
+    return Series(
+        series_instance_uid=series.series_instance_uid,
+        number=series.series_number,
+        modality=series.modality,
+        description=series.description,
+        body_part=series.body_part,
+        instances=tuple(_to_instances(series.instances)),
+    )
+
+
+def _to_instances(found: Iterable[InstanceRow]) -> Iterable[Instance]:
+    for row in found:
+        yield Instance(
+            sop_instance_uid=row.sop_instance_uid,
+            sop_class_uid=row.sop_class_uid,
+            number=row.instance_number,
+            position=row.position,
+            frames=row.frames,
+            sha256=row.sha256,
+            conflict=row.conflict,
+        )

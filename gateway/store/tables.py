@@ -1,0 +1,394 @@
+"""The rows. Constraints carry the invariants: what must never be twice, or without its parent.
+
+Times are aware UTC. Identifiers are the gateway's own unless a docstring says otherwise.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from gateway.clock import UTC
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime on databases that keep no zone (SQLite) as on those that do."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("naive datetime")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Any) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Row(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Instant, dict[str, Any]: JSON, list[str]: JSON}
+
+
+class PartnerRow(Row):
+    """A referring hospital, network or PACS. ``assigning_authority`` issues identifiers without an issuer."""
+
+    __tablename__ = "partner"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    assigning_authority: Mapped[str] = mapped_column(String(200))
+    jwks: Mapped[dict[str, Any] | None]
+    jwks_url: Mapped[str] = mapped_column(String(500), default="")
+    scopes: Mapped[list[str]]
+    fhir_endpoint: Mapped[str] = mapped_column(String(500), default="")
+    fhir_token_url: Mapped[str] = mapped_column(String(500), default="")
+    created_at: Mapped[datetime]
+
+
+class PartnerAeRow(Row):
+    """A partner's DICOM application entity. A calling AE title belongs to one partner only."""
+
+    __tablename__ = "partner_ae"
+
+    ae_title: Mapped[str] = mapped_column(String(16), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), index=True)
+    host: Mapped[str] = mapped_column(String(255), default="")
+    port: Mapped[int] = mapped_column(default=0)
+
+
+class UserRow(Row):
+    __tablename__ = "app_user"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    login: Mapped[str] = mapped_column(String(100), unique=True)
+    name: Mapped[str] = mapped_column(String(200))
+    password_hash: Mapped[str] = mapped_column(String(255))
+    roles: Mapped[list[str]]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class LoginSessionRow(Row):
+    """A signed-in browser. ``id`` is the SHA-256 of the cookie's secret, so a stolen table opens nothing."""
+
+    __tablename__ = "login_session"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("app_user.id"))
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class OAuthAssertionRow(Row):
+    """A client assertion that was used: (issuer, jti) may not come again before it expires (RFC 7523 3)."""
+
+    __tablename__ = "oauth_assertion"
+
+    issuer: Mapped[str] = mapped_column(String(200), primary_key=True)
+    jti: Mapped[str] = mapped_column(String(255), primary_key=True)
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SigningKeyRow(Row):
+    """The gateway's own keys for access tokens (private JWK)."""
+
+    __tablename__ = "signing_key"
+
+    kid: Mapped[str] = mapped_column(String(64), primary_key=True)
+    jwk: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class ReceiptRow(Row):
+    """What came in, byte for byte. Never changed, never deleted (decision 1)."""
+
+    __tablename__ = "receipt"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    channel: Mapped[str] = mapped_column(String(16))  # fhir, stow-rs, c-store, page
+    address: Mapped[str] = mapped_column(String(255))  # peer address and, for DIMSE, calling AE
+    content_type: Mapped[str] = mapped_column(String(120))
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    object_key: Mapped[str] = mapped_column(String(200))
+    received_at: Mapped[datetime]
+    case_id: Mapped[str | None] = mapped_column(ForeignKey("case_file.id"), index=True)
+    state: Mapped[str] = mapped_column(String(16), default="kept")  # kept, refused
+    answer: Mapped[dict[str, Any] | None]  # how a bundle was answered, for the same bundle again
+
+    __table_args__ = (Index("ix_receipt_partner_sha", "partner_id", "sha256"),)
+
+
+class ResourceRow(Row):
+    """One version of one FHIR resource of one partner.
+
+    ``fhir_id`` is unique within partner and type: two hospitals' Patient/123 are two children.
+    ``identity`` finds the same resource when it is sent again. ``content`` is the resource as JSON
+    text with references to entries of the same bundle resolved; the exact bytes stay in the receipt.
+    """
+
+    __tablename__ = "fhir_resource"
+
+    pk: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    type: Mapped[str] = mapped_column(String(64))
+    fhir_id: Mapped[str] = mapped_column(String(64))
+    version: Mapped[int]
+    current: Mapped[bool] = mapped_column(Boolean, default=True)
+    identity: Mapped[str] = mapped_column(String(500))
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    receipt_id: Mapped[str] = mapped_column(ForeignKey("receipt.id"), index=True)
+    path: Mapped[str] = mapped_column(String(200))
+    content: Mapped[str] = mapped_column(Text)
+    case_id: Mapped[str | None] = mapped_column(ForeignKey("case_file.id"))
+    updated_at: Mapped[datetime]
+
+    __table_args__ = (
+        UniqueConstraint("partner_id", "type", "fhir_id", "version"),
+        Index("ix_fhir_resource_identity", "partner_id", "type", "identity"),
+        Index("ix_fhir_resource_case", "case_id", "current"),
+    )
+
+
+class CaseRow(Row):
+    """A second-opinion case. ``record`` is the normalised FHIR side; it can be made again at any time."""
+
+    __tablename__ = "case_file"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), index=True)
+    status: Mapped[str] = mapped_column(String(32), index=True)
+    service_request: Mapped[str] = mapped_column(String(128), default="")
+    record: Mapped[str] = mapped_column(Text)
+    patient_name: Mapped[str] = mapped_column(String(300), default="")
+    assignee_id: Mapped[str | None] = mapped_column(ForeignKey("app_user.id"), index=True)
+    declined_because: Mapped[str] = mapped_column(Text, default="")
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime] = mapped_column(index=True)
+
+    __table_args__ = (Index("ix_case_file_request", "partner_id", "service_request"),)
+
+
+class StudyRow(Row):
+    """A received study of one partner, in a case or waiting for one.
+
+    ``join_state``: waiting (no case found), held (``case_id`` is only a candidate: a contradiction or
+    too little evidence), joined, refused (a person said no).
+    ``join_reasons`` are the evidence in words. ``dicom`` and ``patients`` come from the headers.
+    """
+
+    __tablename__ = "study"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    study_instance_uid: Mapped[str] = mapped_column(String(64))
+    accession_number: Mapped[str] = mapped_column(String(64), default="")
+    accession_issuer: Mapped[str] = mapped_column(String(200), default="")
+    study_date: Mapped[str] = mapped_column(String(26), default="")
+    study_time: Mapped[str] = mapped_column(String(28), default="")
+    description: Mapped[str] = mapped_column(String(300), default="")
+    patient_id: Mapped[str] = mapped_column(String(200), default="")
+    patient_name: Mapped[str] = mapped_column(String(400), default="")
+    patient_birth_date: Mapped[str] = mapped_column(String(26), default="")
+    patient_sex: Mapped[str] = mapped_column(String(16), default="")
+    attributes: Mapped[dict[str, Any]]  # study-level DICOM JSON model, as first received
+    patients: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # each distinct identity inside, Demographics as JSON
+    case_id: Mapped[str | None] = mapped_column(ForeignKey("case_file.id"), index=True)
+    join_state: Mapped[str] = mapped_column(String(16), default="waiting", index=True)
+    join_reasons: Mapped[list[str]]
+    decided_by: Mapped[str] = mapped_column(String(100), default="")
+    received_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+
+    series: Mapped[list["SeriesRow"]] = relationship(back_populates="study", order_by="SeriesRow.series_number")
+
+    __table_args__ = (UniqueConstraint("partner_id", "study_instance_uid"),)
+
+
+class SeriesRow(Row):
+    __tablename__ = "series"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"))
+    series_instance_uid: Mapped[str] = mapped_column(String(64), index=True)
+    series_number: Mapped[int | None]
+    modality: Mapped[str] = mapped_column(String(16), default="")
+    description: Mapped[str] = mapped_column(String(300), default="")
+    body_part: Mapped[str] = mapped_column(String(64), default="")
+    attributes: Mapped[dict[str, Any]]
+
+    study: Mapped[StudyRow] = relationship(back_populates="series")
+    instances: Mapped[list["InstanceRow"]] = relationship(
+        back_populates="series", order_by="InstanceRow.instance_number"
+    )
+
+    __table_args__ = (UniqueConstraint("study_id", "series_instance_uid"),)
+
+
+class InstanceRow(Row):
+    """A received SOP instance. The same UID with other bytes is a second row with ``conflict`` set."""
+
+    __tablename__ = "instance"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    series_id: Mapped[str] = mapped_column(ForeignKey("series.id"), index=True)
+    sop_instance_uid: Mapped[str] = mapped_column(String(64))
+    sop_class_uid: Mapped[str] = mapped_column(String(64))
+    transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
+    instance_number: Mapped[int | None]
+    position: Mapped[float | None]
+    frames: Mapped[int] = mapped_column(default=1)
+    rows: Mapped[int | None]
+    columns: Mapped[int | None]
+    conflict: Mapped[bool] = mapped_column(Boolean, default=False)
+    sha256: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    object_key: Mapped[str] = mapped_column(String(200))
+    receipt_id: Mapped[str] = mapped_column(ForeignKey("receipt.id"))
+    received_at: Mapped[datetime]
+
+    series: Mapped[SeriesRow] = relationship(back_populates="instances")
+
+    __table_args__ = (UniqueConstraint("partner_id", "sop_instance_uid", "sha256"),)
+
+
+class ExaminationRow(Row):
+    """What opening an attachment's bytes told; made once per SHA-256. ``problem`` is empty when it opens."""
+
+    __tablename__ = "examination"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    content_type: Mapped[str] = mapped_column(String(120), primary_key=True)
+    problem: Mapped[str] = mapped_column(Text, default="")
+    examined_at: Mapped[datetime]
+
+
+class FindingRow(Row):
+    __tablename__ = "finding"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case_file.id"))
+    key: Mapped[str] = mapped_column(String(400))
+    check: Mapped[str] = mapped_column(String(64))
+    severity: Mapped[str] = mapped_column(String(16))
+    subject: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+    evidence: Mapped[dict[str, Any]]
+    state: Mapped[str] = mapped_column(String(16))
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    waived_by: Mapped[str] = mapped_column(String(200), default="")
+    waived_because: Mapped[str] = mapped_column(Text, default="")
+
+    __table_args__ = (UniqueConstraint("case_id", "key"),)
+
+
+class EnquiryRow(Row):
+    __tablename__ = "enquiry"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case_file.id"), index=True)
+    text: Mapped[str] = mapped_column(Text)
+    finding_ids: Mapped[list[str]]
+    asked_by: Mapped[str] = mapped_column(String(200))
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+class OpinionRow(Row):
+    """A draft, then a signed opinion. A signed row is never updated (decision 7): the store refuses."""
+
+    __tablename__ = "opinion"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case_file.id"), index=True)
+    author_id: Mapped[str] = mapped_column(ForeignKey("app_user.id"))
+    author_name: Mapped[str] = mapped_column(String(200))
+    findings_text: Mapped[str] = mapped_column(Text)
+    conclusion: Mapped[str] = mapped_column(Text)
+    recommendations: Mapped[str] = mapped_column(Text)
+    drafted_at: Mapped[datetime]
+    signed_at: Mapped[datetime | None]
+    report_key: Mapped[str] = mapped_column(String(200), default="")  # DiagnosticReport JSON
+    report_sha256: Mapped[str] = mapped_column(String(64), default="")
+    html_key: Mapped[str] = mapped_column(String(200), default="")
+    pdf_key: Mapped[str] = mapped_column(String(200), default="")
+
+
+class DeliveryRow(Row):
+    __tablename__ = "delivery"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case_file.id"), index=True)
+    opinion_id: Mapped[str] = mapped_column(ForeignKey("opinion.id"))
+    channel: Mapped[str] = mapped_column(String(32))
+    address: Mapped[str] = mapped_column(String(500))
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str] = mapped_column(Text, default="")
+    receipt: Mapped[str] = mapped_column(Text, default="")
+    updated_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("opinion_id", "channel", "address"),)
+
+
+class JobRow(Row):
+    """How often a kind of durable work has begun for one subject: makes its workflow id (see workflow/durable.py)."""
+
+    __tablename__ = "job"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    subject: Mapped[str] = mapped_column(String(64), primary_key=True)
+    begun: Mapped[int] = mapped_column(default=0)
+
+
+class AuditRow(Row):
+    """Who did what to what, when, from where. Inserted in the transaction of the act; never changed."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    actor: Mapped[str] = mapped_column(String(100))
+    action: Mapped[str] = mapped_column(String(64))
+    subject: Mapped[str] = mapped_column(String(200))
+    case_id: Mapped[str | None] = mapped_column(String(36), index=True)
+    channel: Mapped[str] = mapped_column(String(16), default="")
+    address: Mapped[str] = mapped_column(String(255), default="")
+    detail: Mapped[dict[str, Any]]
+
+
+class HeartbeatRow(Row):
+    """When each part last said that it can do work; read by /readyz."""
+
+    __tablename__ = "heartbeat"
+
+    part: Mapped[str] = mapped_column(String(32), primary_key=True)
+    at: Mapped[datetime]
