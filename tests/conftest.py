@@ -14,7 +14,7 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and _in_ci():
         report.outcome = "failed"
-        report.longrepr = f"{item.nodeid} was skipped, and with CI=true that is a failure: {_reason(report)}"
+        report.longrepr = _failure(item, report)
     return report
 
 
@@ -24,7 +24,7 @@ def pytest_make_collect_report(collector):
     report = yield
     if report.skipped and _in_ci():
         report.outcome = "failed"
-        report.longrepr = f"{collector.nodeid} was skipped, and with CI=true that is a failure: {_reason(report)}"
+        report.longrepr = _failure(collector, report)
     return report
 
 
@@ -32,8 +32,9 @@ def _in_ci() -> bool:
     return os.environ.get("CI") == "true"
 
 
-def _reason(report) -> str:
-    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+def _failure(node, report) -> str:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+    return f"{node.nodeid} was skipped, and with CI=true that is a failure: {reason}"
 
 
 @pytest.fixture(scope="session")
