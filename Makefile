@@ -63,7 +63,7 @@ soak: setup ## Run under load for a while and print the figures
 
 # The development lock comes first and the run-time lock is held to it: what runs is what was tested.
 # Without the header and the index, a lock names no machine and no registry.
-LOCK := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+LOCK := $(BIN)/uv pip compile --quiet --system-certs --upgrade --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links pyproject.toml --group build
 
 lock: setup ## Lock the newest versions that pyproject.toml allows
