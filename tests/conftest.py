@@ -1,9 +1,14 @@
 """What every test may use, and the rule that nothing is skipped where it counts."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.gateway_process import INTAKE, SPECIALIST, GatewayProcess
+from tests.support.partner import Partner
+from tests.support.postgres import PostgresCluster, server_programs
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,3 +49,48 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real files: set GATEWAY_TEST_DATA ({folder} does not exist)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def gateway() -> Iterator[GatewayProcess]:
+    """A running gateway as an operator sets it up: two hospitals, a user of each role, credentials needed."""
+    with GatewayProcess() as process:
+        process.add_partner("hospital-a", name="Hospital A", ae_title="HOSPITAL_A")
+        process.add_partner("hospital-b", name="Hospital B", ae_title="HOSPITAL_B")
+        process.add_user(INTAKE)
+        process.add_user(SPECIALIST)
+        yield process
+
+
+@pytest.fixture(scope="session")
+def partner(gateway: GatewayProcess) -> Partner:
+    """Hospital A, calling as HOSPITAL_A."""
+    return gateway.partners["hospital-a"]
+
+
+@pytest.fixture(scope="session")
+def other_partner(gateway: GatewayProcess) -> Partner:
+    """Hospital B, calling as HOSPITAL_B: it must never see what is hospital A's."""
+    return gateway.partners["hospital-b"]
+
+
+@pytest.fixture(scope="session")
+def dev_gateway() -> Iterator[GatewayProcess]:
+    """A running gateway for development: everybody on this machine is partner demo."""
+    with GatewayProcess(dev=True) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[PostgresCluster]:
+    programs = server_programs()
+    if programs is None:
+        pytest.skip("no PostgreSQL server: install the Debian package postgresql")
+    with PostgresCluster(programs) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: PostgresCluster) -> str:
+    """The SQLAlchemy URL of a new, empty PostgreSQL database."""
+    return postgres_cluster.create_database()
