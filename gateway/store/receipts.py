@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import false, select
 from sqlalchemy.orm import Session
 
-from gateway.case.access import Origin, Partner
+from gateway.case.access import Origin, Partner, Role, System, User, Viewer
 from gateway.clock import utc_now
 from gateway.store.ids import new_id
 from gateway.store.objects import Stored
-from gateway.store.tables import ReceiptRow
+from gateway.store.tables import AuditRow, PartnerRow, ReceiptRow
 
 KEPT, REFUSED = "kept", "refused"
 
@@ -68,3 +68,77 @@ def same_bundle(session: Session, partner: Partner, sha256: str) -> EarlierAnswe
 
 def get(session: Session, receipt_id: str) -> ReceiptRow | None:
     return session.get(ReceiptRow, receipt_id)
+
+
+def of_case(session: Session, case_id: str) -> list[ReceiptRow]:
+    """Bundles of a case, oldest first."""
+    return list(
+        session.scalars(
+            select(ReceiptRow)
+            .where(ReceiptRow.case_id == case_id, ReceiptRow.state == KEPT)
+            .order_by(ReceiptRow.received_at)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedReceipt:
+    """Bytes that could not be taken. ``cause`` is the name of the error's class, empty where none was recorded."""
+
+    id: str
+    partner_id: str
+    partner_name: str
+    channel: str
+    address: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    received_at: datetime
+    cause: str
+
+
+def refused(session: Session, viewer: Viewer, limit: int = 200) -> list[RefusedReceipt]:
+    """The newest refused receipts: a partner's own, all for intake, none for a specialist."""
+    query = (
+        select(ReceiptRow, PartnerRow.name)
+        .join(PartnerRow, PartnerRow.id == ReceiptRow.partner_id)
+        .where(ReceiptRow.state == REFUSED, *_visible(viewer))
+        .order_by(ReceiptRow.received_at.desc(), ReceiptRow.id)
+        .limit(limit)
+    )
+    found = [(row, name) for row, name in session.execute(query)]
+    causes = _causes(session, [row.id for row, _ in found])
+    return [
+        RefusedReceipt(
+            id=row.id,
+            partner_id=row.partner_id,
+            partner_name=name,
+            channel=row.channel,
+            address=row.address,
+            content_type=row.content_type,
+            size_bytes=row.size_bytes,
+            sha256=row.sha256,
+            received_at=row.received_at,
+            cause=causes.get(row.id, ""),
+        )
+        for row, name in found
+    ]
+
+
+def _visible(viewer: Viewer) -> tuple[Any, ...]:
+    match viewer:
+        case Partner():
+            return (ReceiptRow.partner_id == viewer.id,)
+        case User() if Role.INTAKE not in viewer.roles:
+            return (false(),)
+        case User() | System():
+            return ()
+
+
+def _causes(session: Session, receipt_ids: list[str]) -> dict[str, str]:
+    """By receipt id: the cause on the audit trail (``keep_refused`` in workflow/receive.py)."""
+    subjects = [f"receipt:{receipt_id}" for receipt_id in receipt_ids]
+    rows = session.scalars(
+        select(AuditRow).where(AuditRow.action == "refused", AuditRow.subject.in_(subjects))
+    )
+    return {row.subject.removeprefix("receipt:"): str(row.detail.get("cause", "")) for row in rows}

@@ -17,7 +17,12 @@ def add(session: Session, login: str, name: str, password_hash: str, roles: froz
     if session.scalar(select(UserRow).where(UserRow.login == login)) is not None:
         raise Conflict(f"User {login} exists already.")
     row = UserRow(
-        id=new_id(), login=login, name=name, password_hash=password_hash, roles=sorted(roles), created_at=utc_now()
+        id=new_id(),
+        login=login,
+        name=name,
+        password_hash=password_hash,
+        roles=sorted(roles),
+        created_at=utc_now(),
     )
     session.add(row)
     return _user(row)
@@ -38,6 +43,11 @@ def with_role(session: Session, role: str) -> list[User]:
     """Active users who have ``role``, by name."""
     rows = session.scalars(select(UserRow).where(UserRow.disabled_at.is_(None)).order_by(UserRow.name))
     return [_user(row) for row in rows if role in row.roles]
+
+
+def names(session: Session) -> dict[str, str]:
+    """Everybody who ever could sign in, by id: the audit trail names those who have left, too."""
+    return {row.id: row.name for row in session.scalars(select(UserRow))}
 
 
 def open_session(session: Session, session_id: str, user: User, expires_at: datetime) -> None:

@@ -1,19 +1,21 @@
 """Draft and sign. Signing freezes the opinion, its report and what the report declares as missing."""
 
+from mappings.opinion_to_report import report_of, to_diagnostic_report
+from mappings.report_to_document import to_html, to_pdf
+
 from gateway import audit
 from gateway.case.access import Origin, User, require_author
+from gateway.case.confirmation import fingerprint
 from gateway.case.model import DeliveryState
 from gateway.case.status import Action, move
 from gateway.clock import utc_now
-from gateway.errors import InvalidContent
+from gateway.errors import Conflict, InvalidContent
 from gateway.services import Services
 from gateway.store import cases, opinions, partners
 from gateway.store.objects import keep_bytes
 from gateway.store.resources import dumps
 from gateway.workflow.durable import Work
 from gateway.workflow.review import refuse_if_blocked
-from mappings.opinion_to_report import report_of, to_diagnostic_report
-from mappings.report_to_document import to_html, to_pdf
 
 PORTAL, FHIR_PUSH = "fhir-read", "fhir-push"
 
@@ -39,10 +41,12 @@ def draft(
         return saved.id
 
 
-def sign(services: Services, user: User, case_id: str, origin: Origin) -> str:
+def sign(services: Services, user: User, case_id: str, origin: Origin, confirmed: str = "") -> str:
     """Sign the draft: freeze it, make the report, hand it over for delivery; returns the opinion's id.
 
-    Raises ReviewBlocked while a blocking finding is open, InvalidContent when there is no conclusion.
+    ``confirmed`` is the fingerprint (case/confirmation.py) of what the signer was shown, where somebody was shown it.
+    Raises ReviewBlocked while a blocking finding is open, InvalidContent when there is no conclusion, Conflict when
+    the case is no longer what was confirmed.
     """
     with services.database.transaction() as session:
         row = cases.row(session, user, case_id, lock=True)
@@ -53,6 +57,8 @@ def sign(services: Services, user: User, case_id: str, origin: Origin) -> str:
         opinion = case.draft_opinion
         if opinion is None or not opinion.conclusion.strip():
             raise InvalidContent("An opinion needs a conclusion before it can be signed.")
+        if confirmed and confirmed != fingerprint(case):
+            raise Conflict("The case has changed since you looked at it. Read it again before you sign.")
         now = utc_now()
         report = report_of(case, opinion, now, services.config.programme_name)
         html, pdf = to_html(report).encode(), to_pdf(report)
@@ -81,7 +87,13 @@ def sign(services: Services, user: User, case_id: str, origin: Origin) -> str:
             report_sha256=stored.sha256,
         )
         opinions.add_delivery(
-            session, row.id, opinion.id, PORTAL, f"/fhir/DiagnosticReport/{opinion.id}", DeliveryState.AVAILABLE, now
+            session,
+            row.id,
+            opinion.id,
+            PORTAL,
+            f"/fhir/DiagnosticReport/{opinion.id}",
+            DeliveryState.AVAILABLE,
+            now,
         )
         endpoint = partners.get(session, row.partner_id).fhir_endpoint
         if endpoint:
