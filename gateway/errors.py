@@ -5,7 +5,8 @@
     │   ├── NotFhir               not a FHIR resource, or of an unknown type
     │   ├── UnsupportedVersion    a FHIR release that is not spoken
     │   ├── NotDicom              not a DICOM file, truncated, or without its UIDs
-    │   └── StudyMismatch         an instance of another study than the one addressed
+    │   ├── StudyMismatch         an instance of another study than the one addressed
+    │   └── InstanceMismatch      a data set that is another instance than the one announced
     ├── UnsupportedMediaType      the body's media type is not read here
     ├── NotAcceptable             the answer's media type is not written here
     ├── TooLarge                  more bytes than the limit allows
@@ -70,6 +71,10 @@ class NotDicom(InvalidContent):
 
 
 class StudyMismatch(InvalidContent):
+    pass
+
+
+class InstanceMismatch(InvalidContent):
     pass
 
 

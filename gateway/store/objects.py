@@ -35,6 +35,8 @@ class Spool:
         self.size_bytes = 0
         self._file = os.fdopen(descriptor, "w+b")
         self._hash = hashlib.sha256()
+        self._tail_offset: int | None = None
+        self._tail_hash = hashlib.sha256()
         self._max_bytes = max_bytes
 
     def write(self, chunk: bytes) -> None:
@@ -43,11 +45,26 @@ class Spool:
             raise TooLarge(f"More than the {self._max_bytes} bytes that are taken at once.")
         self._file.write(chunk)
         self._hash.update(chunk)
+        if self._tail_offset is not None:
+            self._tail_hash.update(chunk)
         self.size_bytes += len(chunk)
+
+    def mark(self) -> None:
+        """Hash what follows by itself too: saves ``sha256_from`` this offset a second reading."""
+        self._tail_offset = self.size_bytes
+        self._tail_hash = hashlib.sha256()
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
+
+    def sha256_from(self, offset: int) -> str:
+        """SHA-256 of the bytes from ``offset`` to the end, in hex."""
+        if self._tail_offset == offset:
+            return self._tail_hash.hexdigest()
+        with self.reader() as file:
+            file.seek(offset)
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def reader(self) -> BinaryIO:
         """The bytes so far, from the start; the caller must not write while reading."""

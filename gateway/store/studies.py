@@ -30,25 +30,36 @@ class Kept:
     conflict: bool
 
 
-def same_instance(session: Session, partner: Partner, sop_instance_uid: str, sha256: str) -> str | None:
-    """The id of the row that holds exactly these bytes under this UID."""
+def same_instance(
+    session: Session, partner: Partner, header: InstanceHeader, dataset_sha256: str
+) -> str | None:
+    """The id of the row that holds exactly this data set under this UID; its preamble and group 0002 may differ."""
     return session.scalar(
         select(InstanceRow.id).where(
             InstanceRow.partner_id == partner.id,
-            InstanceRow.sop_instance_uid == sop_instance_uid,
-            InstanceRow.sha256 == sha256,
+            InstanceRow.sop_instance_uid == header.sop_instance_uid,
+            InstanceRow.transfer_syntax_uid == header.transfer_syntax_uid,
+            InstanceRow.dataset_sha256 == dataset_sha256,
         )
     )
 
 
 def keep_instance(
-    session: Session, partner: Partner, header: InstanceHeader, receipt: ReceiptRow, stored: Stored, now: datetime
+    session: Session,
+    partner: Partner,
+    header: InstanceHeader,
+    receipt: ReceiptRow,
+    stored: Stored,
+    dataset_sha256: str,
+    now: datetime,
 ) -> Kept:
-    """Index one stored instance whose bytes are not yet here. The first received stays; both are kept (decision 3)."""
+    """Index a stored instance whose data set is not yet here. The first received stays; both are kept (decision 3)."""
     conflict = bool(
         session.scalar(
             select(InstanceRow.id)
-            .where(InstanceRow.partner_id == partner.id, InstanceRow.sop_instance_uid == header.sop_instance_uid)
+            .where(
+                InstanceRow.partner_id == partner.id, InstanceRow.sop_instance_uid == header.sop_instance_uid
+            )
             .limit(1)
         )
     )
@@ -68,6 +79,7 @@ def keep_instance(
         columns=header.columns,
         conflict=conflict,
         sha256=stored.sha256,
+        dataset_sha256=dataset_sha256,
         size_bytes=stored.size_bytes,
         object_key=stored.key,
         receipt_id=receipt.id,
@@ -152,7 +164,9 @@ def visible(viewer: Viewer) -> Select[tuple[StudyRow]]:
 def rows(session: Session, viewer: Viewer, *conditions: Any) -> list[StudyRow]:
     """Studies with their series and instances, newest first."""
     query = visible(viewer).where(*conditions).order_by(StudyRow.received_at.desc(), StudyRow.id)
-    return list(session.scalars(query.options(selectinload(StudyRow.series).selectinload(SeriesRow.instances))))
+    return list(
+        session.scalars(query.options(selectinload(StudyRow.series).selectinload(SeriesRow.instances)))
+    )
 
 
 def row(session: Session, viewer: Viewer, study_id: str) -> StudyRow:
@@ -179,7 +193,9 @@ def instances(
         .join(SeriesRow, SeriesRow.id == InstanceRow.series_id)
         .where(
             SeriesRow.study_id.in_(
-                visible(viewer).with_only_columns(StudyRow.id).where(StudyRow.study_instance_uid == study_instance_uid)
+                visible(viewer)
+                .with_only_columns(StudyRow.id)
+                .where(StudyRow.study_instance_uid == study_instance_uid)
             ),
             InstanceRow.conflict.is_(False),
         )
@@ -234,3 +250,16 @@ def _to_instances(found: Iterable[InstanceRow]) -> Iterable[Instance]:
             sha256=row.sha256,
             conflict=row.conflict,
         )
+
+
+def undecided(session: Session, partner_id: str) -> list[str]:
+    """Ids of studies that wait or are held and about which no person has decided."""
+    return list(
+        session.scalars(
+            select(StudyRow.id).where(
+                StudyRow.partner_id == partner_id,
+                StudyRow.join_state.in_((WAITING, HELD)),
+                StudyRow.decided_by == "",
+            )
+        )
+    )

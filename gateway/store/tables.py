@@ -218,7 +218,9 @@ class StudyRow(Row):
     patient_birth_date: Mapped[str] = mapped_column(String(26), default="")
     patient_sex: Mapped[str] = mapped_column(String(16), default="")
     attributes: Mapped[dict[str, Any]]  # study-level DICOM JSON model, as first received
-    patients: Mapped[list[dict[str, Any]]] = mapped_column(JSON)  # each distinct identity inside, Demographics as JSON
+    patients: Mapped[list[dict[str, Any]]] = mapped_column(
+        JSON
+    )  # each distinct identity inside, Demographics as JSON
     case_id: Mapped[str | None] = mapped_column(ForeignKey("case_file.id"), index=True)
     join_state: Mapped[str] = mapped_column(String(16), default="waiting", index=True)
     join_reasons: Mapped[list[str]]
@@ -226,7 +228,9 @@ class StudyRow(Row):
     received_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
-    series: Mapped[list["SeriesRow"]] = relationship(back_populates="study", order_by="SeriesRow.series_number")
+    series: Mapped[list["SeriesRow"]] = relationship(
+        back_populates="study", order_by="SeriesRow.series_number"
+    )
 
     __table_args__ = (UniqueConstraint("partner_id", "study_instance_uid"),)
 
@@ -252,7 +256,12 @@ class SeriesRow(Row):
 
 
 class InstanceRow(Row):
-    """A received SOP instance. The same UID with other bytes is a second row with ``conflict`` set."""
+    """A received SOP instance. The same UID with another data set is a second row with ``conflict`` set.
+
+    ``dataset_sha256`` is of the data set alone, as ``sha256`` is of the whole file: who sends an instance writes
+    the preamble and group 0002 anew, so that one sent by C-STORE and again by STOW-RS differs there and is the same.
+    The transfer syntax stands in group 0002 but belongs to the identity: under another one the bytes mean other pixels.
+    """
 
     __tablename__ = "instance"
 
@@ -269,6 +278,7 @@ class InstanceRow(Row):
     columns: Mapped[int | None]
     conflict: Mapped[bool] = mapped_column(Boolean, default=False)
     sha256: Mapped[str] = mapped_column(String(64))
+    dataset_sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     object_key: Mapped[str] = mapped_column(String(200))
     receipt_id: Mapped[str] = mapped_column(ForeignKey("receipt.id"))
@@ -276,7 +286,9 @@ class InstanceRow(Row):
 
     series: Mapped[SeriesRow] = relationship(back_populates="instances")
 
-    __table_args__ = (UniqueConstraint("partner_id", "sop_instance_uid", "sha256"),)
+    __table_args__ = (
+        UniqueConstraint("partner_id", "sop_instance_uid", "transfer_syntax_uid", "dataset_sha256"),
+    )
 
 
 class ExaminationRow(Row):
@@ -386,9 +398,10 @@ class AuditRow(Row):
 
 
 class HeartbeatRow(Row):
-    """When each part last said that it can do work; read by /readyz."""
+    """When each part of each machine last said that it can do work; read by /readyz."""
 
     __tablename__ = "heartbeat"
 
-    part: Mapped[str] = mapped_column(String(32), primary_key=True)
+    part: Mapped[str] = mapped_column(String(16), primary_key=True)
+    machine: Mapped[str] = mapped_column(String(64), primary_key=True)
     at: Mapped[datetime]
