@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from gateway.case.access import NO_ORIGIN, Origin, Viewer
 from gateway.clock import utc_now
 from gateway.store import trail
+from gateway.store.database import Session
 
 
 def record(

@@ -120,7 +120,10 @@ class Content(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A document of the record. ``content`` says if it can be opened, ``problem`` why not."""
+    """A document of the record. ``content`` says if it can be opened, ``problem`` why not.
+
+    ``id`` is the FHIR id of its resource and the attachment's index: ``abc-0``.
+    """
 
     id: str
     title: str
@@ -132,8 +135,8 @@ class Document:
     content: Content
     problem: str
     source: Source
+    sha256: str = ""  # of the decoded bytes, empty where there are none
     superseded: bool = False
-    object_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def open_case(session: Session, partner: Partner, service_request: str, now: dat
             continue  # the number was taken: one in a million million
 
 
-def visible(viewer: Viewer) -> Select[tuple[CaseRow]]:
+def visible(viewer: Viewer) -> Select[CaseRow]:
     """Partners see their own cases, intake all, specialists the ones assigned to them (case/access.py)."""
     query = select(CaseRow)
     match viewer:
@@ -96,7 +96,9 @@ def signed_opinions(session: Session, viewer: Viewer) -> list[tuple[OpinionRow, 
     query = (
         select(OpinionRow, CaseRow)
         .join(CaseRow, CaseRow.id == OpinionRow.case_id)
-        .where(OpinionRow.signed_at.is_not(None), CaseRow.id.in_(visible(viewer).with_only_columns(CaseRow.id)))
+        .where(
+            OpinionRow.signed_at.is_not(None), CaseRow.id.in_(visible(viewer).with_only_columns(CaseRow.id))
+        )
         .order_by(OpinionRow.signed_at)
     )
     return [(opinion, case) for opinion, case in session.execute(query)]

@@ -11,6 +11,8 @@ from sqlalchemy.orm import Session
 
 from gateway.errors import StoreUnavailable
 
+__all__ = ["Database", "Session", "create_engine"]
+
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 
 

@@ -55,7 +55,9 @@ def waive(session: Session, case_id: str, finding_id: str, by: str, because: str
 
 def of_case(session: Session, case_id: str) -> tuple[CaseFinding, ...]:
     """Open ones first, the gravest first."""
-    rows = session.scalars(select(FindingRow).where(FindingRow.case_id == case_id).order_by(FindingRow.opened_at))
+    rows = session.scalars(
+        select(FindingRow).where(FindingRow.case_id == case_id).order_by(FindingRow.opened_at)
+    )
     found = [_case_finding(row) for row in rows]
     gravity = list(Severity)
     found.sort(key=lambda f: (f.state is not FindingState.OPEN, gravity.index(f.finding.severity)))
@@ -85,7 +87,12 @@ def add_enquiry(
     session: Session, case_id: str, text: str, finding_ids: Sequence[str], asked_by: str, now: datetime
 ) -> str:
     row = EnquiryRow(
-        id=new_id(), case_id=case_id, text=text, finding_ids=list(finding_ids), asked_by=asked_by, asked_at=now
+        id=new_id(),
+        case_id=case_id,
+        text=text,
+        finding_ids=list(finding_ids),
+        asked_by=asked_by,
+        asked_at=now,
     )
     session.add(row)
     session.flush()
@@ -110,7 +117,9 @@ def answer_enquiries(session: Session, case_id: str, now: datetime) -> tuple[str
 
 
 def enquiries_of_case(session: Session, case_id: str) -> tuple[Enquiry, ...]:
-    rows = session.scalars(select(EnquiryRow).where(EnquiryRow.case_id == case_id).order_by(EnquiryRow.asked_at))
+    rows = session.scalars(
+        select(EnquiryRow).where(EnquiryRow.case_id == case_id).order_by(EnquiryRow.asked_at)
+    )
     return tuple(
         Enquiry(r.id, r.text, tuple(r.finding_ids), r.asked_by, r.asked_at, r.answered_at) for r in rows
     )

@@ -14,7 +14,13 @@ from gateway.store.tables import DeliveryRow, OpinionRow
 
 
 def save_draft(
-    session: Session, case_id: str, author: User, findings_text: str, conclusion: str, recommendations: str, now: datetime
+    session: Session,
+    case_id: str,
+    author: User,
+    findings_text: str,
+    conclusion: str,
+    recommendations: str,
+    now: datetime,
 ) -> OpinionRow:
     """The case's one draft, made or changed. A signed opinion is never touched (decision 7)."""
     row = draft_row(session, case_id)
@@ -28,7 +34,9 @@ def save_draft(
 
 
 def draft_row(session: Session, case_id: str) -> OpinionRow | None:
-    return session.scalar(select(OpinionRow).where(OpinionRow.case_id == case_id, OpinionRow.signed_at.is_(None)))
+    return session.scalar(
+        select(OpinionRow).where(OpinionRow.case_id == case_id, OpinionRow.signed_at.is_(None))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,9 @@ def row(session: Session, opinion_id: str) -> OpinionRow:
 
 
 def of_case(session: Session, case_id: str) -> tuple[Opinion, ...]:
-    rows = session.scalars(select(OpinionRow).where(OpinionRow.case_id == case_id).order_by(OpinionRow.drafted_at))
+    rows = session.scalars(
+        select(OpinionRow).where(OpinionRow.case_id == case_id).order_by(OpinionRow.drafted_at)
+    )
     return tuple(
         Opinion(
             id=r.id,
@@ -78,7 +88,15 @@ def of_case(session: Session, case_id: str) -> tuple[Opinion, ...]:
     )
 
 
-def add_delivery(session: Session, case_id: str, opinion_id: str, channel: str, address: str, state: DeliveryState, now: datetime) -> str:
+def add_delivery(
+    session: Session,
+    case_id: str,
+    opinion_id: str,
+    channel: str,
+    address: str,
+    state: DeliveryState,
+    now: datetime,
+) -> str:
     row = DeliveryRow(
         id=new_id(),
         case_id=case_id,
@@ -102,7 +120,9 @@ def delivery_row(session: Session, delivery_id: str) -> DeliveryRow:
 
 
 def deliveries_of_case(session: Session, case_id: str) -> tuple[Delivery, ...]:
-    rows = session.scalars(select(DeliveryRow).where(DeliveryRow.case_id == case_id).order_by(DeliveryRow.updated_at))
+    rows = session.scalars(
+        select(DeliveryRow).where(DeliveryRow.case_id == case_id).order_by(DeliveryRow.updated_at)
+    )
     return tuple(
         Delivery(
             id=r.id,

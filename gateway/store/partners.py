@@ -71,10 +71,13 @@ def add(session: Session, new: Registration) -> None:
     set_application_entities(session, new.id, new.application_entities)
 
 
-def set_application_entities(session: Session, partner_id: str, entities: tuple[ApplicationEntity, ...]) -> None:
+def set_application_entities(
+    session: Session, partner_id: str, entities: tuple[ApplicationEntity, ...]
+) -> None:
     session.execute(delete(PartnerAeRow).where(PartnerAeRow.partner_id == partner_id))
     session.add_all(
-        PartnerAeRow(ae_title=ae.ae_title, partner_id=partner_id, host=ae.host, port=ae.port) for ae in entities
+        PartnerAeRow(ae_title=ae.ae_title, partner_id=partner_id, host=ae.host, port=ae.port)
+        for ae in entities
     )
 
 
@@ -93,7 +96,9 @@ def by_calling_ae(session: Session, ae_title: str) -> Registration | None:
 
 
 def every(session: Session) -> list[Registration]:
-    return [_registration(session, row) for row in session.scalars(select(PartnerRow).order_by(PartnerRow.id))]
+    return [
+        _registration(session, row) for row in session.scalars(select(PartnerRow).order_by(PartnerRow.id))
+    ]
 
 
 def _registration(session: Session, row: PartnerRow) -> Registration:

@@ -48,7 +48,8 @@ class StoredResource:
 
     @property
     def content(self) -> dict[str, Any]:
-        return loads(self.text)
+        found: dict[str, Any] = loads(self.text)
+        return found
 
 
 def loads(text: str | bytes) -> Any:
@@ -62,7 +63,9 @@ def dumps(value: Any) -> str:
     return text
 
 
-def identities(session: Session, partner: Partner, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+def identities(
+    session: Session, partner: Partner, wanted: Iterable[tuple[str, str]]
+) -> dict[tuple[str, str], str]:
     """FHIR ids of current resources by (type, identity), of this partner only."""
     pairs = sorted(set(wanted))
     found: dict[tuple[str, str], str] = {}
@@ -119,7 +122,9 @@ def save(
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
         before = current.get((new.type, new.fhir_id))
         if before is not None and before.fingerprint == fingerprint:
-            outcomes.append(Outcome(f"{new.type}/{new.fhir_id}", before.version, "unchanged", before.updated_at))
+            outcomes.append(
+                Outcome(f"{new.type}/{new.fhir_id}", before.version, "unchanged", before.updated_at)
+            )
             continue
         if before is not None:
             before.current = False
@@ -193,7 +198,9 @@ def by_reference(session: Session, partner_id: str, references: Iterable[str]) -
     pairs = [reference.split("/", 1) for reference in sorted(set(references)) if "/" in reference]
     rows: list[StoredResource] = []
     for start in range(0, len(pairs), _IN_CHUNK):
-        same = [and_(ResourceRow.type == t, ResourceRow.fhir_id == i) for t, i in pairs[start : start + _IN_CHUNK]]
+        same = [
+            and_(ResourceRow.type == t, ResourceRow.fhir_id == i) for t, i in pairs[start : start + _IN_CHUNK]
+        ]
         rows += _stored(session, ResourceRow.partner_id == partner_id, ResourceRow.current, or_(*same))
     return rows
 
@@ -202,7 +209,9 @@ def read(session: Session, viewer: Viewer, type: str, fhir_id: str) -> StoredRes
     """The current version. Raises NotFound where there is none that the viewer may see."""
     rows = _stored(session, *_visible(viewer), ResourceRow.type == type, ResourceRow.fhir_id == fhir_id)
     if not rows:
-        raise NotFound(f"No {type} of yours has the id {fhir_id}." if isinstance(viewer, Partner) else "Not found.")
+        raise NotFound(
+            f"No {type} of yours has the id {fhir_id}." if isinstance(viewer, Partner) else "Not found."
+        )
     return rows[0]
 
 

@@ -148,7 +148,7 @@ def _series(session: Session, study: StudyRow, header: InstanceHeader) -> Series
     return row
 
 
-def visible(viewer: Viewer) -> Select[tuple[StudyRow]]:
+def visible(viewer: Viewer) -> Select[StudyRow]:
     """The studies that a viewer may see: a partner's own; intake all; a specialist those of assigned cases."""
     query = select(StudyRow)
     match viewer:

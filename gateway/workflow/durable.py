@@ -13,10 +13,8 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from sqlalchemy.orm import Session
-
 from gateway.store import jobs
-from gateway.store.database import Database
+from gateway.store.database import Database, Session
 
 if TYPE_CHECKING:
     from dbos import DBOSClient
@@ -100,7 +98,9 @@ def launch(services: Services) -> None:
     DBOS(config=config)
     _define_workflows(services)
     DBOS.launch()
-    DBOS.register_queue(QUEUE, worker_concurrency=2, polling_interval_sec=POLLING_SECONDS, on_conflict="always_update")
+    DBOS.register_queue(
+        QUEUE, worker_concurrency=2, polling_interval_sec=POLLING_SECONDS, on_conflict="always_update"
+    )
 
 
 def stop() -> None:

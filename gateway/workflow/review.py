@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy.orm import Session
-
 from gateway import audit
 from gateway.case.access import Origin, Role, User, require_role
 from gateway.case.status import OPEN, Action, move
@@ -12,6 +10,7 @@ from gateway.clock import utc_now
 from gateway.errors import Conflict, InvalidContent, NotFound, ReviewBlocked
 from gateway.services import Services
 from gateway.store import cases, findings, studies, users
+from gateway.store.database import Session
 from gateway.store.tables import CaseRow
 from gateway.workflow.durable import Work
 
@@ -82,7 +81,13 @@ def assign(services: Services, user: User, case_id: str, specialist_id: str, ori
             raise NotFound("No such specialist.")
         row.status, row.assignee_id = status, specialist.id
         audit.record(
-            session, user, Action.ASSIGN, f"case:{row.id}", case_id=row.id, origin=origin, assignee=specialist.id
+            session,
+            user,
+            Action.ASSIGN,
+            f"case:{row.id}",
+            case_id=row.id,
+            origin=origin,
+            assignee=specialist.id,
         )
 
 
@@ -93,7 +98,9 @@ def close(services: Services, user: User, case_id: str, origin: Origin) -> None:
         audit.record(session, user, Action.CLOSE, f"case:{row.id}", case_id=row.id, origin=origin)
 
 
-def waive(services: Services, user: User, case_id: str, finding_id: str, because: str, origin: Origin) -> None:
+def waive(
+    services: Services, user: User, case_id: str, finding_id: str, because: str, origin: Origin
+) -> None:
     """A person decides that review may go on in spite of a finding; the report still declares it."""
     because = _required(because, "The reason for waiving")
     with _acting(services, user, case_id) as (session, row):

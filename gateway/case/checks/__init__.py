@@ -1,1 +1,46 @@
-"""What can be wrong with a record: one module per kind of risk, each turning a Case into Findings."""
+"""Checks: one module per kind of risk. A check is a function from a Case to the findings it makes."""
+
+from collections.abc import Callable, Iterable
+
+from gateway.case.checks import identity, incomplete, legibility, missing
+from gateway.case.model import Case, Finding, Severity
+
+Check = Callable[[Case], Iterable[Finding]]
+
+CHECKS: dict[str, Check] = {
+    "no-question": missing.no_question,
+    "no-patient": missing.no_patient,
+    "no-reachable-physician": missing.no_reachable_physician,
+    "study-not-received": missing.study_not_received,
+    "series-not-received": incomplete.series_not_received,
+    "instances-missing": incomplete.instances_missing,
+    "slice-gap": incomplete.slice_gap,
+    "attachment-unreadable": legibility.attachment_unreadable,
+    "record-fault": legibility.record_fault,
+    "identity-differs": identity.identity_differs,
+    "study-held": identity.study_held,
+    "mixed-patients": identity.mixed_patients,
+    "instance-conflict": identity.instance_conflict,
+}
+
+
+def run(case: Case) -> list[Finding]:
+    """All findings of a case. A check that fails is itself a finding, never a stuck case."""
+    found: list[Finding] = []
+    for name, check in CHECKS.items():
+        try:
+            found += check(case)
+        except Exception as error:  # noqa: BLE001 - a rule's own bug must not hide the other rules' findings
+            found.append(_failed(name, error))
+    return found
+
+
+def _failed(name: str, error: Exception) -> Finding:
+    return Finding(
+        key=f"check-failed:{name}",
+        check=name,
+        severity=Severity.LIMITS,
+        subject=f"The check '{name}'",
+        text="This could not be checked automatically; a person must look.",
+        evidence=(("cause", type(error).__name__),),
+    )

@@ -1,0 +1,108 @@
+"""Could this show one child's data under another's name? Whatever differs blocks review until a person decides."""
+
+from collections.abc import Iterator
+
+from gateway.case.model import Case, Demographics, Finding, Severity, Study
+from gateway.case.patient_match import contradictions, same_name
+
+
+def identity_differs(case: Case) -> Iterator[Finding]:
+    """Birth date, sex or name of a joined study differ from the referral's."""
+    known = case.record.patient
+    if known is None:
+        return
+    for study in case.studies:
+        for patient in (study.patient, *study.other_patients):
+            for element in contradictions(known, patient):
+                yield _differs(study, element, known, patient)
+
+
+def study_held(case: Case) -> Iterator[Finding]:
+    """A study that may be this child's was not joined: a person must compare and decide."""
+    for held in case.held_studies:
+        differing = contradictions(case.record.patient or Demographics(), held.study.patient)
+        words = f"differs in {', '.join(differing)}" if differing else "cannot be told to be the same child"
+        yield Finding(
+            f"study-held:{held.study.study_instance_uid}",
+            "study-held",
+            Severity.BLOCKS if differing else Severity.LIMITS,
+            _words(held.study),
+            f"This imaging study was not added, because its patient {words}: "
+            "please confirm whose it is, or send the corrected study.",
+            tuple((f"evidence {i}", reason) for i, reason in enumerate(held.reasons, 1)),
+        )
+
+
+def mixed_patients(case: Case) -> Iterator[Finding]:
+    """More than one child in the bundles of a case, or in one study."""
+    others = case.record.other_patients
+    if others:
+        yield Finding(
+            "mixed-patients:record",
+            "mixed-patients",
+            Severity.BLOCKS,
+            "More than one patient in the records",
+            f"The records describe {len(others) + 1} patients: please confirm which child the request is about.",
+            tuple((f"entry {i}", p.source.path or "") for i, p in enumerate(others, 1) if p.source),
+        )
+    for study in case.studies:
+        if any(_is_other_child(study.patient, other) for other in study.other_patients):
+            yield Finding(
+                f"mixed-patients:{study.study_instance_uid}",
+                "mixed-patients",
+                Severity.BLOCKS,
+                _words(study),
+                "Images of this one study name different patients: please check the study at its source.",
+                (("Study Instance UID", study.study_instance_uid),),
+            )
+
+
+def instance_conflict(case: Case) -> Iterator[Finding]:
+    """The same SOP Instance UID came with different bytes; both are kept, the first is shown."""
+    for study in case.studies:
+        count = sum(i.conflict for series in study.series for i in series.instances)
+        if count:
+            yield Finding(
+                f"instance-conflict:{study.study_instance_uid}",
+                "instance-conflict",
+                Severity.BLOCKS,
+                _words(study),
+                f"{count} images arrived twice under the same identity and with different content. "
+                "The first ones are shown: please confirm which are right.",
+                (("Study Instance UID", study.study_instance_uid), ("images", str(count))),
+            )
+
+
+def _is_other_child(known: Demographics, seen: Demographics) -> bool:
+    return bool(contradictions(known, seen)) or same_name(known.names, seen.names) is False
+
+
+def _differs(study: Study, element: str, known: Demographics, seen: Demographics) -> Finding:
+    values = {
+        "name": (_names(known), _names(seen)),
+        "birth date": (known.birth_date, seen.birth_date),
+        "sex": (known.sex, seen.sex),
+    }[element]
+    return Finding(
+        f"identity-differs:{study.study_instance_uid}:{element}:{values[1]}"[:400],
+        "identity-differs",
+        Severity.BLOCKS,
+        f"{_words(study)}: {element}",
+        f"The {element} in the images differs from the referral's: please confirm that it is the same child.",
+        (
+            ("in the referral", values[0]),
+            ("in the images", values[1]),
+            ("Study Instance UID", study.study_instance_uid),
+        ),
+    )
+
+
+def _names(patient: Demographics) -> str:
+    return " / ".join(name.text for name in patient.names)
+
+
+def _words(study: Study) -> str:
+    return (
+        study.description
+        or f"{'/'.join(study.modalities) or 'Imaging'} study of {study.started or 'unknown date'}"
+    )

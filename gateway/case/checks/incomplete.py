@@ -1,0 +1,127 @@
+"""What is there in part: series not come, fewer instances than the record says, gaps in a stack of slices."""
+
+import itertools
+import statistics
+from collections.abc import Iterator, Sequence
+
+from gateway.case.checks.missing import received
+from gateway.case.model import Case, Finding, Series, Severity, Study
+
+GAP_FACTOR = 1.5
+"""A step between neighbouring slices longer than this many times the usual step is a gap."""
+SPACING_TOLERANCE_MM = 0.01
+_FEWEST_SLICES = 3
+
+
+def series_not_received(case: Case) -> Iterator[Finding]:
+    """A series that the record's ImagingStudy lists and that did not come with its study."""
+    for expected in case.record.expected_studies:
+        study = received(case, expected)
+        if study is None:
+            continue
+        held = {series.series_instance_uid for series in study.series}
+        for series in expected.series:
+            if series.series_instance_uid and series.series_instance_uid not in held:
+                yield Finding(
+                    f"series-not-received:{series.series_instance_uid}",
+                    "series-not-received",
+                    Severity.LIMITS,
+                    f"{_study_words(study)}: a {series.modality or 'further'} series",
+                    "The records list this series, and no image of it has arrived: please send it.",
+                    (("Series Instance UID", series.series_instance_uid),),
+                )
+
+
+def instances_missing(case: Case) -> Iterator[Finding]:
+    """Fewer instances than the record says, by series where it counts them, else by study."""
+    for expected in case.record.expected_studies:
+        study = received(case, expected)
+        if study is None:
+            continue
+        counts = {series.series_instance_uid: _count(series) for series in study.series}
+        by_series = [
+            s for s in expected.series if s.instances is not None and s.series_instance_uid in counts
+        ]
+        for series in by_series:
+            yield from _fewer(
+                series.series_instance_uid,
+                _study_words(study),
+                series.instances or 0,
+                counts[series.series_instance_uid],
+            )
+        if not by_series and expected.instance_count is not None:
+            yield from _fewer(
+                study.study_instance_uid, _study_words(study), expected.instance_count, sum(counts.values())
+            )
+
+
+def _count(series: Series) -> int:
+    return len({i.sop_instance_uid for i in series.instances})
+
+
+def _fewer(uid: str, subject: str, expected: int, arrived: int) -> Iterator[Finding]:
+    if arrived < expected:
+        yield Finding(
+            f"instances-missing:{uid}",
+            "instances-missing",
+            Severity.LIMITS,
+            subject,
+            f"The records say {expected} images, and {arrived} have arrived: please send the missing ones.",
+            (("expected", str(expected)), ("arrived", str(arrived)), ("UID", uid)),
+        )
+
+
+def slice_gap(case: Case) -> Iterator[Finding]:
+    """Gaps inside a stack by position (mm along the normal), else by instance number."""
+    for study in case.studies:
+        for series in study.series:
+            positions = sorted({i.position for i in series.instances if i.position is not None})
+            if len(positions) >= _FEWEST_SLICES and len(positions) * 2 > len(series.instances):
+                yield from _position_gaps(study, series, positions)
+            else:
+                yield from _number_gaps(study, series)
+
+
+def _position_gaps(study: Study, series: Series, positions: Sequence[float]) -> Iterator[Finding]:
+    steps = [b - a for a, b in itertools.pairwise(positions) if b - a > SPACING_TOLERANCE_MM]
+    if not steps:
+        return
+    usual = statistics.median(steps)
+    gaps = [(a, b) for a, b in itertools.pairwise(positions) if b - a > GAP_FACTOR * usual]
+    if gaps:
+        absent = sum(round((b - a) / usual) - 1 for a, b in gaps)
+        where = "; ".join(f"between {a:.1f} and {b:.1f} mm" for a, b in gaps[:5])
+        yield _gap(study, series, f"About {absent} slices are missing ({where}).", f"{usual:.2f} mm")
+
+
+def _number_gaps(study: Study, series: Series) -> Iterator[Finding]:
+    numbers = sorted({i.number for i in series.instances if i.number is not None})
+    absent = [
+        f"{a + 1} to {b - 1}" if b - a > 2 else f"{a + 1}"
+        for a, b in itertools.pairwise(numbers)
+        if b - a > 1
+    ]
+    if absent:
+        yield _gap(study, series, f"Image numbers are missing: {', '.join(absent[:10])}.", "")
+
+
+def _gap(study: Study, series: Series, text: str, usual: str) -> Finding:
+    facts = [("Series Instance UID", series.series_instance_uid), ("images", str(len(series.instances)))]
+    if usual:
+        facts.append(("usual distance", usual))
+    words = series.description or f"series {series.number if series.number is not None else ''}".strip()
+    return Finding(
+        f"slice-gap:{series.series_instance_uid}",
+        "slice-gap",
+        Severity.LIMITS,
+        f"{_study_words(study)}: {words}",
+        f"{text} Please send the whole series.",
+        tuple(facts),
+    )
+
+
+def _study_words(study: Study) -> str:
+    return (
+        study.description
+        or f"{'/'.join(study.modalities) or 'Imaging'} study of {study.started or 'unknown date'}"
+    )

@@ -1,0 +1,107 @@
+"""What is not there at all: the question, the child, a physician to answer to, a study that the record names."""
+
+from collections.abc import Iterator
+
+from gateway.case.model import Case, ExpectedStudy, Finding, Severity, Study
+
+_REACHABLE = frozenset({"phone", "email", "fax", "sms", "url"})
+
+
+def no_question(case: Case) -> Iterator[Finding]:
+    """No request for an opinion was sent, or a request without words."""
+    if not case.record.questions:
+        yield Finding(
+            "no-question",
+            "no-question",
+            Severity.BLOCKS,
+            "The question",
+            "The records came without a request (ServiceRequest): please send what the specialist should answer.",
+        )
+        return
+    for question in case.record.questions:
+        if not question.text.strip():
+            yield Finding(
+                f"no-question:{question.source.reference}",
+                "no-question",
+                Severity.BLOCKS,
+                "The question",
+                "The request says that a second opinion is wanted, and not what it should answer: "
+                "please add the question as note, reason or order detail.",
+            )
+
+
+def no_patient(case: Case) -> Iterator[Finding]:
+    """The record says nothing of whose it is, or too little to be sure."""
+    patient = case.record.patient
+    absent = [
+        words
+        for words, value in (
+            ("name", patient and patient.names),
+            ("birth date", patient and patient.birth_date),
+            ("sex", patient and patient.sex),
+        )
+        if not value
+    ]
+    if absent:
+        yield Finding(
+            "no-patient",
+            "no-patient",
+            Severity.BLOCKS,
+            "The child's identity",
+            f"The records do not tell the child's {', '.join(absent)}.",
+        )
+
+
+def no_reachable_physician(case: Case) -> Iterator[Finding]:
+    """Nobody to whom the opinion can be sent and who can be asked."""
+    physicians = case.record.physicians
+    if any(contact.system in _REACHABLE and contact.value for p in physicians for contact in p.contacts):
+        return
+    named = [p.name or p.organisation for p in physicians if p.name or p.organisation]
+    known = f"Named: {', '.join(named)}. " if named else ""
+    yield Finding(
+        "no-reachable-physician",
+        "no-reachable-physician",
+        Severity.BLOCKS,
+        "The referring physician",
+        f"{known}No telephone number or e-mail address of the referring physician was sent; "
+        "the opinion goes to that physician, who must be reachable.",
+    )
+
+
+def study_not_received(case: Case) -> Iterator[Finding]:
+    """A study that the record names and of which not one instance has come."""
+    for expected in case.record.expected_studies:
+        if received(case, expected) is None and not _is_held(case, expected):
+            yield Finding(
+                f"study-not-received:{expected.study_instance_uid or expected.source.reference}",
+                "study-not-received",
+                Severity.LIMITS,
+                expected.description or "An imaging study",
+                "The records name this imaging study, and no image of it has arrived: please send it.",
+                _evidence(expected),
+            )
+
+
+def received(case: Case, expected: ExpectedStudy) -> Study | None:
+    """The received study that an ImagingStudy of the record means: same UID, or same accession of the same issuer."""
+    for study in case.studies:
+        if expected.study_instance_uid:
+            if study.study_instance_uid == expected.study_instance_uid:
+                return study
+        elif expected.accession is not None and study.accession == expected.accession:
+            return study
+    return None
+
+
+def _is_held(case: Case, expected: ExpectedStudy) -> bool:
+    return any(h.study.study_instance_uid == expected.study_instance_uid for h in case.held_studies)
+
+
+def _evidence(expected: ExpectedStudy) -> tuple[tuple[str, str], ...]:
+    facts = [("Study Instance UID", expected.study_instance_uid)]
+    if expected.accession is not None:
+        facts.append(("accession number", expected.accession.value))
+    if expected.instance_count is not None:
+        facts.append(("images expected", str(expected.instance_count)))
+    return tuple((name, value) for name, value in facts if value)

@@ -1,0 +1,62 @@
+"""Intake: open the documents, run the checks, let findings open and close, tell what that changes."""
+
+from gateway import audit
+from gateway.case import checks
+from gateway.case.access import SYSTEM_ACTOR
+from gateway.case.model import Content
+from gateway.case.status import OPEN, Action, CaseStatus, move
+from gateway.clock import utc_now
+from gateway.services import Services
+from gateway.store import cases, examinations, findings
+from gateway.store.database import Session
+from gateway.store.tables import CaseRow
+from gateway.workflow.documents import read_document
+from mappings.document_legibility import problem_of
+
+
+def check_case(services: Services, case_id: str) -> None:
+    """Look at everything of the case again. Done any number of times it has the same result."""
+    examine_documents(services, case_id)
+    with services.database.transaction() as session:
+        row = cases.row(session, SYSTEM_ACTOR, case_id, lock=True)
+        if row.status not in OPEN:
+            return
+        record = examinations.apply(session, cases.load_record(row.record))
+        row.record = cases.dump_record(record)
+        case = cases.to_case(session, row)
+        changed = findings.reconcile(session, case_id, checks.run(case), utc_now())
+        for key in changed.opened:
+            audit.record(session, SYSTEM_ACTOR, "finding-opened", f"finding:{key}", case_id=case_id)
+        for key in changed.closed:
+            audit.record(session, SYSTEM_ACTOR, "finding-closed", f"finding:{key}", case_id=case_id)
+        if changed.opened or changed.closed:
+            row.updated_at = utc_now()
+        _answer_enquiries(session, row)
+
+
+def examine_documents(services: Services, case_id: str) -> None:
+    """Open each attachment once; outside any transaction, since it may take long."""
+    with services.database.reading() as session:
+        record = cases.load(session, SYSTEM_ACTOR, case_id).record
+        wanted = {
+            examinations.key(d): d for d in record.documents if d.content is Content.PRESENT and d.sha256
+        }
+        done = examinations.known(session, set(wanted))
+    for key, document in wanted.items():
+        if key in done:
+            continue
+        problem = problem_of(
+            read_document(services, SYSTEM_ACTOR, case_id, document.id), document.content_type
+        )
+        with services.database.transaction() as session:
+            examinations.add(session, *key, problem, utc_now())
+
+
+def _answer_enquiries(session: Session, row: CaseRow) -> None:
+    """Enquiries whose findings have all closed are answered; the case goes back to intake."""
+    answered = findings.answer_enquiries(session, row.id, utc_now())
+    for enquiry_id in answered:
+        audit.record(session, SYSTEM_ACTOR, "enquiry-answered", f"enquiry:{enquiry_id}", case_id=row.id)
+    still_open = any(e.answered_at is None for e in findings.enquiries_of_case(session, row.id))
+    if answered and not still_open and row.status == CaseStatus.AWAITING_INFORMATION:
+        row.status = move(row.status, Action.ANSWER, SYSTEM_ACTOR.roles)

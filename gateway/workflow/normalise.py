@@ -1,0 +1,258 @@
+"""From what was received to one Case: which bundle and which study belongs to which case, and the record.
+
+Everything here can be run again: it reads stored resources and headers and writes the same result.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway import audit
+from gateway.case.access import SYSTEM_ACTOR, Partner
+from gateway.case.model import Demographics, Fault, Record, Source
+from gateway.case.patient_match import Match, Verdict, match
+from gateway.case.status import OPEN
+from gateway.clock import utc_now
+from gateway.services import Services
+from gateway.store import cases, examinations, partners, receipts, resources, studies
+from gateway.store.database import Session
+from gateway.store.resources import StoredResource
+from gateway.store.tables import CaseRow, StudyRow
+from gateway.workflow.durable import Work
+from mappings.fhir_elements import reference, references
+from mappings.fhir_to_case import Sourced, to_demographics, to_record
+from mappings.second_opinion_request import asks_for_second_opinion
+
+_BESIDE = frozenset(
+    {"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Medication", "Binary"}
+)
+_BESIDE_DEPTH = 3
+_INACTIVE = frozenset({"revoked", "entered-in-error", "completed", "draft"})
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The cases that a bundle went to; ``opened`` when one of them began with it."""
+
+    case_ids: tuple[str, ...]
+    opened: bool
+
+
+def place_bundle(session: Session, partner: Partner, kept: list[str]) -> Placed:
+    """Put a bundle's resources (references ``Type/id``) into the case of its request, or of its child, or a new one.
+
+    Several children in one bundle are several cases: each resource goes to its own subject's.
+    """
+    stored = resources.by_reference(session, partner.id, kept)
+    if not stored:
+        return Placed((), False)
+    requests = _requests(stored)
+    if not requests:
+        case, opened = _case_without_request(session, partner, stored)
+        resources.put_in_case(session, partner, kept, case.id)
+        return Placed((case.id,), opened)
+    found: dict[str, CaseRow] = {}
+    opened = False
+    for request in requests:
+        subject = reference(request.content.get("subject"))
+        if subject in found and not cases.by_service_request(session, partner, request.reference):
+            continue  # a further question about the same child
+        case, is_new = _case_of_request(session, partner, request)
+        opened = opened or is_new
+        found.setdefault(subject, case)
+    _distribute(session, partner, stored, found)
+    return Placed(tuple(dict.fromkeys(case.id for case in found.values())), opened)
+
+
+def _requests(stored: list[StoredResource]) -> list[StoredResource]:
+    """Active ServiceRequests that ask for a second opinion, or the only active one of the bundle."""
+    active = [r for r in stored if r.type == "ServiceRequest" and r.content.get("status") not in _INACTIVE]
+    asking = [r for r in active if asks_for_second_opinion(r.content)]
+    return asking or (active if len(active) == 1 else [])
+
+
+def _case_of_request(session: Session, partner: Partner, request: StoredResource) -> tuple[CaseRow, bool]:
+    """The request's case, and whether it was opened just now."""
+    row = cases.by_service_request(session, partner, request.reference)
+    if row is None and request.case_id is not None:
+        row = cases.row(session, partner, request.case_id)
+    if row is not None:
+        return row, False
+    return cases.open_case(session, partner, request.reference, utc_now()), True
+
+
+def _distribute(
+    session: Session, partner: Partner, stored: list[StoredResource], found: dict[str, CaseRow]
+) -> None:
+    """Each resource to the case of the patient it is about; what names no patient to the first case."""
+    first = next(iter(found.values()))
+    by_case: dict[str, list[str]] = {}
+    for resource in stored:
+        about = resource.reference if resource.type == "Patient" else _about(resource)
+        case = found.get(about, first)
+        by_case.setdefault(case.id, []).append(resource.reference)
+    for case_id, members in by_case.items():
+        resources.put_in_case(session, partner, members, case_id)
+
+
+def _about(resource: StoredResource) -> str:
+    content = resource.content
+    return (
+        reference(content.get("subject"))
+        or reference(content.get("patient"))
+        or reference(content.get("for"))
+    )
+
+
+def _case_without_request(
+    session: Session, partner: Partner, stored: list[StoredResource]
+) -> tuple[CaseRow, bool]:
+    """The case that the material names, or that of its child; otherwise a new one, without a question."""
+    for resource in stored:
+        if resource.case_id is not None:
+            return cases.row(session, partner, resource.case_id), False
+    for named in sorted(
+        {r for s in stored for r in references(s.content) if r.startswith("ServiceRequest/")}
+    ):
+        case = cases.by_service_request(session, partner, named)
+        if case is not None:
+            return case, False
+    child = _only_child(stored, partner)
+    same = [c for c in cases.in_status(session, partner, sorted(OPEN)) if child and _is_same(c, child)]
+    if len(same) == 1:
+        return same[0], False
+    return cases.open_case(session, partner, "", utc_now()), True
+
+
+def _only_child(stored: list[StoredResource], partner: Partner) -> Demographics | None:
+    patients = [r for r in stored if r.type == "Patient"]
+    return to_demographics(_sourced(patients[0]), partner.assigning_authority) if len(patients) == 1 else None
+
+
+def _is_same(case: CaseRow, child: Demographics) -> bool:
+    known = cases.load_record(case.record).patient
+    return known is not None and match(known, child).verdict is Verdict.SAME
+
+
+def renew_record(services: Services, session: Session, case_id: str) -> None:
+    """Read the record again from the case's resources, and enqueue what depends on it."""
+    row = cases.row(session, SYSTEM_ACTOR, case_id, lock=True)
+    authority = partners.get(session, row.partner_id).assigning_authority
+    own = resources.of_case(session, case_id)
+    beside = _beside(session, row.partner_id, own)
+    record = to_record(
+        map(_sourced, own),
+        map(_sourced, beside),
+        authority,
+        row.service_request,
+        _faults(session, case_id, own),
+    )
+    record = examinations.apply(session, record)
+    row.record = cases.dump_record(record)
+    row.patient_name = (record.patient.display_name if record.patient else "")[:300]
+    row.updated_at = utc_now()
+    services.jobs.enqueue(session, Work.CHECK_CASE, case_id)
+    for study in studies.undecided(session, row.partner_id):
+        services.jobs.enqueue(session, Work.PLACE_STUDY, study)
+
+
+def _beside(session: Session, partner_id: str, own: list[StoredResource]) -> list[StoredResource]:
+    """Resources of the same partner that the case's own refer to: practitioners, organisations, documents' bytes."""
+    have = {r.reference for r in own}
+    found: list[StoredResource] = []
+    newest = own
+    for _ in range(_BESIDE_DEPTH):
+        wanted = {r for s in newest for r in _named(s) if r.split("/")[0] in _BESIDE} - have
+        newest = resources.by_reference(session, partner_id, wanted)
+        have |= {r.reference for r in newest}
+        found += newest
+        if not newest:
+            break
+    return found
+
+
+def _named(stored: StoredResource) -> Iterable[str]:
+    content = stored.content
+    yield from references(content)
+    if stored.type == "DocumentReference":
+        for part in content.get("content") or ():
+            attachment = part.get("attachment") if isinstance(part, dict) else None
+            if isinstance(attachment, dict) and isinstance(attachment.get("url"), str):
+                yield attachment["url"]
+
+
+def _sourced(stored: StoredResource) -> Sourced:
+    source = Source(stored.receipt_id, stored.receipt_sha256, stored.path, reference=stored.reference)
+    return Sourced(stored.content, source)
+
+
+def _faults(session: Session, case_id: str, own: list[StoredResource]) -> tuple[Fault, ...]:
+    """Faults of accepted entries, as long as no later version of the resource has come."""
+    current = {(r.receipt_id, r.path) for r in own}
+    faults = []
+    for receipt in receipts.of_case(session, case_id):
+        for index, entry in enumerate((receipt.answer or {}).get("entries", ())):
+            path = f"Bundle.entry[{index}].resource"
+            if entry["status"] != "refused" and (receipt.id, path) not in current:
+                continue
+            source = Source(receipt.id, receipt.sha256, path)
+            faults += [Fault(i["text"], i["expression"] or path, source) for i in entry["issues"]]
+    return tuple(faults)
+
+
+def place_study(services: Services, study_id: str) -> None:
+    """Find the case of a study and join it when the evidence allows; otherwise it waits, or is held for a person."""
+    with services.database.transaction() as session:
+        study = studies.row(session, SYSTEM_ACTOR, study_id)
+        if not study.decided_by and study.join_state != studies.JOINED:
+            _place(session, study)
+        if study.case_id is not None:
+            services.jobs.enqueue(session, Work.CHECK_CASE, study.case_id)
+
+
+def _place(session: Session, study: StudyRow) -> None:
+    partner = partners.get(session, study.partner_id).partner
+    candidates = [(c, _match(c, study)) for c in cases.in_status(session, partner, sorted(OPEN))]
+    before = (study.case_id, study.join_state)
+    same = [(c, m) for c, m in candidates if m.verdict is Verdict.SAME]
+    doubtful = [(c, m) for c, m in candidates if m.verdict in (Verdict.CONTRADICTED, Verdict.POSSIBLE)]
+    if len(same) == 1:
+        _set_place(study, studies.JOINED, same[0][0].id, same[0][1].reasons)
+    elif len(same) > 1:
+        _set_place(study, studies.HELD, same[0][0].id, ("more than one open case of this child",))
+    elif doubtful:
+        doubtful.sort(key=lambda found: found[1].verdict is not Verdict.CONTRADICTED)
+        _set_place(study, studies.HELD, doubtful[0][0].id, doubtful[0][1].reasons)
+    else:
+        _set_place(study, studies.WAITING, None, ("no open case is about this child",))
+    if (study.case_id, study.join_state) != before:
+        audit.record(
+            session,
+            SYSTEM_ACTOR,
+            f"study-{study.join_state}",
+            f"study:{study.id}",
+            case_id=study.case_id or before[0],
+        )
+
+
+def _set_place(study: StudyRow, state: str, case_id: str | None, reasons: tuple[str, ...]) -> None:
+    study.join_state, study.case_id, study.join_reasons = state, case_id, list(reasons)
+
+
+def _match(case: CaseRow, study: StudyRow) -> Match:
+    """Every identity inside the study must agree with the case's child; the worst verdict counts."""
+    record = cases.load_record(case.record)
+    seen = studies.to_study(study)
+    known = record.patient or Demographics()
+    named = _ways_named(record, seen.study_instance_uid, seen.accession)
+    matches = [match(known, patient, named) for patient in (seen.patient, *seen.other_patients)]
+    worst = [Verdict.CONTRADICTED, Verdict.DIFFERENT, Verdict.POSSIBLE, Verdict.SAME]
+    return min(matches, key=lambda m: worst.index(m.verdict))
+
+
+def _ways_named(record: Record, study_instance_uid: str, accession: object) -> list[str]:
+    ways = []
+    if any(e.study_instance_uid == study_instance_uid for e in record.expected_studies):
+        ways.append("the referral names this study")
+    if accession is not None and any(e.accession == accession for e in record.expected_studies):
+        ways.append("the referral names this accession number")
+    return ways

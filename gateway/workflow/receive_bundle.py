@@ -1,0 +1,188 @@
+"""A FHIR bundle through the door: kept, its resources versioned, its case opened or updated (decisions 1 to 4)."""
+
+import copy
+from dataclasses import asdict, dataclass
+
+from gateway import audit
+from gateway.case.access import Origin, Partner
+from gateway.clock import utc_now
+from gateway.errors import InvalidContent, Issue
+from gateway.services import Services
+from gateway.store import receipts, resources
+from gateway.store.database import Session
+from gateway.store.ids import new_id
+from gateway.store.objects import Spool, Stored
+from gateway.store.resources import NewVersion, Outcome
+from gateway.workflow import normalise
+from gateway.workflow.references import (
+    RELATIVE,
+    conditional_identity,
+    identity_of,
+    resolve,
+    targets,
+    wanted_outside,
+)
+from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
+
+
+def receive_bundle(
+    services: Services,
+    partner: Partner,
+    spool: Spool,
+    submission: Submission,
+    origin: Origin,
+    content_type: str,
+) -> Accepted:
+    """Keep a bundle whose bytes are in ``spool`` and which was read as ``submission``.
+
+    A transaction is all or nothing: InvalidContent names every reference that leads nowhere. Of other
+    types such faults become findings. The same bytes again change nothing and get the same answer.
+    """
+    stored = services.objects.keep(spool)
+    with services.database.transaction() as session:
+        earlier = receipts.same_bundle(session, partner, stored.sha256)
+        if earlier is not None:
+            audit.record(
+                session,
+                partner,
+                "bundle-same",
+                f"receipt:{earlier.receipt_id}",
+                case_id=earlier.case_id,
+                origin=origin,
+            )
+            return _repeat(earlier)
+        return _keep(services, session, partner, stored, submission, origin, content_type)
+
+
+def _keep(
+    services: Services,
+    session: Session,
+    partner: Partner,
+    stored: Stored,
+    submission: Submission,
+    origin: Origin,
+    content_type: str,
+) -> Accepted:
+    now = utc_now()
+    receipt = receipts.add(session, partner, stored, origin, content_type, received_at=now)
+    resolved = _resolve(session, partner, submission, services.config.fhir_base)
+    unresolved = [issue for issues in resolved.faults.values() for issue in issues]
+    if submission.bundle_type == "transaction" and unresolved:
+        raise InvalidContent("The transaction refers to resources that are not there.", tuple(unresolved))
+    saved = resources.save(session, partner, receipt, [version for _, version in resolved.versions], now)
+    outcomes = _outcomes(submission, resolved, saved)
+    placed = normalise.place_bundle(session, partner, [o.reference for o in saved])
+    receipt.case_id = placed.case_ids[0] if placed.case_ids else None
+    receipt.answer = _answer(placed.case_ids, placed.opened, outcomes)
+    for case_id in placed.case_ids:
+        normalise.renew_record(services, session, case_id)
+    audit.record(
+        session,
+        partner,
+        "bundle-received",
+        f"receipt:{receipt.id}",
+        case_id=receipt.case_id,
+        origin=origin,
+        entries=len(submission.entries),
+        opened=placed.opened,
+    )
+    return Accepted(receipt.id, placed.case_ids, placed.opened, False, outcomes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Resolved:
+    """Entries as versions to keep, conditional creates answered by what is here, faults by entry index."""
+
+    versions: list[tuple[Entry, NewVersion]]
+    existing: dict[int, str]
+    faults: dict[int, list[Issue]]
+
+
+def _resolve(session: Session, partner: Partner, submission: Submission, server: str) -> _Resolved:
+    """Give every kept entry its FHIR id, then point the references at one another."""
+    existing = _existing(session, partner, submission.kept)
+    entries = tuple(entry for entry in submission.kept if entry.index not in existing)
+    keys = _distinct_identities(entries)
+    known_ids = resources.identities(session, partner, keys.values())
+    given = {e.index: f"{e.type}/{_fhir_id(e, known_ids.get(keys[e.index]))}" for e in entries}
+    names = targets(given | existing, submission.kept)
+    known = _known(session, partner, wanted_outside(entries, names, server))
+    resolved = _Resolved([], existing, {})
+    for entry in entries:
+        kind, fhir_id = given[entry.index].split("/")
+        content = copy.deepcopy(entry.resource) or {}
+        path = f"{entry.path}.resource"
+        if issues := resolve(content, path, names, known, server):
+            resolved.faults[entry.index] = issues
+        content["id"] = fhir_id
+        resolved.versions.append((entry, NewVersion(kind, fhir_id, keys[entry.index][1], path, content)))
+    return resolved
+
+
+def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> dict[int, str]:
+    """Conditional creates (ifNoneExist) whose resource is here already keep the earlier one (FHIR R4 3.1.0.8.1)."""
+    asked = {e.index: conditional_identity(e.if_none_exist, e.type) for e in entries if e.if_none_exist}
+    wanted = {index: key for index, key in asked.items() if key is not None}
+    ids = resources.identities(session, partner, wanted.values())
+    return {index: f"{key[0]}/{ids[key]}" for index, key in wanted.items() if key in ids}
+
+
+def _distinct_identities(entries: tuple[Entry, ...]) -> dict[int, tuple[str, str]]:
+    """(type, identity) by entry index; two entries of one bundle never share one."""
+    keys: dict[int, tuple[str, str]] = {}
+    used: set[tuple[str, str]] = set()
+    for entry in entries:
+        key = (entry.type, identity_of(entry))
+        if key in used:
+            key = (entry.type, f"{key[1]}#{entry.full_url or entry.index}"[:500])
+        used.add(key)
+        keys[entry.index] = key
+    return keys
+
+
+def _fhir_id(entry: Entry, known: str | None) -> str:
+    if entry.method == "PUT":
+        return entry.url.split("/")[1]
+    return known or new_id()
+
+
+def _known(session: Session, partner: Partner, wanted: set[str]) -> dict[str, str]:
+    """References to the sender's earlier resources: literal ones, and conditional ones by identifier."""
+    literal = {reference for reference in wanted if RELATIVE.match(reference)}
+    found = {reference: reference for reference in resources.existing(session, partner, literal)}
+    conditional = {r: k for r in wanted - literal if (k := conditional_identity(r, "")) is not None}
+    ids = resources.identities(session, partner, conditional.values())
+    return found | {r: f"{key[0]}/{ids[key]}" for r, key in conditional.items() if key in ids}
+
+
+def _outcomes(submission: Submission, resolved: _Resolved, saved: list[Outcome]) -> tuple[EntryOutcome, ...]:
+    kept = {entry.index: outcome for (entry, _), outcome in zip(resolved.versions, saved, strict=True)}
+    return tuple(_outcome(entry, kept.get(entry.index), resolved) for entry in submission.entries)
+
+
+def _outcome(entry: Entry, kept: Outcome | None, resolved: _Resolved) -> EntryOutcome:
+    issues = (*entry.issues, *_as_warnings(resolved.faults.get(entry.index, [])))
+    if kept is not None:
+        return EntryOutcome(kept.status, kept.reference, kept.version, kept.updated_at.isoformat(), issues)
+    existing = resolved.existing.get(entry.index, "")
+    return EntryOutcome("unchanged" if existing else "refused", existing, issues=issues)
+
+
+def _as_warnings(issues: list[Issue]) -> list[Issue]:
+    return [Issue("warning", issue.code, issue.text, issue.expression) for issue in issues]
+
+
+def _answer(case_ids: tuple[str, ...], opened: bool, outcomes: tuple[EntryOutcome, ...]) -> dict[str, object]:
+    return {
+        "case_ids": list(case_ids),
+        "opened": opened,
+        "entries": [asdict(outcome) for outcome in outcomes],
+    }
+
+
+def _repeat(earlier: receipts.EarlierAnswer) -> Accepted:
+    entries = tuple(
+        EntryOutcome(**{**entry, "issues": tuple(Issue(**issue) for issue in entry["issues"])})
+        for entry in earlier.answer["entries"]
+    )
+    return Accepted(earlier.receipt_id, tuple(earlier.answer["case_ids"]), False, True, entries)

@@ -1,0 +1,69 @@
+"""A FHIR bundle as the edge has read it: entries in order, faults named, nothing decided yet."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.errors import Issue
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One Bundle.entry. ``method`` is POST, PUT or empty (collection, document, message).
+
+    ``refused``: the entry of a batch that is not taken, with the reason in ``issues``.
+    """
+
+    index: int
+    full_url: str
+    resource: dict[str, Any] | None
+    method: str = ""
+    url: str = ""
+    if_none_exist: str = ""
+    issues: tuple[Issue, ...] = ()
+    refused: bool = False
+
+    @property
+    def path(self) -> str:
+        return f"Bundle.entry[{self.index}]"
+
+    @property
+    def type(self) -> str:
+        return str(self.resource.get("resourceType", "")) if self.resource else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """``bundle_type``: transaction, batch, collection, document or message."""
+
+    bundle_type: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def kept(self) -> tuple[Entry, ...]:
+        return tuple(e for e in self.entries if e.resource is not None and not e.refused)
+
+    @property
+    def issues(self) -> tuple[Issue, ...]:
+        return tuple(issue for entry in self.entries for issue in entry.issues)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryOutcome:
+    """What became of one entry: ``status`` created, updated, unchanged or refused."""
+
+    status: str
+    reference: str = ""
+    version: int = 0
+    updated_at: str = ""
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a bundle. ``opened``: a case began with it; ``repeated``: the same bytes came before."""
+
+    receipt_id: str
+    case_ids: tuple[str, ...]
+    opened: bool
+    repeated: bool
+    entries: tuple[EntryOutcome, ...]

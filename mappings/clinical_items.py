@@ -1,0 +1,85 @@
+"""Clinical FHIR R4 resources to one line each of the case's record."""
+
+from collections.abc import Callable
+from typing import Any
+
+from gateway.case.model import ClinicalItem, Coded, ItemKind, Source
+from mappings.fhir_elements import Resource, coded, objects, reference, text, value_x
+
+ITEM_KINDS = {
+    "Condition": ItemKind.CONDITION,
+    "MedicationStatement": ItemKind.MEDICATION,
+    "MedicationRequest": ItemKind.MEDICATION,
+    "AllergyIntolerance": ItemKind.ALLERGY,
+    "Observation": ItemKind.RESULT,
+    "DiagnosticReport": ItemKind.REPORT,
+    "Procedure": ItemKind.PROCEDURE,
+    "Immunization": ItemKind.IMMUNIZATION,
+}
+_DATES = (
+    "onset", "effective", "performed", "occurrence", "recordedDate", "authoredOn", "dateAsserted", "issued"
+)  # fmt: skip
+
+
+def to_item(content: Resource, source: Source, medication: Callable[[str], Resource | None]) -> ClinicalItem:
+    """One of ITEM_KINDS. ``medication`` finds the Medication that a reference names."""
+    kind = ITEM_KINDS[text(content.get("resourceType"))]
+    status = coded(content.get("clinicalStatus")).text or text(content.get("status"))
+    return ClinicalItem(kind, _concept(content, medication), status, _value(content), _date(content), source)
+
+
+def _concept(content: Resource, medication: Callable[[str], Resource | None]) -> Coded:
+    if content.get("vaccineCode"):
+        return coded(content["vaccineCode"])
+    if content.get("medicationCodeableConcept"):
+        return coded(content["medicationCodeableConcept"])
+    named = content.get("medicationReference")
+    if isinstance(named, dict):
+        contained = {f"#{r.get('id')}": r for r in objects(content.get("contained"))}
+        found = contained.get(reference(named)) or medication(reference(named))
+        return coded(found.get("code")) if found else Coded(text(named.get("display")))
+    return coded(content.get("code"))
+
+
+def _value(content: Resource) -> str:
+    match content.get("resourceType"):
+        case "Observation":
+            return _observed(content)
+        case "MedicationStatement":
+            return "; ".join(_dosage(d) for d in objects(content.get("dosage")))
+        case "MedicationRequest":
+            return "; ".join(_dosage(d) for d in objects(content.get("dosageInstruction")))
+        case "AllergyIntolerance":
+            reactions = [
+                coded(m).text
+                for r in objects(content.get("reaction"))
+                for m in objects(r.get("manifestation"))
+            ]
+            return ", ".join(filter(None, [*reactions, text(content.get("criticality"))]))
+        case "Condition":
+            return ", ".join(filter(None, [coded(b).text for b in objects(content.get("bodySite"))]))
+        case _:
+            return text(content.get("conclusion"))
+
+
+def _observed(content: Resource) -> str:
+    own = value_x(content) or coded(content.get("dataAbsentReason")).text
+    parts = [f"{coded(c.get('code')).text}: {value_x(c)}" for c in objects(content.get("component"))]
+    flags = [coded(i).text for i in objects(content.get("interpretation"))]
+    found = "; ".join(filter(None, [own, *parts]))
+    return f"{found} ({', '.join(flags)})" if any(flags) else found
+
+
+def _dosage(item: dict[str, Any]) -> str:
+    if text(item.get("text")):
+        return text(item.get("text"))
+    doses = [value_x(d, "dose") for d in objects(item.get("doseAndRate"))]
+    return " ".join(filter(None, [*doses, coded(item.get("route")).text]))
+
+
+def _date(content: Resource) -> str:
+    for stem in _DATES:
+        found = text(content.get(stem)) or value_x(content, stem)
+        if found:
+            return found
+    return ""

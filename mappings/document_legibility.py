@@ -1,0 +1,64 @@
+"""Does a document open? The first, format-level look: what a reader's program would refuse."""
+
+import io
+import logging
+
+_PDF_HEADER_WITHIN = 1024  # ISO 32000-1 H.3: readers accept the header within the first 1024 bytes
+_MAX_PIXELS = 200_000_000
+
+
+def problem_of(document: bytes, content_type: str) -> str:
+    """Empty when the document opens; otherwise what is wrong, in plain words."""
+    kind = content_type.split(";")[0].strip().casefold()
+    if kind == "application/pdf":
+        return _pdf_problem(document)
+    if kind.startswith("image/") and kind not in ("image/svg+xml",):
+        return _image_problem(document)
+    if kind.startswith("text/") or kind.endswith(("+json", "+xml", "/json", "/xml")):
+        return _text_problem(document, content_type)
+    return ""
+
+
+def _pdf_problem(document: bytes) -> str:
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    if b"%PDF-" not in document[:_PDF_HEADER_WITHIN]:
+        return "The bytes are no PDF."
+    try:
+        reader = PdfReader(io.BytesIO(document))
+        if reader.is_encrypted and not reader.decrypt(""):
+            return "The PDF needs a password."
+        pages = len(reader.pages)
+        if pages:
+            _ = reader.pages[0].mediabox
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError):
+        return "The PDF is damaged."
+    return "" if pages else "The PDF has no pages."
+
+
+def _image_problem(document: bytes) -> str:
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(document)) as image:
+            if image.width * image.height > _MAX_PIXELS:
+                return "The image is too large to be opened safely."
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return "The image is damaged or of an unknown kind."
+    return ""
+
+
+def _text_problem(document: bytes, content_type: str) -> str:
+    charset = "utf-8"
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().casefold() == "charset":
+            charset = value.strip().strip('"') or charset
+    try:
+        text = document.decode(charset)
+    except (UnicodeDecodeError, LookupError):
+        return f"The text is not in the character set that it should be in ({charset[:40]})."
+    return "" if text.strip() else "The text is blank."

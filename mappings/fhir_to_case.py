@@ -1,0 +1,331 @@
+"""FHIR R4 resources to the record of a case. Pure; faulty parts read as absent and are never guessed."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.case.model import (
+    Demographics,
+    Document,
+    ExpectedSeries,
+    ExpectedStudy,
+    Fault,
+    Identifier,
+    Person,
+    Question,
+    Record,
+    Source,
+)
+from mappings.attachments import attachments_of, open_attachment
+from mappings.clinical_items import ITEM_KINDS, to_item
+from mappings.fhir_elements import (
+    Resource,
+    address,
+    coded,
+    contacts,
+    display_name,
+    has_code,
+    identifiers,
+    names,
+    objects,
+    reference,
+    text,
+)
+from mappings.second_opinion_request import asks_for_second_opinion, specialties
+
+_GENDERS = frozenset({"male", "female", "other", "unknown"})
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A resource and where it was read; ``source.reference`` is its ``Type/id``."""
+
+    content: Resource
+    source: Source
+
+    @property
+    def reference(self) -> str:
+        return self.source.reference or ""
+
+    @property
+    def type(self) -> str:
+        return text(self.content.get("resourceType"))
+
+
+class _Bag:
+    """Resources by type and by reference."""
+
+    def __init__(self, own: Iterable[Sourced], beside: Iterable[Sourced]) -> None:
+        self.own = list(own)
+        self._by_reference = {r.reference: r for r in [*beside, *self.own]}
+
+    def of(self, *types: str) -> list[Sourced]:
+        return [r for r in self.own if r.type in types]
+
+    def get(self, wanted: str) -> Sourced | None:
+        return self._by_reference.get(wanted)
+
+    def binaries(self) -> dict[str, Resource]:
+        return {key: r.content for key, r in self._by_reference.items() if r.type == "Binary"}
+
+
+def to_record(
+    own: Iterable[Sourced],
+    beside: Iterable[Sourced],
+    assigning_authority: str,
+    service_request: str = "",
+    faults: tuple[Fault, ...] = (),
+) -> Record:
+    """The record of one case.
+
+    ``own`` are the case's resources, ``beside`` others of the same partner that they refer to.
+    ``assigning_authority`` issues identifiers without a system; ``service_request`` (``Type/id``) is the
+    request that opened the case.
+    """
+    bag = _Bag(own, beside)
+    requests = _requests(bag, service_request)
+    subject = _subject(bag, requests)
+    patients = [p for p in bag.of("Patient") if subject is None or p.reference != subject.reference]
+    return Record(
+        patient=to_demographics(subject, assigning_authority) if subject else None,
+        other_patients=tuple(to_demographics(p, assigning_authority) for p in patients),
+        guardians=_guardians(bag, subject),
+        physicians=_physicians(bag, requests, subject),
+        organisation=_organisation(bag, requests, subject),
+        questions=tuple(_question(request) for request in requests),
+        items=tuple(to_item(r.content, r.source, _medication(bag)) for r in bag.of(*ITEM_KINDS)),
+        documents=_documents(bag),
+        expected_studies=tuple(_expected(r, assigning_authority) for r in bag.of("ImagingStudy")),
+        faults=faults,
+    )
+
+
+def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
+    """Patient: every name form, birth date as sent, administrative gender, identifiers with issuer."""
+    content = patient.content
+    sex = text(content.get("gender"))
+    languages = [coded(c.get("language")).text for c in objects(content.get("communication"))]
+    return Demographics(
+        names=names(content.get("name")),
+        birth_date=text(content.get("birthDate")),
+        sex=sex if sex in _GENDERS else "",
+        identifiers=identifiers(content.get("identifier"), assigning_authority),
+        language=next((language for language in languages if language), ""),
+        address=address(content.get("address")),
+        source=patient.source,
+    )
+
+
+def _requests(bag: _Bag, service_request: str) -> list[Sourced]:
+    """The opening request first, then every other second-opinion request of the case."""
+    found = [r for r in bag.of("ServiceRequest") if asks_for_second_opinion(r.content)]
+    opening = bag.get(service_request)
+    if opening is not None:
+        found = [opening, *(r for r in found if r.reference != service_request)]
+    return found
+
+
+def _subject(bag: _Bag, requests: list[Sourced]) -> Sourced | None:
+    """Whose case it is: subject of the request, of the Composition, or the only Patient."""
+    for resource in [
+        *requests,
+        *bag.of("Composition", "DocumentReference", "ImagingStudy", "DiagnosticReport"),
+    ]:
+        found = bag.get(reference(resource.content.get("subject")))
+        if found is not None and found.type == "Patient":
+            return found
+    patients = bag.of("Patient")
+    return patients[0] if patients else None
+
+
+def _guardians(bag: _Bag, subject: Sourced | None) -> tuple[Person, ...]:
+    found = [
+        Person(
+            display_name(r.content.get("name")),
+            " ".join(coded(c).text for c in objects(r.content.get("relationship"))),
+            contacts=contacts(r.content.get("telecom")),
+            source=r.source,
+        )
+        for r in bag.of("RelatedPerson")
+    ]
+    for contact in objects(subject.content.get("contact")) if subject else []:
+        person = Person(
+            display_name(contact.get("name")),
+            " ".join(coded(c).text for c in objects(contact.get("relationship"))),
+            contacts=contacts(contact.get("telecom")),
+            source=subject.source if subject else None,
+        )
+        if person.name not in {p.name for p in found}:
+            found.append(person)
+    return tuple(found)
+
+
+def _physicians(bag: _Bag, requests: list[Sourced], subject: Sourced | None) -> tuple[Person, ...]:
+    """Who asks: ServiceRequest.requester, else the Composition's author, else the general practitioner."""
+    wanted = [reference(r.content.get("requester")) for r in requests]
+    if not any(wanted):
+        wanted = [reference(a) for c in bag.of("Composition") for a in objects(c.content.get("author"))]
+    if not any(wanted) and subject is not None:
+        wanted = [reference(g) for g in objects(subject.content.get("generalPractitioner"))]
+    people = (_physician(bag, bag.get(found)) for found in dict.fromkeys(wanted) if found)
+    return tuple(person for person in people if person is not None)
+
+
+def _physician(bag: _Bag, found: Sourced | None) -> Person | None:
+    """Practitioner, PractitionerRole (with the Practitioner and Organization behind it) or Organization."""
+    if found is None:
+        return None
+    content, own = found.content, contacts(found.content.get("telecom"))
+    match found.type:
+        case "Practitioner":
+            roles = [
+                r
+                for r in bag.of("PractitionerRole")
+                if reference(r.content.get("practitioner")) == found.reference
+            ]
+            more = [c for role in roles for c in contacts(role.content.get("telecom"))]
+            organisations = [_named(bag, role.content.get("organization")) for role in roles]
+            return Person(
+                display_name(content.get("name")),
+                "",
+                next(iter(organisations), ""),
+                (*own, *more),
+                found.source,
+            )
+        case "PractitionerRole":
+            person = bag.get(reference(content.get("practitioner")))
+            theirs = contacts(person.content.get("telecom")) if person else ()
+            name = (
+                display_name(person.content.get("name")) if person else _display(content.get("practitioner"))
+            )
+            role = " ".join(
+                coded(c).text for c in objects(content.get("code")) or objects(content.get("specialty"))
+            )
+            return Person(name, role, _named(bag, content.get("organization")), (*own, *theirs), found.source)
+        case "Organization":
+            return Person("", "", text(content.get("name")), own, found.source)
+        case _:
+            return None
+
+
+def _named(bag: _Bag, value: Any) -> str:
+    found = bag.get(reference(value))
+    return text(found.content.get("name")) if found else _display(value)
+
+
+def _display(value: Any) -> str:
+    return text(value.get("display")) if isinstance(value, dict) else ""
+
+
+def _organisation(bag: _Bag, requests: list[Sourced], subject: Sourced | None) -> str:
+    for person in _physicians(bag, requests, subject):
+        if person.organisation:
+            return person.organisation
+    for composition in bag.of("Composition"):
+        if found := _named(bag, composition.content.get("custodian")):
+            return found
+    return _named(bag, subject.content.get("managingOrganization")) if subject else ""
+
+
+def _question(request: Sourced) -> Question:
+    """ServiceRequest: notes hold the question; else order details; else the reasons' own words."""
+    content = request.content
+    reasons = tuple(coded(c) for c in objects(content.get("reasonCode")))
+    notes = [text(n.get("text")) for n in objects(content.get("note"))]
+    details = [coded(d).text for d in objects(content.get("orderDetail"))]
+    words = [w for w in notes if w] or [w for w in details if w] or [r.text for r in reasons if r.text]
+    return Question(
+        "\n\n".join(words), specialties(content), reasons, text(content.get("priority")), request.source
+    )
+
+
+def _medication(bag: _Bag) -> Callable[[str], Resource | None]:
+    def find(wanted: str) -> Resource | None:
+        found = bag.get(wanted)
+        return found.content if found else None
+
+    return find
+
+
+def _documents(bag: _Bag) -> tuple[Document, ...]:
+    binaries = bag.binaries()
+    replaced = {
+        reference(relation.get("target"))
+        for r in bag.of("DocumentReference")
+        for relation in objects(r.content.get("relatesTo"))
+        if relation.get("code") == "replaces"
+    }
+    found: list[Document] = []
+    for resource in bag.of("DocumentReference", "DiagnosticReport", "Media"):
+        superseded = resource.reference in replaced or resource.content.get("status") in (
+            "superseded",
+            "entered-in-error",
+        )
+        parts = attachments_of(resource.content) or ([{}] if resource.type == "DocumentReference" else [])
+        for index, attachment in enumerate(parts):
+            document = _document(resource, index, attachment, binaries)
+            found.append(replace(document, superseded=superseded))
+    return tuple(found)
+
+
+def _document(resource: Sourced, index: int, attachment: Resource, binaries: dict[str, Resource]) -> Document:
+    content = resource.content
+    concept = coded(content.get("type") or content.get("code"))
+    opened = open_attachment(attachment, binaries)
+    title = text(attachment.get("title")) or text(content.get("description")) or concept.text
+    date = (
+        attachment.get("creation")
+        or content.get("date")
+        or content.get("effectiveDateTime")
+        or content.get("issued")
+    )
+    return Document(
+        id=f"{resource.reference.split('/')[-1]}-{index}",
+        title=title or "Untitled document",
+        concept=concept,
+        content_type=text(attachment.get("contentType")),
+        language=text(attachment.get("language")) or text(content.get("language")),
+        date=text(date),
+        size_bytes=len(opened.bytes_),
+        content=opened.content,
+        problem=opened.problem,
+        source=resource.source,
+        sha256=hashlib.sha256(opened.bytes_).hexdigest() if opened.bytes_ else "",
+    )
+
+
+def _expected(study: Sourced, assigning_authority: str) -> ExpectedStudy:
+    """ImagingStudy: what the sender says exists; UID from ``urn:dicom:uid``, accession by type ACSN (v2-0203)."""
+    content = study.content
+    uid, accession = "", None
+    for item in objects(content.get("identifier")):
+        value = text(item.get("value"))
+        if value.startswith("urn:oid:"):
+            uid = uid or value.removeprefix("urn:oid:")
+        elif has_code(item.get("type"), "ACSN") and value:
+            accession = Identifier(value, text(item.get("system")) or assigning_authority)
+    series = tuple(_expected_series(item) for item in objects(content.get("series")))
+    return ExpectedStudy(
+        study_instance_uid=uid,
+        accession=accession,
+        description=text(content.get("description")) or _study_words(content),
+        series_count=_count(content.get("numberOfSeries")),
+        instance_count=_count(content.get("numberOfInstances")),
+        series=series,
+        source=study.source,
+    )
+
+
+def _study_words(content: Resource) -> str:
+    return ", ".join(coded(c).text for c in objects(content.get("modality") or content.get("procedureCode")))
+
+
+def _expected_series(item: Resource) -> ExpectedSeries:
+    counted = _count(item.get("numberOfInstances"))
+    listed = len(objects(item.get("instance")))
+    return ExpectedSeries(text(item.get("uid")), coded(item.get("modality")).text, counted or listed or None)
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
