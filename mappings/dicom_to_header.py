@@ -1,0 +1,174 @@
+"""DICOM Part 10 file -> InstanceHeader: what the gateway knows of an instance without opening its pixels."""
+
+import math
+import re
+from collections.abc import Iterable
+from io import BytesIO
+from typing import BinaryIO
+
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
+from pydicom.valuerep import PersonName
+
+from gateway.case.imaging import InstanceHeader
+from gateway.case.model import Demographics, Identifier, Name
+from gateway.errors import NotDicom
+from mappings.dicom_attributes import header_tags, stored_keywords
+from mappings.dicom_structure import Skeleton, walk_file
+from mappings.dicom_to_json import Json, select_json
+from mappings.dicom_values import (
+    PYDICOM_ERRORS,
+    decimals,
+    fhir_date,
+    items,
+    name_groups,
+    number,
+    person_names,
+    text,
+)
+
+_UID = re.compile(r"[0-9.]{1,64}")
+_SEX = {"M": "male", "F": "female", "O": "other"}
+_SCRIPTS = ("alphabetic", "ideographic", "phonetic")
+_UNIVERSAL_ID_PREFIX = {"ISO": "urn:oid:", "UUID": "urn:uuid:"}
+
+
+def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
+    """Read a seekable Part 10 file from its start.
+
+    Identifiers that name no issuer get ``assigning_authority`` (decision 4). Raises NotDicom, in words for the
+    sender, when the file is no DICOM, ends early, is nested absurdly or lacks a UID that it is known by; nothing
+    else, whatever the bytes are.
+    """
+    skeleton = walk_file(file, header_tags())
+    try:
+        return _header(_dataset(skeleton), skeleton, assigning_authority)
+    except PYDICOM_ERRORS as error:
+        raise NotDicom("The data set of the file cannot be read.") from error
+
+
+def _dataset(skeleton: Skeleton) -> Dataset:
+    return read_dataset(BytesIO(skeleton.elements), skeleton.is_implicit, skeleton.is_little)
+
+
+def _header(ds: Dataset, skeleton: Skeleton, authority: str) -> InstanceHeader:
+    frames = number(ds, "NumberOfFrames")
+    accession = text(ds, "AccessionNumber", 64)
+    return InstanceHeader(
+        sop_instance_uid=_uid(ds, "SOPInstanceUID"),
+        sop_class_uid=_uid(ds, "SOPClassUID"),
+        transfer_syntax_uid=_valid_uid(skeleton.transfer_syntax_uid, "TransferSyntaxUID", "00020010"),
+        study_instance_uid=_uid(ds, "StudyInstanceUID"),
+        series_instance_uid=_uid(ds, "SeriesInstanceUID"),
+        patient=_patient(ds, authority),
+        patient_id=text(ds, "PatientID", 200),
+        patient_name=text(ds, "PatientName", 400),
+        patient_birth_date=text(ds, "PatientBirthDate", 26),
+        patient_sex=text(ds, "PatientSex", 16),
+        accession_number=accession,
+        accession_issuer=_accession_issuer(ds, authority) if accession else "",
+        study_date=text(ds, "StudyDate", 26),
+        study_time=text(ds, "StudyTime", 28),
+        study_description=text(ds, "StudyDescription"),
+        series_number=number(ds, "SeriesNumber"),
+        modality=text(ds, "Modality", 16),
+        series_description=text(ds, "SeriesDescription"),
+        body_part=text(ds, "BodyPartExamined", 64),
+        instance_number=number(ds, "InstanceNumber"),
+        position=None if frames and frames > 1 else _position(ds),
+        frames=frames if frames and frames > 0 else 1,
+        rows=number(ds, "Rows"),
+        columns=number(ds, "Columns"),
+        study_attributes=_attributes(ds, "study"),
+        series_attributes=_attributes(ds, "series"),
+        dataset_offset=skeleton.dataset_offset,
+    )
+
+
+def _attributes(ds: Dataset, level: str) -> Json:
+    return select_json(ds, (tag for keyword in stored_keywords(level) if (tag := tag_for_keyword(keyword))))
+
+
+def _uid(ds: Dataset, keyword: str) -> str:
+    return _valid_uid(text(ds, keyword), keyword, f"{tag_for_keyword(keyword):08X}")
+
+
+def _valid_uid(uid: str, keyword: str, tag: str) -> str:
+    """Digits and dots, 64 at most: UIDs that break only PS3.5 9.1's finer rules are common and harmless."""
+    place = f"{keyword} ({tag[:4]},{tag[4:]})"
+    if not uid:
+        raise NotDicom(f"The data set has no {place}.")
+    if not _UID.fullmatch(uid):
+        raise NotDicom(f"{place} is not a UID: digits and dots, 64 characters at most (PS3.5 9.1).")
+    return uid
+
+
+def _patient(ds: Dataset, authority: str) -> Demographics:
+    return Demographics(
+        names=_names(ds),
+        birth_date=fhir_date(text(ds, "PatientBirthDate", 26)),
+        sex=_SEX.get(text(ds, "PatientSex", 16).upper(), ""),
+        identifiers=_identifiers(ds, authority),
+    )
+
+
+def _names(ds: Dataset) -> tuple[Name, ...]:
+    """One Name for each component group of Patient's Name that is filled."""
+    names = (_name(group, script) for pn in person_names(ds, "PatientName") for group, script in _groups(pn))
+    return tuple(dict.fromkeys(name for name in names if name.text))
+
+
+def _groups(pn: PersonName) -> Iterable[tuple[str, str]]:
+    return zip(name_groups(pn), _SCRIPTS, strict=True)
+
+
+def _name(group: str, script: str) -> Name:
+    """Components: family^given^middle^prefix^suffix. Ideographic and phonetic names read family first."""
+    family, first, middle, prefix, suffix = ([part.strip() for part in group.split("^")] + [""] * 5)[:5]
+    spoken = (prefix, first, middle, family, suffix) if script == "alphabetic" else (family, first, middle)
+    given = tuple(word for part in (first, middle) for word in part.split())
+    return Name(text=" ".join(part for part in spoken if part), family=family, given=given, script=script)
+
+
+def _identifiers(ds: Dataset, authority: str) -> tuple[Identifier, ...]:
+    """Patient ID and Other Patient IDs Sequence, each with its issuer."""
+    found = [(text(one, "PatientID", 200), one) for one in (ds, *items(ds, "OtherPatientIDsSequence"))]
+    return tuple(
+        dict.fromkeys(Identifier(value, _patient_issuer(one, authority)) for value, one in found if value)
+    )
+
+
+def _patient_issuer(ds: Dataset, authority: str) -> str:
+    """The universal id where one is given, for that is what FHIR identifiers carry; else the local name."""
+    qualifiers = items(ds, "IssuerOfPatientIDQualifiersSequence")
+    universal = _universal_id(qualifiers[0]) if qualifiers else ""
+    return universal or text(ds, "IssuerOfPatientID", 200) or authority
+
+
+def _accession_issuer(ds: Dataset, authority: str) -> str:
+    issuers = items(ds, "IssuerOfAccessionNumberSequence")
+    if not issuers:
+        return authority
+    return _universal_id(issuers[0]) or text(issuers[0], "LocalNamespaceEntityID", 200) or authority
+
+
+def _universal_id(item: Dataset) -> str:
+    """Universal Entity ID (0040,0032) as a URI where its type allows (PS3.3 10.14)."""
+    found = text(item, "UniversalEntityID", 180)
+    prefix = _UNIVERSAL_ID_PREFIX.get(text(item, "UniversalEntityIDType").upper(), "")
+    return found if not found or found.startswith(prefix) else prefix + found
+
+
+def _position(ds: Dataset) -> float | None:
+    """Image Position (Patient) along the normal of Image Orientation (Patient), in mm (PS3.3 C.7.6.2.1.1)."""
+    place, axes = decimals(ds, "ImagePositionPatient"), decimals(ds, "ImageOrientationPatient")
+    if len(place) != 3 or len(axes) != 6:
+        return None
+    (a, b, c), (d, e, f) = axes[:3], axes[3:]
+    normal = (b * f - c * e, c * d - a * f, a * e - b * d)
+    length = math.hypot(*normal)
+    if not 0.5 < length < 2:  # the axes are unit vectors at a right angle, or they say nothing
+        return None
+    along = sum(p * n for p, n in zip(place, normal, strict=True)) / length
+    return round(along, 4) if math.isfinite(along) else None

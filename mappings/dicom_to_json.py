@@ -1,0 +1,137 @@
+"""DICOM data set -> DICOM JSON model (PS3.18 Annex F), without a value ever being refused.
+
+A value that breaks its VR is written as text rather than left out: the reader sees what the file says.
+"""
+
+import base64
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag
+from pydicom.valuerep import PersonName
+
+from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups
+
+BULK_THRESHOLD_BYTES = 1024
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
+_INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
+_DECIMAL_VRS = frozenset({"DS", "FD", "FL"})
+_INTEGER = re.compile(r"[+-]?\d{1,15}")
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NOT_FINITE = {"nan": "NaN", "inf": "inf", "-inf": "-inf"}
+
+BulkUri = Callable[[str], str]
+"""The address of the bulk data at a path of tags and item numbers: ``7FE00010``, ``54000100/1/54001010``."""
+
+Json = dict[str, Any]
+
+
+def to_json(dataset: Dataset, bulk_uri: BulkUri | None = None) -> Json:
+    """The whole data set. Text is UTF-8, so Specific Character Set says ISO_IR 192 (F.2).
+
+    Binary values over 1 KiB and pixel data are BulkDataURI; without ``bulk_uri`` they are left out.
+    """
+    return _dataset(dataset, bulk_uri, "", 0)
+
+
+def select_json(dataset: Dataset, tags: Iterable[int]) -> Json:
+    """Only the elements of ``tags``, without bulk data and Specific Character Set."""
+    wanted = sorted(tag for tag in tags if tag in dataset and tag != _SPECIFIC_CHARACTER_SET)
+    return {f"{tag:08X}": _element(dataset, BaseTag(tag), None, "", 0) for tag in wanted}
+
+
+def _dataset(dataset: Dataset, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
+    found = {}
+    for tag in sorted(dataset.keys()):
+        if tag.element == 0:  # group lengths describe the file's encoding, not its content
+            continue
+        found[f"{tag:08X}"] = _element(dataset, tag, bulk_uri, path, depth)
+    if f"{_SPECIFIC_CHARACTER_SET:08X}" in found:
+        found[f"{_SPECIFIC_CHARACTER_SET:08X}"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
+    return found
+
+
+def _element(dataset: Dataset, tag: BaseTag, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
+    path = f"{path}{tag:08X}"
+    try:
+        element = dataset[tag]
+        vr = element.VR
+        if vr == "SQ":
+            return _sequence(element, bulk_uri, path, depth)
+        if vr in _BINARY_VRS or isinstance(element.value, bytes):
+            return _binary(tag, vr, element.value, bulk_uri, path)
+        return _with_values(vr, [_value(vr, one) for one in _values(element)])
+    except PYDICOM_ERRORS:
+        return _unreadable(dataset.get_item(tag))
+
+
+def _sequence(element: DataElement, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
+    if depth >= MAX_DEPTH:
+        return {"vr": "SQ"}
+    parts = enumerate(element.value or (), start=1)
+    return _with_values("SQ", [_dataset(item, bulk_uri, f"{path}/{at}/", depth + 1) for at, item in parts])
+
+
+def _binary(tag: int, vr: str, value: Any, bulk_uri: BulkUri | None, path: str) -> Json:
+    vr = vr if vr in _BINARY_VRS else "UN"
+    content = value if isinstance(value, bytes) else b""
+    if tag in PIXEL_TAGS or len(content) > BULK_THRESHOLD_BYTES:
+        return {"vr": vr, "BulkDataURI": bulk_uri(path)} if bulk_uri else {"vr": vr}
+    return {"vr": vr, "InlineBinary": base64.b64encode(content).decode()} if content else {"vr": vr}
+
+
+def _values(element: DataElement) -> list[Any]:
+    value = element.value
+    if value is None or value == "":
+        return []
+    return list(value) if isinstance(value, MultiValue | list) else [value]
+
+
+def _value(vr: str, value: Any) -> Any:
+    if vr == "PN":
+        return _person_name(value)
+    if vr == "AT":
+        return f"{int(value):08X}"
+    if value is None:
+        return None
+    if vr in _INTEGER_VRS:
+        return int(value) if _INTEGER.fullmatch(str(value)) else clean(str(value))
+    if vr in _DECIMAL_VRS:
+        return _decimal(str(value))
+    return clean(str(value)) or None
+
+
+def _decimal(found: str) -> Any:
+    """A number where JSON has one for it; F.2.3 gives NaN and infinity as strings."""
+    if _DECIMAL.fullmatch(found):
+        number = float(found)
+        return number if math.isfinite(number) else found
+    return _NOT_FINITE.get(found, clean(found) or None)
+
+
+def _person_name(value: Any) -> Json | None:
+    groups = name_groups(value if isinstance(value, PersonName) else PersonName(str(value)))
+    labels = ("Alphabetic", "Ideographic", "Phonetic")
+    return {label: group for label, group in zip(labels, groups, strict=True) if group} or None
+
+
+def _with_values(vr: str, values: list[Any]) -> Json:
+    return {"vr": vr, "Value": values} if any(value is not None for value in values) else {"vr": vr}
+
+
+def _unreadable(raw: object) -> Json:
+    """An element that does not convert: its text as it stands, or only its VR."""
+    if not isinstance(raw, RawDataElement):
+        return {"vr": "UN"}
+    vr = raw.VR or "UN"
+    if raw.value is None or vr in _BINARY_VRS or vr == "SQ":
+        return {"vr": vr}
+    return _with_values(vr, [clean(part) or None for part in raw.value.decode("latin_1").split("\\")])
