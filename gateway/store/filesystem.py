@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Spool, Stored, object_key
+from gateway.store.objects import Spool, Stored, check_spools, object_key
 
 
 class FileObjectStore:
@@ -41,6 +41,12 @@ class FileObjectStore:
             raise NotFound("The stored bytes are not there.") from error
         except OSError as error:
             raise StoreUnavailable("The gateway cannot read its files now.") from error
+
+    def check(self) -> None:
+        try:
+            check_spools(self._incoming)
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot store files now.") from error
 
     @staticmethod
     def _holds(target: Path, size_bytes: int) -> bool:

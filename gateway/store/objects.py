@@ -4,16 +4,20 @@ Everything that arrives is first a ``Spool``: a local temporary file that can be
 still nobody's. ``ObjectStore.keep`` makes it durable; only then may a peer be told of success.
 """
 
+import errno
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from gateway.errors import TooLarge
+from gateway.errors import StoreUnavailable, TooLarge
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,17 @@ class Stored:
     size_bytes: int
 
 
+_PREFIX = "incoming-"
+_ABANDONED_SECONDS = 24 * 3600
+SPARE_BYTES = 64 * 1024 * 1024  # with less left on its disk, the gateway is not ready
+
+
 class Spool:
     """Bytes on their way in, hashed while they are written. A context manager: what is not kept is removed."""
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix="incoming-", dir=folder)
+        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
         self.path = Path(name)
         self.size_bytes = 0
         self._file = os.fdopen(descriptor, "w+b")
@@ -40,10 +49,13 @@ class Spool:
         self._max_bytes = max_bytes
 
     def write(self, chunk: bytes) -> None:
-        """Raises TooLarge before the limit is passed."""
+        """Raises TooLarge before the limit is passed, StoreUnavailable when the disk is full."""
         if self._max_bytes is not None and self.size_bytes + len(chunk) > self._max_bytes:
             raise TooLarge(f"More than the {self._max_bytes} bytes that are taken at once.")
-        self._file.write(chunk)
+        try:
+            self._file.write(chunk)
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         self._hash.update(chunk)
         if self._tail_offset is not None:
             self._tail_hash.update(chunk)
@@ -66,10 +78,13 @@ class Spool:
             file.seek(offset)
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def reader(self) -> BinaryIO:
-        """The bytes so far, from the start; the caller must not write while reading."""
-        self._file.flush()
-        return open(self.path, "rb")
+    def reader(self) -> BufferedReader:
+        """The bytes so far, from the start; the caller must not write while reading. Raises StoreUnavailable."""
+        try:
+            self._file.flush()
+            return open(self.path, "rb")
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
     def sync(self) -> None:
         self._file.flush()
@@ -81,7 +96,8 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # a full disk: the buffer cannot be written, and need not
+            self._file.close()
         self.path.unlink(missing_ok=True)
 
 
@@ -99,6 +115,26 @@ class ObjectStore(Protocol):
     def open(self, key: str) -> BinaryIO:
         """The object's bytes, seekable. Raises NotFound, StoreUnavailable."""
         ...
+
+    def check(self) -> None:
+        """Raises StoreUnavailable unless objects can be kept now; costs little."""
+        ...
+
+
+def remove_abandoned_spools(folder: Path) -> None:
+    """What a killed process left behind, told by its age; nothing in it was ever acknowledged."""
+    for path in folder.glob(f"{_PREFIX}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
+
+
+def check_spools(folder: Path) -> None:
+    """Raises OSError unless a spool can be written in ``folder``."""
+    with Spool(folder):
+        free = os.statvfs(folder)
+    if free.f_bavail * free.f_frsize < SPARE_BYTES:
+        raise OSError(errno.ENOSPC, "disk nearly full")
 
 
 def object_key(sha256: str) -> str:

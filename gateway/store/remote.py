@@ -1,49 +1,77 @@
 """Objects in S3, Google Cloud Storage or Azure by obstore; spools stay on this machine."""
 
+import os
 import tempfile
+from datetime import timedelta
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import obstore
 from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Spool, Stored, object_key
+from gateway.store.objects import Spool, Stored, check_spools, object_key
 
 _CHUNK_BYTES = 1024 * 1024
+_RETRIES = 3
+_RETRY_TIMEOUT = timedelta(seconds=20)  # a peer waits meanwhile; its own time-out is not much longer
 
 
 class RemoteObjectStore:
-    """``url`` is s3://bucket/prefix, gs://… or az://…; credentials come from the environment of the cloud's own tools."""
+    """``url`` is s3://bucket/prefix, gs://… or az://…; credentials come from the cloud's own variables."""
 
     def __init__(self, url: str, incoming: Path) -> None:
-        self._store = from_url(url)
+        self._store = from_url(
+            url,
+            retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+        )
         self._incoming = incoming
 
     def spool(self, max_bytes: int | None = None) -> Spool:
-        return Spool(self._incoming, max_bytes)
+        try:
+            return Spool(self._incoming, max_bytes)
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
     def keep(self, spool: Spool) -> Stored:
         key = object_key(spool.sha256)
         try:
-            with spool.reader() as reader:
-                obstore.put(self._store, key, reader)
+            if self._size_bytes(key) != spool.size_bytes:
+                with spool.reader() as reader:
+                    obstore.put(self._store, key, reader)
         except (BaseError, OSError) as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         return Stored(key, spool.sha256, spool.size_bytes)
 
     def open(self, key: str) -> BinaryIO:
-        local = tempfile.TemporaryFile(dir=self._incoming)
         try:
-            for chunk in obstore.get(self._store, key).stream(min_chunk_size=_CHUNK_BYTES):
-                local.write(chunk)
+            return self._fetch(key)
         except FileNotFoundError as error:
-            local.close()
             raise NotFound("The stored bytes are not there.") from error
         except (BaseError, OSError) as error:
-            local.close()
             raise StoreUnavailable("The gateway cannot read its files now.") from error
-        local.seek(0)
-        return cast(BinaryIO, local)
 
+    def check(self) -> None:
+        try:
+            check_spools(self._incoming)
+            self._size_bytes(object_key("0" * 64))
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable("The gateway cannot store files now.") from error
+
+    def _size_bytes(self, key: str) -> int | None:
+        """None when there is no such object."""
+        try:
+            return obstore.head(self._store, key)["size"]
+        except FileNotFoundError:
+            return None
+
+    def _fetch(self, key: str) -> BinaryIO:
+        """A local copy without a name, which can be read from any place and vanishes when it is closed."""
+        chunks = obstore.get(self._store, key).stream(min_chunk_size=_CHUNK_BYTES)
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=self._incoming) as local:
+            for chunk in chunks:
+                local.write(chunk)
+            local.seek(0)
+            return os.fdopen(os.dup(local.fileno()), "rb")
