@@ -1,13 +1,28 @@
 """How often durable work of a kind has begun for a subject."""
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.store.tables import JobRow
 
 
 def times_begun(session: Session, name: str, subject: str) -> int:
-    return session.scalar(select(JobRow.begun).where(JobRow.name == name, JobRow.subject == subject)) or 0
+    """How often so far; no beginning is counted before the caller's transaction has ended.
+
+    Without that lock (PostgreSQL FOR SHARE; SQLite has one writer anyway) work could begin, read the
+    state without the caller's uncommitted change, and be what the caller's change is coalesced with.
+    """
+    begun = select(JobRow.begun).where(JobRow.name == name, JobRow.subject == subject)
+    found = session.scalar(begun.with_for_update(read=True))
+    if found is not None:
+        return found
+    try:
+        with session.begin_nested():
+            session.add(JobRow(name=name, subject=subject, begun=0))
+    except IntegrityError:
+        pass  # another transaction was first, and has committed
+    return session.scalar(begun.with_for_update(read=True)) or 0
 
 
 def begin(session: Session, name: str, subject: str) -> None:

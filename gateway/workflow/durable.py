@@ -4,28 +4,40 @@ Work is named by a kind and the id of its subject. It is coalesced without losin
 workflow id carries how often work of this kind has begun for the subject, and beginning is
 counted in a transaction before the state is read. Enqueueing again before it begins names the same
 workflow; enqueueing after names the next one.
+
+A workflow is one act that may be done twice. When it fails, the next attempt is a workflow of its
+own, enqueued with a delay, so that what waits for a hospital's server holds up nobody's place.
 """
 
 from __future__ import annotations
 
-import socket
 import threading
+import time
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import structlog
+
+from gateway.errors import StoreUnavailable
 from gateway.store import jobs
 from gateway.store.database import Database, Session
 
 if TYPE_CHECKING:
-    from dbos import DBOSClient
+    from dbos import DBOSClient, EnqueueOptions
 
     from gateway.services import Services
 
 APPLICATION = "second-opinion-gateway"
-APPLICATION_VERSION = "1"  # raise only when a running workflow's steps change
+APPLICATION_VERSION = "1"  # raise only when running workflows cannot be finished by the new code
 QUEUE = "gateway"
+CONCURRENCY = 2
 POLLING_SECONDS = 0.2
+STORE_RETRY_SECONDS = 1.0
+STOP_SECONDS = 10
 RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # about five and a half days
+
+log = structlog.get_logger(__name__)
 
 
 class Work(StrEnum):
@@ -47,16 +59,20 @@ class Jobs:
     def enqueue(self, session: Session, work: Work, subject: str) -> None:
         """The work exists exactly if the transaction commits."""
         begun = jobs.times_begun(session, work, subject)
-        self._dbos().enqueue_in_transaction(
-            session,
-            {
-                "workflow_name": work.value,
-                "queue_name": QUEUE,
-                "workflow_id": f"{work}:{subject}:{begun}",
-                "app_version": APPLICATION_VERSION,
-            },
-            subject,
-        )
+        self._enqueue(session, {**_options(work), "workflow_id": f"{work}:{subject}:{begun}"}, subject, 0)
+
+    def enqueue_again(
+        self, session: Session, work: Work, subject: str, workflow_id: str, attempt: int
+    ) -> None:
+        """The next attempt of a failed workflow, after the pause that its number asks for."""
+        first = workflow_id.partition("~")[0]
+        options = _options(work)
+        options["workflow_id"] = f"{first}~{attempt}"
+        options["delay_seconds"] = RETRY_SECONDS[attempt - 1]
+        self._enqueue(session, options, subject, attempt)
+
+    def _enqueue(self, session: Session, options: EnqueueOptions, subject: str, attempt: int) -> None:
+        self._dbos().enqueue_in_transaction(session, options, subject, attempt)
 
     def _dbos(self) -> DBOSClient:
         with self._lock:
@@ -65,7 +81,6 @@ class Jobs:
 
                 self._client = DBOSClient(
                     system_database_engine=self._database.engine,
-                    dbos_system_schema="dbos",
                     application_name=APPLICATION,
                     lazy=True,
                     retry_connection_errors=False,
@@ -73,68 +88,116 @@ class Jobs:
             return self._client
 
 
+def _options(work: Work) -> EnqueueOptions:
+    return {"workflow_name": work.value, "queue_name": QUEUE, "app_version": APPLICATION_VERSION}
+
+
 def migrate(url: str) -> None:
     """Create or update DBOS's own tables in the application's database (a SQLAlchemy URL)."""
     from dbos import DBOS
 
-    DBOS.migrate(url)
+    DBOS.migrate(_dbos_url(url))
 
 
-def launch(services: Services) -> None:
+def _dbos_url(url: str) -> str:
+    """DBOS chooses its own driver and refuses a URL that names one."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+
+def launch(services: Services, machine: str) -> None:
     """Start running work in this process; returns at once. ``stop`` ends it.
 
-    A worker that was killed resumes its workflows here: executor id and version are the same again.
+    A worker that was killed resumes its workflows here: ``machine`` and version are the same again.
     """
     from dbos import DBOS, DBOSConfig
 
     config: DBOSConfig = {
         "name": APPLICATION,
-        "system_database_url": services.config.sqlalchemy_url,
-        "executor_id": socket.gethostname(),
+        "system_database_url": _dbos_url(services.config.sqlalchemy_url),
+        "sys_db_pool_size": 5,
+        "executor_id": machine,
         "application_version": APPLICATION_VERSION,
-        "use_listen_notify": False,
+        "run_migrations": False,
         "log_level": "WARNING",
     }
     DBOS(config=config)
-    _define_workflows(services)
+    for work in Work:
+        _define_workflow(services, work)
     DBOS.launch()
     DBOS.register_queue(
-        QUEUE, worker_concurrency=2, polling_interval_sec=POLLING_SECONDS, on_conflict="always_update"
+        QUEUE,
+        worker_concurrency=CONCURRENCY,
+        polling_interval_sec=POLLING_SECONDS,
+        on_conflict="always_update",
     )
 
 
 def stop() -> None:
-    """Finish the running steps and close."""
+    """Finish the running work and close; what is not finished in time is resumed by the next launch."""
     from dbos import DBOS
 
-    DBOS.destroy()
+    DBOS.destroy(workflow_completion_timeout_sec=STOP_SECONDS)
 
 
-def _define_workflows(services: Services) -> None:
+def is_running() -> bool:
+    """Whether the queue is being polled in this process."""
+    return any(thread.name == f"queue-worker-{QUEUE}" for thread in threading.enumerate())
+
+
+def take_over_from_dead(living: set[str]) -> None:
+    """Give the unfinished work of machines that are not ``living`` back to the queue."""
     from dbos import DBOS
 
+    pending = DBOS.list_workflows(status="PENDING", load_input=False, load_output=False)
+    dead = {workflow.executor_id for workflow in pending if workflow.executor_id} - living
+    if dead:
+        log.warning("taking-over", machines=sorted(dead))
+        DBOS._recover_pending_workflows(sorted(dead))  # DBOS has it in public only for its paid service
+
+
+def _define_workflow(services: Services, work: Work) -> None:
+    from dbos import DBOS
+
+    @DBOS.workflow(name=work.value)
+    def run(subject: str, attempt: int) -> None:
+        workflow_id = DBOS.workflow_id or ""
+        _in_transaction(services, lambda session: jobs.begin(session, work, subject))
+        if _act(services, work, subject, attempt):
+            return
+        if attempt == len(RETRY_SECONDS):
+            log.error("work-given-up", work=work.value, subject=subject)
+            return
+        _in_transaction(
+            services,
+            lambda session: services.jobs.enqueue_again(session, work, subject, workflow_id, attempt + 1),
+        )
+
+
+def _act(services: Services, work: Work, subject: str, attempt: int) -> bool:
+    """Whether the work is done; an unexpected error is a failure like any other."""
     from gateway.workflow import deliver, intake, normalise
 
-    @DBOS.workflow(name=Work.PLACE_STUDY.value)
-    def place_study(study_id: str) -> None:
-        _begin(services, Work.PLACE_STUDY, study_id)
-        DBOS.run_step({"name": "place"}, normalise.place_study, services, study_id)
-
-    @DBOS.workflow(name=Work.CHECK_CASE.value)
-    def check_case(case_id: str) -> None:
-        _begin(services, Work.CHECK_CASE, case_id)
-        DBOS.run_step({"name": "check"}, intake.check_case, services, case_id)
-
-    @DBOS.workflow(name=Work.DELIVER.value)
-    def deliver_report(delivery_id: str) -> None:
-        _begin(services, Work.DELIVER, delivery_id)
-        for pause in (*RETRY_SECONDS, None):
-            if DBOS.run_step({"name": "attempt"}, deliver.attempt, services, delivery_id, pause is None):
-                return
-            if pause is not None:
-                DBOS.sleep(pause)
+    try:
+        match work:
+            case Work.PLACE_STUDY:
+                normalise.place_study(services, subject)
+            case Work.CHECK_CASE:
+                intake.check_case(services, subject)
+            case Work.DELIVER:
+                return deliver.attempt(services, subject, attempt == len(RETRY_SECONDS))
+    except Exception:  # the outermost edge of the worker: no bug may lose the work
+        log.exception("work-failed", work=work.value, subject=subject, attempt=attempt)
+        return False
+    return True
 
 
-def _begin(services: Services, work: Work, subject: str) -> None:
-    with services.database.transaction() as session:
-        jobs.begin(session, work, subject)
+def _in_transaction(services: Services, act: Callable[[Session], None]) -> None:
+    """Commit ``act``, however long the database is away: an error here would end the workflow as failed."""
+    while True:
+        try:
+            with services.database.transaction() as session:
+                act(session)
+            return
+        except StoreUnavailable:
+            log.warning("database-unavailable")
+            time.sleep(STORE_RETRY_SECONDS)
