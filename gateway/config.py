@@ -16,15 +16,24 @@ class Config(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
 
     dev: bool = Field(False, description="Loopback only; requests without credentials are partner 'demo'.")
-    data_dir: Path = Field(Path("gateway-data"), description="Database, objects and keys of a single machine.")
+    data_dir: Path = Field(
+        Path("gateway-data"), description="Database, objects and keys of a single machine."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     http_port: int = Field(8080, ge=1, le=65535)
     dicom_port: int = Field(11112, ge=1, le=65535)
     ae_title: str = Field("SECONDOPINION", min_length=1, max_length=16)
     database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL; default SQLite in data_dir.")
     objects_url: str = Field("", description="s3://, gs:// or az:// URL; default files in data_dir.")
-    public_url: str = Field("", description="How senders reach the gateway, e.g. https://opinions.example.org")
-    secret_key: SecretStr = Field(SecretStr(""), description="Signs session cookies; default made in data_dir.")
+    public_url: str = Field(
+        "", description="How senders reach the gateway, e.g. https://opinions.example.org"
+    )
+    proxies: int = Field(
+        0, ge=0, description="Reverse proxies in front whose X-Forwarded-For, -Proto and -Host are believed."
+    )
+    secret_key: SecretStr = Field(
+        SecretStr(""), description="Signs session cookies; default made in data_dir."
+    )
     programme_name: str = Field("Remote Second Opinion Programme")
     max_fhir_bytes: int = Field(64 * MIB, description="Largest FHIR request body.")
     max_stow_bytes: int = Field(16 * 1024 * MIB, description="Largest STOW-RS request body.")
@@ -50,7 +59,9 @@ class Config(BaseSettings):
 
     @property
     def sqlalchemy_url(self) -> str:
-        return self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.resolve() / 'gateway.sqlite'}"
+        return (
+            self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.resolve() / 'gateway.sqlite'}"
+        )
 
     @property
     def base_url(self) -> str:
