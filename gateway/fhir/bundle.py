@@ -1,0 +1,181 @@
+"""A Bundle's bytes to a Submission: read, checked entry by entry, every fault named."""
+
+from typing import Any, NoReturn
+
+import simplejson
+
+from gateway.errors import InvalidContent, Issue, NotFhir
+from gateway.fhir import versions
+from gateway.fhir.validation import faults
+from gateway.workflow.references import RELATIVE, conditional_identity
+from gateway.workflow.submission import Entry, Submission
+
+ACCEPTED_TYPES = ("transaction", "batch", "collection", "document", "message")
+_LENIENT = frozenset({"collection", "document", "message"})
+MAX_ENTRIES = 20_000
+
+
+def read_submission(body: bytes) -> Submission:
+    """Raises InvalidContent, NotFhir or UnsupportedVersion with all faults.
+
+    Collection, document and message bundles are kept with their faults as long as an entry is a resource of
+    R4; a transaction is refused as a whole; of a batch only the faulty entries are.
+    """
+    bundle = read_json(body)
+    type_name = bundle.get("resourceType")
+    if not isinstance(type_name, str):
+        raise NotFhir("The body is JSON and no FHIR resource: the element 'resourceType' is missing.")
+    if type_name != "Bundle":
+        raise NotFhir(f"A Bundle was expected, and a {type_name[:64]} was sent.")
+    bundle_type = _bundle_type(bundle)
+    items = _items(bundle)
+    versions.check_content((f"Bundle.entry[{i}].resource", r) for i, r in _resources(items))
+    entries = tuple(_entry(index, item, bundle_type) for index, item in enumerate(items))
+    head = _bundle_faults(bundle, bundle_type, entries)
+    every = (*head, *(issue for entry in entries for issue in entry.issues if issue.severity == "error"))
+    if (bundle_type == "transaction" and every) or head:
+        raise InvalidContent(f"The bundle has {len(every)} faults.", every)
+    if (
+        not any(entry.resource is not None and not entry.refused for entry in entries)
+        and bundle_type != "batch"
+    ):
+        raise InvalidContent("The bundle holds no resource that can be kept.", every)
+    return Submission(bundle_type, entries)
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """One JSON object in UTF-8; decimals keep their digits. Raises NotFhir saying where it stops being JSON."""
+    if not body.strip():
+        raise NotFhir("The body is empty.")
+    try:
+        found = simplejson.loads(body.decode("utf-8-sig"), use_decimal=True, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise NotFhir(f"The body is not UTF-8 (byte {error.start}); FHIR JSON is always UTF-8.") from error
+    except simplejson.JSONDecodeError as error:
+        raise NotFhir(
+            f"The body is not JSON: {_reason(error)} at line {error.lineno}, column {error.colno}."
+        ) from error
+    except RecursionError as error:
+        raise NotFhir("The JSON is nested too deeply.") from error
+    if not isinstance(found, dict):
+        raise NotFhir("The body is JSON and no object: a FHIR resource is an object with 'resourceType'.")
+    return found
+
+
+def _reason(error: simplejson.JSONDecodeError) -> str:
+    """The parser's own words never hold content; cut all the same."""
+    return str(error.msg).split(":")[0][:60].lower()
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotFhir(f"{name} is no JSON number.")
+
+
+def _bundle_type(bundle: dict[str, Any]) -> str:
+    bundle_type = bundle.get("type")
+    if not isinstance(bundle_type, str):
+        issue = Issue("error", "required", "The required element 'type' is missing.", "Bundle.type")
+        raise InvalidContent(issue.text, (issue,))
+    if bundle_type not in ACCEPTED_TYPES:
+        text = f"Bundles of type '{bundle_type[:32]}' are not taken; these are: {', '.join(ACCEPTED_TYPES)}."
+        raise InvalidContent(text, (Issue("error", "not-supported", text, "Bundle.type"),))
+    return bundle_type
+
+
+def _items(bundle: dict[str, Any]) -> list[Any]:
+    items = bundle.get("entry", [])
+    if not isinstance(items, list):
+        issue = Issue("error", "structure", "A list (JSON array) was expected.", "Bundle.entry")
+        raise InvalidContent(issue.text, (issue,))
+    if not items or len(items) > MAX_ENTRIES:
+        text = (
+            "The bundle has no entries." if not items else f"The bundle has more than {MAX_ENTRIES} entries."
+        )
+        raise InvalidContent(text, (Issue("error", "invalid", text, "Bundle.entry"),))
+    return items
+
+
+def _resources(items: list[Any]) -> list[tuple[int, dict[str, Any]]]:
+    return [
+        (index, item["resource"])
+        for index, item in enumerate(items)
+        if isinstance(item, dict) and isinstance(item.get("resource"), dict)
+    ]
+
+
+def _bundle_faults(bundle: dict[str, Any], bundle_type: str, entries: tuple[Entry, ...]) -> list[Issue]:
+    """Faults of the bundle itself: its own elements, double fullUrls, what leads a document or a message."""
+    shell = {key: value for key, value in bundle.items() if key != "entry"}
+    found = faults(shell, "Bundle")
+    seen: set[str] = set()
+    for entry in entries:
+        if entry.full_url and entry.full_url in seen:
+            text = "The fullUrl stands in the bundle more than once (bdl-7)."
+            found.append(Issue("error", "duplicate", text, f"{entry.path}.fullUrl"))
+        seen.add(entry.full_url)
+    leader = {"document": "Composition", "message": "MessageHeader"}.get(bundle_type)
+    if leader and entries[0].type != leader:
+        text = f"The first entry of a {bundle_type} must be a {leader}."
+        found.append(Issue("error", "structure", text, "Bundle.entry[0].resource"))
+    return found
+
+
+def _entry(index: int, item: Any, bundle_type: str) -> Entry:
+    path = f"Bundle.entry[{index}]"
+    if not isinstance(item, dict):
+        return Entry(
+            index, "", None, issues=(Issue("error", "structure", "A JSON object was expected.", path),)
+        )
+    full_url = item.get("fullUrl") if isinstance(item.get("fullUrl"), str) else ""
+    given = item.get("request")
+    request: dict[str, Any] = given if isinstance(given, dict) else {}
+    method, url = str(request.get("method", "")), str(request.get("url", ""))
+    condition = str(request.get("ifNoneExist", ""))
+    resource = item.get("resource")
+    if not isinstance(resource, dict):
+        resource = None
+    issues = list(_request_faults(bundle_type, method, url, condition, resource, path))
+    if resource is None and (bundle_type in _LENIENT or method in ("POST", "PUT")):
+        issues.append(Issue("error", "required", "The entry holds no resource.", f"{path}.resource"))
+    if resource is not None:
+        issues += faults(resource, f"{path}.resource")
+    unknown = resource is not None and any(i.expression == f"{path}.resource" for i in issues)
+    refused = unknown or (bundle_type == "batch" and bool(issues))
+    if bundle_type in _LENIENT and not refused:
+        issues = [Issue("warning", i.code, i.text, i.expression) for i in issues]
+    return Entry(index, full_url or "", resource, method, url, condition, tuple(issues), refused)
+
+
+def _request_faults(
+    bundle_type: str, method: str, url: str, condition: str, resource: dict[str, Any] | None, path: str
+) -> list[Issue]:
+    """Bundle.entry.request of a transaction or batch (FHIR R4 3.1.0.11)."""
+    if bundle_type in _LENIENT:
+        return []
+    if method not in ("POST", "PUT"):
+        text = f"The method {method[:8] or '(none)'} is not supported; POST and PUT are."
+        return [Issue("error", "not-supported" if method else "required", text, f"{path}.request.method")]
+    type_name = str((resource or {}).get("resourceType", ""))
+    expected = f"{type_name}" if method == "POST" else f"{type_name}/[id]"
+    if method == "PUT" and "?" in url:
+        return [
+            Issue("error", "not-supported", "Conditional updates are not supported.", f"{path}.request.url")
+        ]
+    matches = (
+        url == type_name if method == "POST" else bool(RELATIVE.match(url)) and url.split("/")[0] == type_name
+    )
+    if resource is not None and not matches:
+        return [
+            Issue(
+                "error",
+                "value",
+                f"The url does not fit the resource; expected {expected}.",
+                f"{path}.request.url",
+            )
+        ]
+    if method == "PUT" and resource is not None and resource.get("id") != url.split("/")[1]:
+        return [Issue("error", "value", "The resource's id differs from the url's.", f"{path}.resource.id")]
+    if condition and conditional_identity(condition, type_name) is None:
+        text = "Only identifier=system|value is supported as a condition."
+        return [Issue("error", "not-supported", text, f"{path}.request.ifNoneExist")]
+    return []

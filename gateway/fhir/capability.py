@@ -1,0 +1,70 @@
+"""GET /fhir/metadata: the CapabilityStatement, made from the tables that the routes use (FHIR R4 6.1)."""
+
+from typing import Any
+
+from gateway import __version__
+from gateway.fhir.bundle import ACCEPTED_TYPES
+from gateway.fhir.search import PARAMETERS
+from gateway.fhir.served import READABLE
+from gateway.fhir.versions import MEDIA_TYPE
+
+PUBLISHED = "2026-11-24"
+
+
+def capability_statement(base_url: str) -> dict[str, Any]:
+    """R4 CapabilityStatement of this instance; ``base_url`` without /fhir."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": PUBLISHED,
+        "kind": "instance",
+        "software": {"name": "Second Opinion Gateway", "version": __version__},
+        "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
+        "fhirVersion": "4.0.1",
+        "format": [MEDIA_TYPE, "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "documentation": f"POST a Bundle ({', '.join(ACCEPTED_TYPES)}) to the base or to /Bundle. "
+                "Every client reads only what it sent and what was made from it.",
+                "security": _security(base_url),
+                "resource": [_resource(type_name) for type_name in sorted(READABLE)],
+                "interaction": [{"code": "transaction"}, {"code": "batch"}],
+            }
+        ],
+    }
+
+
+def _security(base_url: str) -> dict[str, Any]:
+    uris = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+    return {
+        "cors": False,
+        "service": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                        "code": "SMART-on-FHIR",
+                    }
+                ],
+                "text": "SMART Backend Services",
+            }
+        ],
+        "extension": [{"url": uris, "extension": [{"url": "token", "valueUri": f"{base_url}/oauth/token"}]}],
+    }
+
+
+def _resource(type_name: str) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "type": type_name,
+        "interaction": [{"code": "read"}],
+        "versioning": "versioned",
+        "readHistory": False,
+    }
+    if type_name in PARAMETERS:
+        found["interaction"].append({"code": "search-type"})
+        found["searchParam"] = [
+            {"name": name, "type": parameter.kind}
+            for name, parameter in sorted(PARAMETERS[type_name].items())
+        ]
+    return found

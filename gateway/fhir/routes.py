@@ -1,0 +1,233 @@
+"""The FHIR door: POST a bundle; read and search what is the sender's own."""
+
+import base64
+import secrets
+from urllib.parse import urlencode
+
+import structlog
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_options_header
+
+from gateway import audit
+from gateway.auth.bearer import authenticate_partner, require_scope
+from gateway.case.access import Origin, Partner
+from gateway.errors import (
+    GatewayError,
+    InvalidContent,
+    NotFound,
+    NotSupported,
+    Unauthenticated,
+    UnsupportedVersion,
+)
+from gateway.fhir import answers, outcome, search, served, versions
+from gateway.fhir.bundle import read_submission
+from gateway.fhir.capability import capability_statement
+from gateway.fhir.elements import resource_model
+from gateway.services import Services
+from gateway.store.objects import Spool
+from gateway.workflow import deliver, receive
+from gateway.workflow.receive_bundle import receive_bundle
+
+log = structlog.get_logger()
+_CHUNK_BYTES = 1024 * 1024
+_REFUSED = (InvalidContent, UnsupportedVersion)
+
+
+def blueprint(services: Services) -> Blueprint:
+    """Mounted at /fhir."""
+    door = Blueprint("fhir", __name__)
+    base = services.config.fhir_base
+
+    @door.post("/", strict_slashes=False)
+    @door.post("/Bundle")
+    def post_bundle() -> Response:
+        return _post_bundle(services, base)
+
+    @door.get("/metadata")
+    def metadata() -> Response:
+        answers.require_json_answer()
+        return answers.fhir_json(capability_statement(services.config.base_url))
+
+    @door.get("/<type_name>/<fhir_id>")
+    def read(type_name: str, fhir_id: str) -> Response:
+        return _read(services, base, type_name, fhir_id)
+
+    @door.get("/<type_name>")
+    def search_type(type_name: str) -> Response:
+        return _search(services, base, type_name, list(request.args.items(multi=True)))
+
+    @door.post("/<type_name>/_search")
+    def search_by_form(type_name: str) -> Response:
+        pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
+        return _search(services, base, type_name, pairs)
+
+    @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+    def not_offered(anything: str) -> Response:
+        authenticate_partner(services, request)
+        raise _not_offered(anything)
+
+    door.register_error_handler(GatewayError, _of_error)
+    door.register_error_handler(HTTPException, _of_http)
+    door.register_error_handler(Exception, _of_unknown)
+    return door
+
+
+def _origin() -> Origin:
+    return Origin("fhir", request.remote_addr or "")
+
+
+def _post_bundle(services: Services, base: str) -> Response:
+    """Bytes first: what cannot be taken is kept too, as a refused receipt, and the answer says every fault."""
+    partner = authenticate_partner(services, request)
+    require_scope(partner, "Bundle", "c")
+    content_type = request.headers.get("Content-Type", "")
+    with services.objects.spool(services.config.max_fhir_bytes) as spool:
+        _fill(spool)
+        try:
+            media_type, parameters = parse_options_header(content_type)
+            versions.check_content_type(
+                media_type.casefold(), {k.casefold(): v for k, v in parameters.items()}
+            )
+            answers.require_json_answer()
+            with spool.reader() as reader:
+                submission = read_submission(reader.read())
+            accepted = receive_bundle(services, partner, spool, submission, _origin(), content_type)
+        except _REFUSED as error:
+            receive.keep_refused(services, partner, spool, _origin(), content_type, error)
+            raise
+    with services.database.reading() as session:
+        tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
+    location = {"Location": f"{base}/Task/{tasks[0].id}"} if tasks else {}
+    if submission.bundle_type in ("transaction", "batch"):
+        return answers.fhir_json(answers.transaction_response(submission, accepted, base), headers=location)
+    return answers.fhir_json(tasks[0].resource, 201 if accepted.opened else 200, location)
+
+
+def _fill(spool: Spool) -> None:
+    """Raises TooLarge before more than the limit is on disk."""
+    while chunk := request.stream.read(_CHUNK_BYTES):
+        spool.write(chunk)
+    declared = request.content_length
+    if declared is not None and spool.size_bytes < declared:
+        raise InvalidContent(
+            f"The body ended after {spool.size_bytes} of {declared} bytes; please send again."
+        )
+
+
+def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Response:
+    partner = authenticate_partner(services, request)
+    _require_readable(type_name)
+    require_scope(partner, type_name, "r")
+    with services.database.reading() as session:
+        found = served.read(services, session, partner, type_name, fhir_id)
+    _record_reads(services, partner, "read", type_name, [found])
+    if type_name == "Binary" and not _wants_json():
+        return _native(found)
+    answers.require_json_answer()
+    if request.headers.get("If-None-Match") == f'W/"{found.version}"':
+        return Response(status=304)
+    return answers.of_served(found, base)
+
+
+def _wants_json() -> bool:
+    """A Binary goes out in its own media type unless FHIR is asked for (FHIR R4 2.24.5)."""
+    asked = request.args.get("_format", "") or request.headers.get("Accept", "")
+    return "json" in asked
+
+
+def _native(found: served.Served) -> Response:
+    """The bytes themselves; a browser must not run them as a page of the gateway."""
+    try:
+        body = base64.b64decode(str(found.resource.get("data") or ""))
+    except ValueError as error:
+        raise NotFound("The Binary's data is no base64; read it as FHIR JSON.") from error
+    answer = Response(body)
+    answer.content_type = str(found.resource.get("contentType") or "application/octet-stream")
+    answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    answer.headers["Content-Disposition"] = "attachment"
+    return answer
+
+
+def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str, str]]) -> Response:
+    partner = authenticate_partner(services, request)
+    _require_readable(type_name)
+    require_scope(partner, type_name, "s")
+    answers.require_json_answer()
+    if type_name not in search.PARAMETERS:
+        raise NotSupported(f"{type_name} can be read by its id and not searched.")
+    strict = "handling=strict" in request.headers.get("Prefer", "")
+    query = search.parse(type_name, pairs, strict)
+    with services.database.reading() as session:
+        found = search.matching(query, served.every(services, session, partner, type_name))
+    page = found[query.offset : query.offset + query.count]
+    _record_reads(services, partner, "search", type_name, page)
+    links = _links(base, query, len(found))
+    return answers.fhir_json(answers.searchset(page, len(found), base, links, query.ignored))
+
+
+def _links(base: str, query: search.Query, total: int) -> list[dict[str, str]]:
+    """self says what was honoured (3.1.1.3), next is there while there is more."""
+    asked = [*query.asked, ("_count", str(query.count))]
+    links = [
+        {
+            "relation": "self",
+            "url": f"{base}/{query.type}?{urlencode([*asked, ('_offset', str(query.offset))])}",
+        }
+    ]
+    after = query.offset + query.count
+    if query.count and after < total:
+        links.append(
+            {"relation": "next", "url": f"{base}/{query.type}?{urlencode([*asked, ('_offset', str(after))])}"}
+        )
+    return links
+
+
+def _record_reads(
+    services: Services, partner: Partner, action: str, type_name: str, found: list[served.Served]
+) -> None:
+    """Every read is on the trail; a report that goes out to its hospital is thereby delivered."""
+    with services.database.transaction() as session:
+        subject = f"{type_name}/{found[0].id}" if action == "read" else type_name
+        audit.record(session, partner, action, subject, origin=_origin(), count=len(found))
+    for report in found:
+        if report.opinion_id:
+            deliver.record_read(services, partner, report.opinion_id, _origin())
+
+
+def _require_readable(type_name: str) -> None:
+    if type_name not in served.READABLE:
+        raise _not_offered(type_name)
+
+
+def _not_offered(path: str) -> GatewayError:
+    type_name = path.split("/")[0]
+    if resource_model(type_name) is None:
+        return NotFound(
+            f"There is nothing at this address; '{type_name[:64]}' is no resource type of FHIR R4."
+        )
+    return NotSupported(
+        f"{request.method} is not offered here. Send a Bundle by POST to the base; see /fhir/metadata."
+    )
+
+
+def _of_error(error: GatewayError) -> Response:
+    status, _ = outcome.status_of(error)
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if status == 503:
+        headers["Retry-After"] = "30"
+    return answers.fhir_json(outcome.of_error(error), status, headers)
+
+
+def _of_http(error: HTTPException) -> Response:
+    code = {404: "not-found", 405: "not-supported", 413: "too-long"}.get(error.code or 500, "invalid")
+    issue = outcome.Issue("error", code, error.description or error.name)
+    return answers.fhir_json(outcome.of_issues([issue]), error.code or 500)
+
+
+def _of_unknown(error: Exception) -> Response:
+    reference = secrets.token_hex(8)
+    log.error("fhir request failed", reference=reference, exc_info=error)
+    return answers.fhir_json(outcome.of_unknown(reference), 500)

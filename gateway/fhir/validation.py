@@ -1,0 +1,148 @@
+"""One resource against FHIR R4: every fault at once, with its FHIRPath, in plain words, without its value.
+
+fhir.resources (R4B models, which hold R4 content) finds unknown elements, wrong types, wrong primitives.
+Required elements, required codes and choices are walked here as well: the models stop at the first kind
+of fault. Not checked yet: reference targets, invariants, profiles, terminology.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fhir_core.fhirabstractmodel import FHIRAbstractModel
+from pydantic import ValidationError
+
+from gateway.errors import Issue
+from gateway.fhir.elements import Element, elements_of, resource_model
+
+MAX_DEPTH = 64
+_ABSENT_TYPES = frozenset({"missing", "model_field_validation.missing"})
+_WORDS = {
+    "extra_forbidden": "There is no such element here in FHIR R4.",
+    "list_type": "A list (JSON array) was expected.",
+    "string_type": "A string was expected.",
+    "dict_type": "A JSON object was expected.",
+    "model_type": "A JSON object was expected.",
+    "bool_type": "true or false was expected.",
+    "bool_parsing": "true or false was expected.",
+    "int_type": "A whole number was expected.",
+    "int_parsing": "A whole number was expected.",
+    "decimal_parsing": "A decimal number was expected.",
+    "decimal_type": "A decimal number was expected.",
+}
+_PRIMITIVE = re.compile(r"(?:Value error, )?(\w+) value string does not match")
+
+
+def faults(resource: dict[str, Any], path: str) -> list[Issue]:
+    """Everything that is wrong with a resource; ``path`` is the FHIRPath of the resource itself."""
+    type_name = resource.get("resourceType")
+    if not isinstance(type_name, str) or not type_name:
+        return [Issue("error", "structure", "The element 'resourceType' is missing.", path)]
+    model = resource_model(type_name)
+    if model is None:
+        return [Issue("error", "structure", f"'{type_name[:64]}' is no resource type of FHIR R4.", path)]
+    if _too_deep(resource):
+        return [
+            Issue("error", "structure", f"The resource is nested more than {MAX_DEPTH} levels deep.", path)
+        ]
+    return _distinct([*_model_faults(model, resource, path), *_walk(model, resource, path)])
+
+
+def _model_faults(model: type[FHIRAbstractModel], resource: dict[str, Any], path: str) -> Iterator[Issue]:
+    try:
+        model.model_validate(resource)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            if fault["type"] not in _ABSENT_TYPES and "one field value" not in fault["msg"]:
+                yield Issue(
+                    "error",
+                    _code(fault["type"]),
+                    _words(fault["type"], fault["msg"]),
+                    _where(path, fault["loc"]),
+                )
+    except KeyError:
+        yield Issue(
+            "error", "structure", "A contained resource is of a type that FHIR R4 does not have.", path
+        )
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        yield Issue("error", "structure", "The resource cannot be read as FHIR R4.", path)
+
+
+def _where(path: str, loc: tuple[int | str, ...]) -> str:
+    return path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
+
+
+def _code(kind: str) -> str:
+    return "structure" if kind in ("extra_forbidden", "list_type", "dict_type", "model_type") else "value"
+
+
+def _words(kind: str, message: str) -> str:
+    if kind in _WORDS:
+        return _WORDS[kind]
+    primitive = _PRIMITIVE.match(message)
+    return (
+        f"The value is no valid FHIR {primitive[1].lower()}."
+        if primitive
+        else "The value is not allowed here."
+    )
+
+
+def _walk(model: type[FHIRAbstractModel], item: dict[str, Any], path: str) -> Iterator[Issue]:
+    """Required elements (cardinality 1..), codes of required bindings, one value of each choice."""
+    elements = elements_of(model)
+    chosen: dict[str, list[str]] = {}
+    for name, element in elements.items():
+        present = name in item or f"_{name}" in item
+        if element.choice:
+            chosen.setdefault(element.choice, []).extend([name] if present else [])
+        elif element.required and not present:
+            yield Issue("error", "required", f"The required element '{name}' is missing.", f"{path}.{name}")
+        if name in item:
+            yield from _values(element, item[name], f"{path}.{name}")
+    for choice, names in chosen.items():
+        yield from _choice(
+            choice, names, any(e.choice == choice and e.choice_required for e in elements.values()), path
+        )
+
+
+def _choice(choice: str, names: list[str], required: bool, path: str) -> Iterator[Issue]:
+    if len(names) > 1:
+        yield Issue("error", "structure", f"Only one of {', '.join(names)} may be given.", f"{path}.{choice}")
+    elif not names and required:
+        yield Issue(
+            "error", "required", f"The required element '{choice}[x]' is missing.", f"{path}.{choice}"
+        )
+
+
+def _values(element: Element, value: Any, path: str) -> Iterator[Issue]:
+    many = value if element.is_list and isinstance(value, list) else [value]
+    for index, item in enumerate(many):
+        where = f"{path}[{index}]" if element.is_list else path
+        if element.child is not None and isinstance(item, dict):
+            yield from _walk(element.child, item, where)
+        elif element.codes and isinstance(item, str) and item not in element.codes:
+            allowed = ", ".join(sorted(element.codes)[:30])
+            yield Issue(
+                "error", "code-invalid", f"The code is none of those that FHIR R4 requires: {allowed}.", where
+            )
+
+
+def _too_deep(resource: dict[str, Any]) -> bool:
+    level: list[Any] = [resource]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _distinct(issues: list[Issue]) -> list[Issue]:
+    seen: dict[tuple[str, str | None], Issue] = {}
+    for issue in issues:
+        seen.setdefault((issue.code, issue.expression), issue)
+    return list(seen.values())
