@@ -6,7 +6,7 @@ from typing import Any
 from flask import Response, request
 from werkzeug.http import http_date
 
-from gateway.errors import NotAcceptable
+from gateway.errors import Issue, NotAcceptable
 from gateway.fhir import outcome
 from gateway.fhir.served import Served
 from gateway.fhir.versions import MEDIA_TYPE
@@ -83,9 +83,7 @@ def searchset(
         }
         for s in found
     ]
-    unknown = [
-        outcome.Issue("warning", "not-supported", f"The parameter '{n[:64]}' was ignored.") for n in ignored
-    ]
+    unknown = [Issue("warning", "not-supported", f"The parameter '{n[:64]}' was ignored.") for n in ignored]
     if unknown:
         entries.append({"resource": outcome.of_issues(unknown), "search": {"mode": "outcome"}})
     bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "total": total, "link": links}

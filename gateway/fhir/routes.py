@@ -10,11 +10,12 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
 from gateway import audit
-from gateway.auth.bearer import authenticate_partner, require_scope
+from gateway.auth.bearer import authenticate_partner, challenge, require_scope
 from gateway.case.access import Origin, Partner
 from gateway.errors import (
     GatewayError,
     InvalidContent,
+    Issue,
     NotFound,
     NotSupported,
     Unauthenticated,
@@ -64,7 +65,7 @@ def blueprint(services: Services) -> Blueprint:
 
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def not_offered(anything: str) -> Response:
-        authenticate_partner(services, request)
+        _partner(services)
         raise _not_offered(anything)
 
     door.register_error_handler(GatewayError, _of_error)
@@ -73,13 +74,17 @@ def blueprint(services: Services) -> Blueprint:
     return door
 
 
+def _partner(services: Services) -> Partner:
+    return authenticate_partner(services, request.headers, request.remote_addr)
+
+
 def _origin() -> Origin:
     return Origin("fhir", request.remote_addr or "")
 
 
 def _post_bundle(services: Services, base: str) -> Response:
     """Bytes first: what cannot be taken is kept too, as a refused receipt, and the answer says every fault."""
-    partner = authenticate_partner(services, request)
+    partner = _partner(services)
     require_scope(partner, "Bundle", "c")
     content_type = request.headers.get("Content-Type", "")
     with services.objects.spool(services.config.max_fhir_bytes) as spool:
@@ -116,7 +121,7 @@ def _fill(spool: Spool) -> None:
 
 
 def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Response:
-    partner = authenticate_partner(services, request)
+    partner = _partner(services)
     _require_readable(type_name)
     require_scope(partner, type_name, "r")
     with services.database.reading() as session:
@@ -150,7 +155,7 @@ def _native(found: served.Served) -> Response:
 
 
 def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str, str]]) -> Response:
-    partner = authenticate_partner(services, request)
+    partner = _partner(services)
     _require_readable(type_name)
     require_scope(partner, type_name, "s")
     answers.require_json_answer()
@@ -215,7 +220,7 @@ def _of_error(error: GatewayError) -> Response:
     status, _ = outcome.status_of(error)
     headers = {}
     if isinstance(error, Unauthenticated):
-        headers["WWW-Authenticate"] = "Bearer"
+        headers["WWW-Authenticate"] = challenge(request.headers)
     if status == 503:
         headers["Retry-After"] = "30"
     return answers.fhir_json(outcome.of_error(error), status, headers)
@@ -223,7 +228,7 @@ def _of_error(error: GatewayError) -> Response:
 
 def _of_http(error: HTTPException) -> Response:
     code = {404: "not-found", 405: "not-supported", 413: "too-long"}.get(error.code or 500, "invalid")
-    issue = outcome.Issue("error", code, error.description or error.name)
+    issue = Issue("error", code, error.description or error.name)
     return answers.fhir_json(outcome.of_issues([issue]), error.code or 500)
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from gateway.case.access import Partner
-from gateway.case.model import Case
+from gateway.case.model import Case, Enquiry
 from gateway.errors import NotFound
 from gateway.services import Services
 from gateway.store import cases, resources, studies
@@ -90,7 +90,10 @@ def _tasks(services: Services, session: Session, partner: Partner, fhir_id: str 
     served = []
     for row in cases.every(session, partner):
         case = cases.to_case(session, row)
-        found_tasks = [_task(services, case), *(_enquiry(case, enquiry) for enquiry in case.enquiries)]
+        found_tasks = [
+            _task(services, case),
+            *(_enquiry(services, case, enquiry) for enquiry in case.enquiries),
+        ]
         served += [task for task in found_tasks if fhir_id is None or task.id == fhir_id]
     return served
 
@@ -103,11 +106,15 @@ def _one_case(session: Session, partner: Partner, case_id: str) -> Case | None:
 
 
 def _task(services: Services, case: Case) -> Served:
-    return _stamped(to_task(case, services.config.fhir_base), case.updated_at)
+    return _stamped(to_task(case, services.config.fhir_base, services.config.programme_name), case.updated_at)
 
 
-def _enquiry(case: Case, enquiry: Any) -> Served:
-    return _stamped(to_enquiry_task(case, enquiry), enquiry.answered_at or enquiry.asked_at)
+def _enquiry(services: Services, case: Case, enquiry: Enquiry) -> Served:
+    config = services.config
+    return _stamped(
+        to_enquiry_task(case, enquiry, config.fhir_base, config.programme_name),
+        enquiry.answered_at or enquiry.asked_at,
+    )
 
 
 def _imaging_studies(

@@ -66,6 +66,8 @@ def _seen(resource: dict[str, Any]) -> str:
         return ""
     if type_name in ONLY_IN:
         return ONLY_IN[type_name]
+    if type_name in ("Condition", "AllergyIntolerance") and isinstance(resource.get("clinicalStatus"), str):
+        return "DSTU2 or STU3"  # a code until STU3, a CodeableConcept since R4
     return next(
         (seen for (owner, name), seen in _ELEMENTS.items() if owner == type_name and name in resource), ""
     )
