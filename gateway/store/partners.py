@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner
@@ -54,21 +55,24 @@ def add(session: Session, new: Registration) -> None:
     for ae in new.application_entities:
         if session.get(PartnerAeRow, ae.ae_title) is not None:
             raise Conflict(f"AE title {ae.ae_title} belongs to a partner already.")
-    session.add(
-        PartnerRow(
-            id=new.id,
-            name=new.name,
-            assigning_authority=new.assigning_authority or default_assigning_authority(new.id),
-            jwks=new.jwks,
-            jwks_url=new.jwks_url,
-            scopes=list(new.scopes),
-            fhir_endpoint=new.fhir_endpoint,
-            fhir_token_url=new.fhir_token_url,
-            created_at=utc_now(),
-        )
+    row = PartnerRow(
+        id=new.id,
+        name=new.name,
+        assigning_authority=new.assigning_authority or default_assigning_authority(new.id),
+        jwks=new.jwks,
+        jwks_url=new.jwks_url,
+        scopes=list(new.scopes),
+        fhir_endpoint=new.fhir_endpoint,
+        fhir_token_url=new.fhir_token_url,
+        created_at=utc_now(),
     )
-    session.flush()
-    set_application_entities(session, new.id, new.application_entities)
+    try:
+        with session.begin_nested():
+            session.add(row)
+            session.flush()
+            set_application_entities(session, new.id, new.application_entities)
+    except IntegrityError as error:  # somebody else took one of them this moment
+        raise Conflict(f"Partner {new.id} or one of its AE titles is registered already.") from error
 
 
 def set_application_entities(

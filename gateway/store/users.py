@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.case.access import User
@@ -24,7 +25,11 @@ def add(session: Session, login: str, name: str, password_hash: str, roles: froz
         roles=sorted(roles),
         created_at=utc_now(),
     )
-    session.add(row)
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError as error:  # somebody else took it this moment
+        raise Conflict(f"User {login} exists already.") from error
     return _user(row)
 
 
