@@ -5,7 +5,8 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config import Config
+from gateway.auth.keyring import Keyring
+from gateway.config import LOOPBACK, Config
 from gateway.store.database import Database
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import ObjectStore
@@ -18,13 +19,15 @@ class Services:
     database: Database
     objects: ObjectStore
     jobs: Jobs
+    keyring: Keyring
 
 
 def build_services(config: Config) -> Services:
     """Wire the implementations that ``config`` names."""
     config.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(config.sqlalchemy_url)
-    return Services(config, database, _object_store(config), Jobs(database))
+    keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
+    return Services(config, database, _object_store(config), Jobs(database), keyring)
 
 
 def _object_store(config: Config) -> ObjectStore:

@@ -1,0 +1,159 @@
+"""Registers partners and staff, and refuses what could not work later, with every fault at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from gateway.auth import passwords, scopes
+from gateway.auth.client_keys import read_jwks
+from gateway.auth.jwks_client import url_fault
+from gateway.auth.record import COMMAND, OPERATOR, record
+from gateway.case.access import Partner, Role, User
+from gateway.errors import Conflict, InvalidContent, Issue, NotFound
+from gateway.store import partners, users
+from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
+
+if TYPE_CHECKING:
+    from gateway.services import Services
+
+_PARTNER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
+_AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
+_MAX_NAME, _MAX_URL = 200, 500
+
+
+def add_user(services: Services, login: str, name: str, password: str, roles: Iterable[str]) -> User:
+    """Raises InvalidContent with every fault, Conflict when the login is taken."""
+    login, name, wanted = passwords.normal_login(login), name.strip(), frozenset(roles)
+    faults = [*_user_faults(login, name, wanted), *passwords.faults(password, login)]
+    _refuse(faults, "The user was not added")
+    password_hash = passwords.hashed(password)
+    with services.database.transaction() as session:
+        user = users.add(session, login, name, password_hash, wanted)
+        record(session, OPERATOR, "add-user", user.actor, COMMAND)
+        return user
+
+
+def add_partner(services: Services, registration: Registration) -> Registration:
+    """Raises InvalidContent with every fault, Conflict when the id or an AE title is taken."""
+    entities = tuple(replace(ae, ae_title=ae.ae_title.strip(" ")) for ae in registration.application_entities)
+    new = replace(registration, name=registration.name.strip(), application_entities=entities)
+    _refuse(_partner_faults(new, services.keyring.allow_loopback), "The partner was not added")
+    with services.database.transaction() as session:
+        partners.add(session, new)
+        record(session, OPERATOR, "add-partner", new.partner.actor, COMMAND)
+        return partners.get(session, new.id)
+
+
+def demo_partner(services: Services) -> Partner:
+    """The partner of everybody without credentials under ``dev``; registered when it is first met."""
+    try:
+        with services.database.reading() as session:
+            return partners.get(session, DEMO_PARTNER_ID).partner
+    except NotFound:
+        demo = Registration(DEMO_PARTNER_ID, "Demo hospital", scopes=scopes.ALL_SCOPES)
+        try:
+            return add_partner(services, demo).partner
+        except Conflict:  # another thread or process has just met it too
+            with services.database.reading() as session:
+                return partners.get(session, DEMO_PARTNER_ID).partner
+
+
+def _refuse(faults: list[str], what: str) -> None:
+    if faults:
+        issues = tuple(Issue("error", "invalid", fault) for fault in faults)
+        raise InvalidContent(f"{what}: {'; '.join(faults)}.", issues)
+
+
+def _user_faults(login: str, name: str, roles: frozenset[str]) -> list[str]:
+    faults = []
+    if not _LOGIN.fullmatch(login):
+        faults.append(
+            "the login must be 1 to 100 letters, digits or . _ @ + - and begin with a letter or digit"
+        )
+    faults += _name_faults(name)
+    if not roles or not roles <= set(Role):
+        faults.append(f"a user has one or more of the roles {', '.join(Role)}")
+    return faults
+
+
+def _partner_faults(new: Registration, allow_loopback: bool) -> list[str]:
+    faults = []
+    if not _PARTNER_ID.fullmatch(new.id):
+        faults.append("the id must be 1 to 64 letters, digits or . _ - and begin with a letter or digit")
+    faults += _name_faults(new.name)
+    if len(new.assigning_authority) > _MAX_NAME or not _is_one_word(new.assigning_authority):
+        faults.append(
+            f"the assigning authority must be a URI of at most {_MAX_NAME} characters without spaces"
+        )
+    faults += _key_faults(new, allow_loopback)
+    faults += [
+        f"the scope {scope} is no SMART system scope" for scope in new.scopes if not scopes.parse(scope)
+    ]
+    for what, url in (("FHIR endpoint", new.fhir_endpoint), ("token URL", new.fhir_token_url)):
+        if url and not _is_http_url(url):
+            faults.append(f"the {what} must be an http or https URL of at most {_MAX_URL} characters")
+    faults += _ae_faults(new.application_entities)
+    return faults
+
+
+def _name_faults(name: str) -> list[str]:
+    if 0 < len(name) <= _MAX_NAME and name.isprintable():
+        return []
+    return [f"the name must be 1 to {_MAX_NAME} printable characters"]
+
+
+def _key_faults(new: Registration, allow_loopback: bool) -> list[str]:
+    if new.jwks is not None and new.jwks_url:
+        return ["either a JWKS or a JWKS URL is registered, not both"]
+    if new.jwks is not None:
+        keys, faults = read_jwks(new.jwks)
+        kids = [key.kid for key in keys]
+        if not keys and not faults:
+            faults = ["it holds no key"]
+        if len(set(kids)) < len(kids):
+            faults.append("two keys have the same kid")
+        return [f"in the JWKS, {fault}" for fault in faults]
+    if new.jwks_url:
+        fault = url_fault(new.jwks_url, allow_loopback=allow_loopback)
+        too_long = "it is too long" if len(new.jwks_url) > _MAX_URL else ""
+        return [f"the JWKS URL cannot be used: {fault or too_long}"] if fault or too_long else []
+    return []
+
+
+def _ae_faults(entities: tuple[ApplicationEntity, ...]) -> list[str]:
+    """PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire without backslash and control characters."""
+    faults = []
+    for ae in entities:
+        if not _AE_TITLE.fullmatch(ae.ae_title):
+            faults.append("an AE title must be 1 to 16 printable ASCII characters without backslash")
+        if bool(ae.host) != bool(ae.port) or not 0 <= ae.port <= 65535 or not _is_one_word(ae.host):
+            faults.append("an AE that the gateway calls needs a host and a port of 1 to 65535")
+    titles = [ae.ae_title for ae in entities]
+    if len(set(titles)) < len(titles):
+        faults.append("an AE title stands twice")
+    return faults
+
+
+def _is_one_word(text: str) -> bool:
+    return text.isprintable() and " " not in text
+
+
+def _is_http_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and parts.username is None
+            and not parts.fragment
+            and len(url) <= _MAX_URL
+            and _is_one_word(url)
+        )
+    except ValueError:
+        return False

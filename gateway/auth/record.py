@@ -1,0 +1,31 @@
+"""The audit rows of who was let in and who was not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gateway.case.access import Origin
+from gateway.clock import utc_now
+from gateway.store import trail
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+ANONYMOUS, OPERATOR = "anonymous", "operator"
+"""Actors that are no Viewer: somebody who was refused, and whoever works at the command line."""
+COMMAND = Origin("command")
+
+
+def record(session: Session, actor: str, action: str, subject: str, origin: Origin) -> None:
+    """Write one audit row, in the transaction of the act itself."""
+    trail.append(
+        session,
+        at=utc_now(),
+        actor=actor,
+        action=action,
+        subject=subject,
+        case_id=None,
+        channel=origin.channel,
+        address=origin.address,
+        detail={},
+    )
