@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from gateway.store.objects import ObjectStore
 from gateway.workflow.durable import Jobs
 
 
+def push_over_fhir(endpoint: str, bundle: bytes) -> str:
+    """senders/fhir_rest.py, loaded by the process that sends; returns what the receiver answered."""
+    from gateway.senders import fhir_rest
+
+    return str(fhir_rest.push_transaction(endpoint, bundle))
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     config: Config
@@ -20,6 +28,7 @@ class Services:
     objects: ObjectStore
     jobs: Jobs
     keyring: Keyring
+    push: Callable[[str, bytes], str] = push_over_fhir
 
 
 def build_services(config: Config) -> Services:

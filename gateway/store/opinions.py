@@ -111,12 +111,18 @@ def add_delivery(
     return row.id
 
 
-def delivery_row(session: Session, delivery_id: str) -> DeliveryRow:
-    """Raises NotFound."""
-    found = session.get(DeliveryRow, delivery_id)
+def delivery_row(session: Session, delivery_id: str, *, lock: bool = False) -> DeliveryRow:
+    """Raises NotFound. ``lock`` reads it anew and keeps others from changing it until the end of the transaction."""
+    found = session.get(DeliveryRow, delivery_id, with_for_update=lock, populate_existing=lock)
     if found is None:
         raise NotFound("No such delivery.")
     return found
+
+
+def delivery_rows(session: Session, opinion_id: str) -> list[DeliveryRow]:
+    """Every way that one opinion goes back."""
+    rows = select(DeliveryRow).where(DeliveryRow.opinion_id == opinion_id).order_by(DeliveryRow.channel)
+    return list(session.scalars(rows))
 
 
 def deliveries_of_case(session: Session, case_id: str) -> tuple[Delivery, ...]:
