@@ -66,6 +66,19 @@ class _Bag:
     def get(self, wanted: str) -> Sourced | None:
         return self._by_reference.get(wanted)
 
+    def about(self, subject: Sourced | None) -> tuple["_Bag", list[Sourced]]:
+        """The bag without what names another patient than ``subject`` as its own, and what was left out."""
+        if subject is None:
+            return self, []
+        foreign = [
+            r
+            for r in self.own
+            if r.type != "Patient" and subject_of(r.content) not in ("", subject.reference)
+        ]
+        own = [r for r in self.own if r not in foreign]
+        beside = [r for r in self._by_reference.values() if r not in self.own]
+        return _Bag(own, beside), foreign
+
     def binaries(self) -> dict[str, Resource]:
         return {key: r.content for key, r in self._by_reference.items() if r.type == "Binary"}
 
@@ -76,20 +89,24 @@ def to_record(
     assigning_authority: str,
     service_request: str = "",
     faults: tuple[Fault, ...] = (),
+    earlier_patients: Iterable[Sourced] = (),
 ) -> Record:
     """The record of one case.
 
     ``own`` are the case's resources, ``beside`` others of the same partner that they refer to.
     ``assigning_authority`` issues identifiers without a system; ``service_request`` (``Type/id``) is the
-    request that opened the case.
+    request that opened the case. ``earlier_patients`` are versions of the Patient that contradict the present one.
+    What is about another patient is left out of the record and named in ``excluded``.
     """
     bag = _Bag(own, beside)
     requests = _requests(bag, service_request)
     subject = _subject(bag, requests)
     patients = [p for p in bag.of("Patient") if subject is None or p.reference != subject.reference]
+    bag, excluded = bag.about(subject)
     return Record(
         patient=to_demographics(subject, assigning_authority) if subject else None,
-        other_patients=tuple(to_demographics(p, assigning_authority) for p in patients),
+        other_patients=tuple(to_demographics(p, assigning_authority) for p in [*patients, *earlier_patients]),
+        excluded=tuple(r.source for r in excluded),
         guardians=_guardians(bag, subject),
         physicians=_physicians(bag, requests, subject),
         organisation=_organisation(bag, requests, subject),
@@ -102,8 +119,12 @@ def to_record(
 
 
 def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
+    """Who a Patient resource says the child is, and where that stands."""
+    return replace(demographics_of(patient.content, assigning_authority), source=patient.source)
+
+
+def demographics_of(content: Resource, assigning_authority: str) -> Demographics:
     """Patient: every name form, birth date as sent, administrative gender, identifiers with issuer."""
-    content = patient.content
     sex = text(content.get("gender"))
     languages = [coded(c.get("language")).text for c in objects(content.get("communication"))]
     return Demographics(
@@ -113,8 +134,13 @@ def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
         identifiers=identifiers(content.get("identifier"), assigning_authority),
         language=next((language for language in languages if language), ""),
         address=address(content.get("address")),
-        source=patient.source,
     )
+
+
+def subject_of(resource: Resource) -> str:
+    """Whom a resource is about, by reference: subject, patient, for or beneficiary."""
+    elements = (resource.get(name) for name in ("subject", "patient", "for", "beneficiary"))
+    return next((found for found in map(reference, elements) if found), "")
 
 
 def _requests(bag: _Bag, service_request: str) -> list[Sourced]:

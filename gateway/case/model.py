@@ -231,6 +231,7 @@ class Record:
 
     patient: Demographics | None = None
     other_patients: tuple[Demographics, ...] = ()  # more than one child in the bundles
+    excluded: tuple[Source, ...] = ()  # entries about another patient: kept, and not part of this record
     guardians: tuple[Person, ...] = ()
     physicians: tuple[Person, ...] = ()
     organisation: str = ""

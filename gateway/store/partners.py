@@ -93,6 +93,11 @@ def get(session: Session, partner_id: str) -> Registration:
     return _registration(session, row)
 
 
+def lock(session: Session, partner: Partner) -> None:
+    """Let one transaction at a time change what this partner sent (SQLite has one writer anyway)."""
+    session.execute(select(PartnerRow.id).where(PartnerRow.id == partner.id).with_for_update())
+
+
 def by_calling_ae(session: Session, ae_title: str) -> Registration | None:
     """The partner that a calling AE title belongs to."""
     row = session.get(PartnerAeRow, ae_title.strip())

@@ -205,6 +205,17 @@ def by_reference(session: Session, partner_id: str, references: Iterable[str]) -
     return rows
 
 
+def earlier_versions(session: Session, partner_id: str, type: str, fhir_id: str) -> list[StoredResource]:
+    """Versions of one resource before the current one, oldest first."""
+    return _stored(
+        session,
+        ResourceRow.partner_id == partner_id,
+        ResourceRow.type == type,
+        ResourceRow.fhir_id == fhir_id,
+        ResourceRow.current.is_(False),
+    )
+
+
 def read(session: Session, viewer: Viewer, type: str, fhir_id: str) -> StoredResource:
     """The current version. Raises NotFound where there is none that the viewer may see."""
     rows = _stored(session, *_visible(viewer), ResourceRow.type == type, ResourceRow.fhir_id == fhir_id)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gateway import audit
 from gateway.case.access import SYSTEM_ACTOR, Partner
 from gateway.case.model import Demographics, Fault, Record, Source
-from gateway.case.patient_match import Match, Verdict, match
+from gateway.case.patient_match import Match, Verdict, contradictions, match
 from gateway.case.status import OPEN
 from gateway.clock import utc_now
 from gateway.services import Services
@@ -19,7 +19,7 @@ from gateway.store.resources import StoredResource
 from gateway.store.tables import CaseRow, StudyRow
 from gateway.workflow.durable import Work
 from mappings.fhir_elements import reference, references
-from mappings.fhir_to_case import Sourced, to_demographics, to_record
+from mappings.fhir_to_case import Sourced, subject_of, to_demographics, to_record
 from mappings.second_opinion_request import asks_for_second_opinion
 
 _BESIDE = frozenset(
@@ -87,50 +87,52 @@ def _distribute(
     first = next(iter(found.values()))
     by_case: dict[str, list[str]] = {}
     for resource in stored:
-        about = resource.reference if resource.type == "Patient" else _about(resource)
+        about = resource.reference if resource.type == "Patient" else subject_of(resource.content)
         case = found.get(about, first)
         by_case.setdefault(case.id, []).append(resource.reference)
     for case_id, members in by_case.items():
         resources.put_in_case(session, partner, members, case_id)
 
 
-def _about(resource: StoredResource) -> str:
-    content = resource.content
-    return (
-        reference(content.get("subject"))
-        or reference(content.get("patient"))
-        or reference(content.get("for"))
-    )
-
-
 def _case_without_request(
     session: Session, partner: Partner, stored: list[StoredResource]
 ) -> tuple[CaseRow, bool]:
     """The case that the material names, or that of its child; otherwise a new one, without a question."""
-    for resource in stored:
-        if resource.case_id is not None:
-            return cases.row(session, partner, resource.case_id), False
     for named in sorted(
         {r for s in stored for r in references(s.content) if r.startswith("ServiceRequest/")}
     ):
         case = cases.by_service_request(session, partner, named)
         if case is not None:
             return case, False
-    child = _only_child(stored, partner)
+    child = _only_child(session, stored, partner)
     same = [c for c in cases.in_status(session, partner, sorted(OPEN)) if child and _is_same(c, child)]
     if len(same) == 1:
         return same[0], False
     return cases.open_case(session, partner, "", utc_now()), True
 
 
-def _only_child(stored: list[StoredResource], partner: Partner) -> Demographics | None:
-    patients = [r for r in stored if r.type == "Patient"]
-    return to_demographics(_sourced(patients[0]), partner.assigning_authority) if len(patients) == 1 else None
+def _only_child(session: Session, stored: list[StoredResource], partner: Partner) -> Demographics | None:
+    """The one patient that the material is about, sent with it or before; None when there are none or several."""
+    patients = {r.reference for r in stored if r.type == "Patient"}
+    subjects = {subject_of(r.content) for r in stored} - {""} | patients
+    if len(subjects) != 1:
+        return None
+    found = resources.by_reference(session, partner.id, subjects)
+    return to_demographics(_sourced(found[0]), partner.assigning_authority) if found else None
 
 
 def _is_same(case: CaseRow, child: Demographics) -> bool:
+    """The very Patient resource of the case, or the same child by strong evidence and without contradiction."""
     known = cases.load_record(case.record).patient
-    return known is not None and match(known, child).verdict is Verdict.SAME
+    if known is None:
+        return False
+    found = match(known, child, _same_resource(known, child))
+    return found.verdict is Verdict.SAME
+
+
+def _same_resource(known: Demographics, child: Demographics) -> list[str]:
+    same = known.source and child.source and known.source.reference == child.source.reference
+    return ["the same Patient resource"] if same else []
 
 
 def renew_record(services: Services, session: Session, case_id: str) -> None:
@@ -145,6 +147,7 @@ def renew_record(services: Services, session: Session, case_id: str) -> None:
         authority,
         row.service_request,
         _faults(session, case_id, own),
+        map(_sourced, _contradicting(session, row.partner_id, authority, [*own, *beside])),
     )
     record = examinations.apply(session, record)
     row.record = cases.dump_record(record)
@@ -167,6 +170,18 @@ def _beside(session: Session, partner_id: str, own: list[StoredResource]) -> lis
         found += newest
         if not newest:
             break
+    return found
+
+
+def _contradicting(
+    session: Session, partner_id: str, authority: str, known: list[StoredResource]
+) -> list[StoredResource]:
+    """Earlier versions of the case's Patients that tell another name, birth date or sex than the present one."""
+    found: list[StoredResource] = []
+    for patient in (r for r in known if r.type == "Patient"):
+        present = to_demographics(_sourced(patient), authority)
+        versions = resources.earlier_versions(session, partner_id, patient.type, patient.fhir_id)
+        found += [v for v in versions if contradictions(present, to_demographics(_sourced(v), authority))]
     return found
 
 

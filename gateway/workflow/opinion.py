@@ -1,8 +1,5 @@
 """Draft and sign. Signing freezes the opinion, its report and what the report declares as missing."""
 
-from mappings.opinion_to_report import report_of, to_diagnostic_report
-from mappings.report_to_document import to_html, to_pdf
-
 from gateway import audit
 from gateway.case.access import Origin, User, require_author
 from gateway.case.confirmation import fingerprint
@@ -16,6 +13,8 @@ from gateway.store.objects import keep_bytes
 from gateway.store.resources import dumps
 from gateway.workflow.durable import Work
 from gateway.workflow.review import refuse_if_blocked
+from mappings.opinion_to_report import report_of, to_diagnostic_report
+from mappings.report_to_document import to_html, to_pdf
 
 PORTAL, FHIR_PUSH = "fhir-read", "fhir-push"
 

@@ -7,8 +7,6 @@ indexed and audited, and the work that follows from it is enqueued in the same t
 from dataclasses import dataclass
 from datetime import datetime
 
-from mappings.dicom_to_header import read_header
-
 from gateway import audit
 from gateway.case.access import Origin, Partner
 from gateway.case.imaging import InstanceHeader
@@ -19,6 +17,7 @@ from gateway.store import receipts, studies
 from gateway.store.database import Session
 from gateway.store.objects import Spool, Stored
 from gateway.workflow.durable import Work
+from mappings.dicom_to_header import read_header
 
 DICOM_MEDIA_TYPE = "application/dicom"
 

@@ -8,7 +8,7 @@ from gateway.case.access import Origin, Partner
 from gateway.clock import utc_now
 from gateway.errors import InvalidContent, Issue
 from gateway.services import Services
-from gateway.store import receipts, resources
+from gateway.store import partners, receipts, resources
 from gateway.store.database import Session
 from gateway.store.ids import new_id
 from gateway.store.objects import Spool, Stored
@@ -22,6 +22,7 @@ from gateway.workflow.references import (
     targets,
     wanted_outside,
 )
+from gateway.workflow.same_thing import split_patients, split_subjects
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
 
 
@@ -64,6 +65,7 @@ def _keep(
     content_type: str,
 ) -> Accepted:
     now = utc_now()
+    partners.lock(session, partner)  # two bundles at once must not open the same case twice
     receipt = receipts.add(session, partner, stored, origin, content_type, received_at=now)
     resolved = _resolve(session, partner, submission, services.config.fhir_base)
     unresolved = [issue for issues in resolved.faults.values() for issue in issues]
@@ -104,6 +106,10 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
     entries = tuple(entry for entry in submission.kept if entry.index not in existing)
     keys = _distinct_identities(entries)
     known_ids = resources.identities(session, partner, keys.values())
+    for split in (split_patients, split_subjects):
+        changed = split(session, partner, entries, keys, known_ids)
+        keys |= changed
+        known_ids |= resources.identities(session, partner, changed.values())
     given = {e.index: f"{e.type}/{_fhir_id(e, known_ids.get(keys[e.index]))}" for e in entries}
     names = targets(given | existing, submission.kept)
     known = _known(session, partner, wanted_outside(entries, names, server))

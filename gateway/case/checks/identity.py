@@ -35,15 +35,17 @@ def study_held(case: Case) -> Iterator[Finding]:
 
 def mixed_patients(case: Case) -> Iterator[Finding]:
     """More than one child in the bundles of a case, or in one study."""
-    others = case.record.other_patients
-    if others:
+    others = [p.source for p in case.record.other_patients if p.source]
+    places = [*others, *case.record.excluded]
+    if places:
         yield Finding(
             "mixed-patients:record",
             "mixed-patients",
             Severity.BLOCKS,
             "More than one patient in the records",
-            f"The records describe {len(others) + 1} patients: please confirm which child the request is about.",
-            tuple((f"entry {i}", p.source.path or "") for i, p in enumerate(others, 1) if p.source),
+            f"{len(places)} entries of the records are about another patient, or describe this one differently. "
+            "They are not shown here: please confirm which child the request is about.",
+            tuple((f"entry {i}", source.path or "") for i, source in enumerate(places[:20], 1)),
         )
     for study in case.studies:
         if any(_is_other_child(study.patient, other) for other in study.other_patients):
