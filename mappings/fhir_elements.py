@@ -135,9 +135,9 @@ def value_x(item: dict[str, Any], stem: str = "value") -> str:
         if kind in ("CodeableConcept", "Coding"):
             return coded(value).text
         if kind == "Period" and isinstance(value, dict):
-            return f"{text(value.get('start'))} – {text(value.get('end'))}".strip(" –")
+            return f"{text(value.get('start'))} - {text(value.get('end'))}".strip(" -")
         if kind == "Range" and isinstance(value, dict):
-            return f"{quantity(value.get('low'))} – {quantity(value.get('high'))}"
+            return f"{quantity(value.get('low'))} - {quantity(value.get('high'))}"
         if kind == "Ratio" and isinstance(value, dict):
             return f"{quantity(value.get('numerator'))} / {quantity(value.get('denominator'))}"
         if kind == "Boolean":

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import simplejson
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner, System, User, Viewer
@@ -195,13 +195,22 @@ def of_case(session: Session, case_id: str) -> list[StoredResource]:
 
 def by_reference(session: Session, partner_id: str, references: Iterable[str]) -> list[StoredResource]:
     """Current resources of one partner by ``Type/id``; unknown ones are left out."""
-    pairs = [reference.split("/", 1) for reference in sorted(set(references)) if "/" in reference]
+    by_type: dict[str, list[str]] = {}
+    for wanted in sorted(set(references)):
+        kind, slash, fhir_id = wanted.partition("/")
+        if slash:
+            by_type.setdefault(kind, []).append(fhir_id)
     rows: list[StoredResource] = []
-    for start in range(0, len(pairs), _IN_CHUNK):
-        same = [
-            and_(ResourceRow.type == t, ResourceRow.fhir_id == i) for t, i in pairs[start : start + _IN_CHUNK]
-        ]
-        rows += _stored(session, ResourceRow.partner_id == partner_id, ResourceRow.current, or_(*same))
+    for kind, ids in by_type.items():
+        for start in range(0, len(ids), _IN_CHUNK):
+            chosen = ResourceRow.fhir_id.in_(ids[start : start + _IN_CHUNK])
+            rows += _stored(
+                session,
+                ResourceRow.partner_id == partner_id,
+                ResourceRow.current,
+                ResourceRow.type == kind,
+                chosen,
+            )
     return rows
 
 
