@@ -48,6 +48,15 @@ class Skeleton:
 
 def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
     """Walk the whole file. Raises NotDicom, saying where, when it is no DICOM or ends early."""
+    return _walk_file(file, wanted, salvage=False)
+
+
+def salvage_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
+    """What stands in the file before the place where it cannot be read further. Raises NotDicom when nothing does."""
+    return _walk_file(file, wanted, salvage=True)
+
+
+def _walk_file(file: BinaryIO, wanted: frozenset[int], salvage: bool) -> Skeleton:
     size = file.seek(0, 2)
     file.seek(_meta_offset(file, size))
     transfer_syntax_uid = _file_meta(file, size)
@@ -58,7 +67,11 @@ def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
         source = _FileSource(file, size)
     is_little = transfer_syntax_uid != EXPLICIT_BIG
     walk = _Walk(source, transfer_syntax_uid == IMPLICIT_LITTLE, is_little, wanted)
-    walk.run()
+    try:
+        walk.run()
+    except NotDicom:
+        if not salvage:
+            raise
     if not walk.visited:
         raise NotDicom(
             f"The file has no data set: it ends at byte {offset}, after the file meta information."

@@ -15,7 +15,7 @@ from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Demographics, Identifier, Name
 from gateway.errors import NotDicom
 from mappings.dicom_attributes import header_tags, stored_keywords
-from mappings.dicom_structure import Skeleton, walk_file
+from mappings.dicom_structure import Skeleton, salvage_file, walk_file
 from mappings.dicom_to_json import Json, select_json
 from mappings.dicom_values import (
     PYDICOM_ERRORS,
@@ -46,6 +46,18 @@ def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
         return _header(_dataset(skeleton), skeleton, assigning_authority)
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
+
+
+def read_identity(file: BinaryIO) -> tuple[str, str]:
+    """SOP Class and SOP Instance UID of a file that ``read_header`` refuses, as far as they can be read, else ''."""
+    keywords = ("SOPClassUID", "SOPInstanceUID")
+    try:
+        ds = _dataset(salvage_file(file, header_tags()))
+        found = [text(ds, keyword) for keyword in keywords]
+    except (NotDicom, *PYDICOM_ERRORS):
+        return "", ""
+    sop_class_uid, sop_instance_uid = (uid if _UID.fullmatch(uid) else "" for uid in found)
+    return sop_class_uid, sop_instance_uid
 
 
 def _dataset(skeleton: Skeleton) -> Dataset:

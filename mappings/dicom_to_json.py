@@ -7,14 +7,16 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_partial
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
+from gateway.errors import NotDicom
 from mappings.dicom_structure import MAX_DEPTH
 from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups
 
@@ -40,6 +42,23 @@ def to_json(dataset: Dataset, bulk_uri: BulkUri | None = None) -> Json:
     Binary values over 1 KiB and pixel data are BulkDataURI; without ``bulk_uri`` they are left out.
     """
     return _dataset(dataset, bulk_uri, "", 0)
+
+
+def read_json(file: BinaryIO, bulk_uri: BulkUri) -> Json:
+    """The data set of a Part 10 file, read up to its pixel data. Raises NotDicom when that cannot be done."""
+    pixels: dict[int, str] = {}
+
+    def is_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001 - pydicom gives the length
+        if tag in PIXEL_TAGS:
+            pixels[tag] = vr or "OW"
+        return tag in PIXEL_TAGS
+
+    try:
+        found = to_json(read_partial(file, is_pixels, force=True), bulk_uri)
+    except PYDICOM_ERRORS as error:
+        raise NotDicom("The data set of the file cannot be read.") from error
+    places = {f"{tag:08X}": vr for tag, vr in pixels.items()}
+    return found | {path: {"vr": vr, "BulkDataURI": bulk_uri(path)} for path, vr in places.items()}
 
 
 def select_json(dataset: Dataset, tags: Iterable[int]) -> Json:

@@ -31,6 +31,12 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # pysqlite's own BEGIN is deferred; ours is immediate
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(value: Any) -> Any:
+    """SQLite's own lower() knows ASCII only: Änne and ÄNNE are the same child."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def _begin_immediate(connection: sa.Connection) -> None:

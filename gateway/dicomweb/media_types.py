@@ -1,0 +1,83 @@
+"""Media types as DICOMweb peers write them: several, in any order, quoted or not (RFC 9110 8.3, 12.5.1; PS3.18 8.7)."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.errors import NotAcceptable
+
+DICOM = "application/dicom"
+DICOM_JSON = "application/dicom+json"
+MULTIPART_RELATED = "multipart/related"
+_ANY = "*/*"
+_QUOTED_OR_PLAIN = re.compile(r'(?:[^",;]|"(?:\\.|[^"\\])*"?)+|[,;]')
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """``essence`` is type/subtype in lower case; parameter names are in lower case, values as sent."""
+
+    essence: str
+    parameters: dict[str, str]
+    quality: float = 1.0
+
+    def parameter(self, name: str) -> str:
+        return self.parameters.get(name, "")
+
+    def covers(self, essence: str) -> bool:
+        """Whether this range of an Accept header includes the media type."""
+        return self.essence in (essence, _ANY, f"{essence.split('/')[0]}/*")
+
+
+def parse(header: str) -> MediaType:
+    """The one media type of a Content-Type header; its essence is '' when there is none."""
+    return next(iter(_parse_list(header)), MediaType("", {}))
+
+
+def accepted(header: str) -> list[MediaType]:
+    """The ranges of an Accept header, the most wanted first; everything where none was sent."""
+    found = [one for one in _parse_list(header) if one.quality > 0]
+    if not found and not header.strip():
+        return [MediaType(_ANY, {})]
+    return sorted(found, key=lambda one: -one.quality)
+
+
+def require_json(header: str) -> None:
+    """Raises NotAcceptable unless the peer takes DICOM JSON, which is all that is written here besides DICOM itself."""
+    if not any(_is_json(one) for one in accepted(header)):
+        raise NotAcceptable(f"This is answered as {DICOM_JSON} only, which the Accept header does not allow.")
+
+
+def _is_json(wanted: MediaType) -> bool:
+    return wanted.covers(DICOM_JSON) or wanted.essence == "application/json"
+
+
+def _parse_list(header: str) -> Iterable[MediaType]:
+    pieces: list[str] = []
+    for piece in [*_QUOTED_OR_PLAIN.findall(header), ","]:
+        if piece != ",":
+            pieces.append(piece)
+            continue
+        if any(one.strip(" ;\t") for one in pieces):
+            yield _media_type(pieces)
+        pieces = []
+
+
+def _media_type(pieces: list[str]) -> MediaType:
+    essence, *rest = [piece.strip() for piece in pieces if piece != ";"]
+    pairs = [piece.partition("=") for piece in rest if "=" in piece]
+    parameters = {name.strip().lower(): _unquoted(value.strip()) for name, _, value in pairs}
+    return MediaType(essence.lower(), parameters, _quality(parameters.pop("q", "1")))
+
+
+def _unquoted(value: str) -> str:
+    if value.startswith('"'):
+        return re.sub(r"\\(.)", r"\1", value.strip('"'))
+    return value
+
+
+def _quality(value: str) -> float:
+    try:
+        return min(max(float(value), 0.0), 1.0)
+    except ValueError:
+        return 1.0

@@ -1,0 +1,219 @@
+"""The DICOMweb door: store, search and retrieve the sender's own imaging (PS3.18 10.1)."""
+
+import json
+import secrets
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import Blueprint, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from gateway.auth.bearer import authenticate_partner, challenge, require_scope
+from gateway.case.access import Origin, Partner
+from gateway.dicomweb import media_types, qido_rs, stow_rs, wado_rs
+from gateway.dicomweb.multipart import read_body
+from gateway.dicomweb.query import read_query
+from gateway.dicomweb.status import status_of
+from gateway.dicomweb.wado_rs import Payload
+from gateway.dicomweb.warning import warning_headers
+from gateway.errors import GatewayError, NotSupported, Unauthenticated
+from gateway.store import studies
+from gateway.store.tables import InstanceRow
+from gateway.workflow import disclosure
+
+if TYPE_CHECKING:
+    from gateway.services import Services
+
+MOUNTED_AT = "/dicom-web"
+RETRY_AFTER_SECONDS = 60
+_STUDY, _SERIES, _INSTANCE = "/studies/<study>", "/studies/<study>/series/<series>", "/instances/<instance>"
+log = structlog.get_logger(__name__)
+
+
+def blueprint(services: "Services") -> Blueprint:
+    """Mounted at /dicom-web."""
+    door = Blueprint("dicomweb", __name__)
+    _add_store(door, services)
+    _add_search(door, services)
+    _add_retrieve(door, services)
+
+    @door.route("/", defaults={"anything": ""}, methods=["GET", "POST", "PUT", "DELETE"])
+    @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "DELETE"])
+    def not_offered(anything: str) -> Response:  # noqa: ARG001 - Flask gives it
+        _partner(services)
+        raise NotSupported("The gateway does not offer this DICOMweb resource or method.")
+
+    door.register_error_handler(GatewayError, _of_error)
+    door.register_error_handler(HTTPException, _of_http)
+    door.register_error_handler(Exception, _of_unknown)
+    return door
+
+
+def _add_store(door: Blueprint, services: "Services") -> None:
+    @door.post("/studies")
+    def store() -> Response:
+        return _store(services, None)
+
+    @door.post(_STUDY)
+    def store_study(study: str) -> Response:
+        return _store(services, study)
+
+
+def _add_search(door: Blueprint, services: "Services") -> None:
+    @door.get("/studies")
+    def search_studies() -> Response:
+        return _search(services, "study")
+
+    @door.get("/series")
+    def search_series() -> Response:
+        return _search(services, "series")
+
+    @door.get(f"{_STUDY}/series")
+    def search_series_of_study(study: str) -> Response:
+        return _search(services, "series", StudyInstanceUID=study)
+
+    @door.get("/instances")
+    def search_instances() -> Response:
+        return _search(services, "instance")
+
+    @door.get(f"{_STUDY}/instances")
+    def search_instances_of_study(study: str) -> Response:
+        return _search(services, "instance", StudyInstanceUID=study)
+
+    @door.get(f"{_SERIES}/instances")
+    def search_instances_of_series(study: str, series: str) -> Response:
+        return _search(services, "instance", StudyInstanceUID=study, SeriesInstanceUID=series)
+
+
+def _add_retrieve(door: Blueprint, services: "Services") -> None:
+    @door.get(_STUDY)
+    @door.get(_SERIES)
+    @door.get(f"{_SERIES}{_INSTANCE}")
+    def retrieve(study: str, series: str | None = None, instance: str | None = None) -> Response:
+        partner, rows = _readable(services, study, series, instance)
+        payload = wado_rs.retrieve(services.objects, rows, _accept())
+        return _retrieved(services, partner, rows, payload, "instances")
+
+    @door.get(f"{_STUDY}/metadata")
+    @door.get(f"{_SERIES}/metadata")
+    @door.get(f"{_SERIES}{_INSTANCE}/metadata")
+    def metadata(study: str, series: str | None = None, instance: str | None = None) -> Response:
+        partner, rows = _readable(services, study, series, instance)
+        media_types.require_json(_accept())
+        payload = wado_rs.metadata(services.objects, rows, _base_url(services))
+        return _retrieved(services, partner, rows, payload, "metadata")
+
+
+def _store(services: "Services", study: str | None) -> Response:
+    partner = _partner(services, "c")
+    media_types.require_json(_accept())
+    request.max_content_length = None  # the limit of this door is its own, and counted while reading
+    chunks = read_body(request.stream, services.config.max_stow_bytes, request.content_length)
+    origin = _origin(stow_rs.CHANNEL)
+    outcome = stow_rs.store(services, partner, request.content_type or "", chunks, origin, study)
+    answer = _json(outcome.body(_base_url(services)), outcome.http_status, media_types.DICOM_JSON)
+    answer.headers.extend(outcome.headers())
+    if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return answer
+
+
+def _search(services: "Services", level: str, **addressed: str) -> Response:
+    partner = _partner(services, "s")
+    media_types.require_json(_accept())
+    query = read_query(level, addressed, request.args.items(multi=True))
+    base_url = _base_url(services)
+    with services.database.reading() as session:
+        found, has_more = qido_rs.search(session, partner, level, query, base_url)
+    origin = _origin("qido-rs")
+    disclosure.record(services, partner, disclosure.SEARCH, f"imaging:{level}", origin, found=len(found))
+    if has_more:
+        query.warnings.append("There are additional results that can be requested with offset.")
+    answer = _json(json.dumps(found), 200, media_types.DICOM_JSON) if found else _no_content()
+    answer.headers.extend(warning_headers(query.warnings))
+    return answer
+
+
+def _readable(
+    services: "Services", study: str, series: str | None, instance: str | None
+) -> tuple[Partner, list[InstanceRow]]:
+    partner = _partner(services, "r")
+    with services.database.reading() as session:
+        return partner, studies.instances(session, partner, study, series, instance)
+
+
+def _retrieved(
+    services: "Services", partner: Partner, rows: list[InstanceRow], payload: Payload, what: str
+) -> Response:
+    """The read is on the audit trail before the first byte goes out."""
+    subject = f"study:{rows[0].series.study.id}" if len(rows) > 1 else f"instance:{rows[0].id}"
+    origin = _origin("wado-rs")
+    disclosure.record(services, partner, disclosure.READ, subject, origin, what=what, instances=len(rows))
+    answer = Response(payload.chunks, content_type=payload.content_type)
+    if payload.size_bytes is not None:
+        answer.content_length = payload.size_bytes
+    return answer
+
+
+def _partner(services: "Services", interaction: str = "") -> Partner:
+    partner = authenticate_partner(services, request.headers, request.remote_addr)
+    if interaction:
+        require_scope(partner, "ImagingStudy", interaction)
+    return partner
+
+
+def _origin(channel: str) -> Origin:
+    return Origin(channel, request.remote_addr or "")
+
+
+def _accept() -> str:
+    """The query parameter stands for the header where a peer cannot set that (PS3.18 8.3.3.1)."""
+    return request.args.get("accept") or request.headers.get("Accept", "")
+
+
+def _base_url(services: "Services") -> str:
+    return f"{services.config.base_url}{MOUNTED_AT}"
+
+
+def _json(body: str, status: int, media_type: str = "application/json") -> Response:
+    return Response(body, status, content_type=media_type)
+
+
+def _no_content() -> Response:
+    """No match is 204, not an empty list (Table 10.6.3-1)."""
+    answer = Response(status=204)
+    del answer.headers["Content-Type"]
+    return answer
+
+
+def _error(status: int, name: str, detail: str, reference: str) -> Response:
+    answer = _json(json.dumps({"error": name, "detail": detail, "reference": reference}), status)
+    answer.headers.extend(warning_headers([detail]))
+    return answer
+
+
+def _of_error(error: GatewayError) -> Response:
+    reference = _reference()
+    log.info("dicomweb request refused", cause=type(error).__name__, reference=reference)
+    answer = _error(status_of(error).http, type(error).__name__, str(error), reference)
+    if isinstance(error, Unauthenticated):
+        answer.headers["WWW-Authenticate"] = challenge(request.headers)
+    if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return answer
+
+
+def _of_http(error: HTTPException) -> Response:
+    return _error(error.code or 500, error.name, error.name, _reference())
+
+
+def _of_unknown(error: Exception) -> Response:
+    reference = _reference()
+    log.error("dicomweb request failed", exc_info=error, reference=reference)
+    return _error(500, "InternalError", f"Internal error; please give us reference {reference}.", reference)
+
+
+def _reference() -> str:
+    """The request's id, which the log lines of the request have too."""
+    return str(g.get("request_id") or secrets.token_hex(8))

@@ -1,0 +1,103 @@
+"""STOW-RS: Store transaction of the Studies service (PS3.18 10.5). Each instance is stored, or fails, alone."""
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.case.access import Origin, Partner
+from gateway.dicomweb import media_types
+from gateway.dicomweb.multipart import BodyBroken, Part, read_parts
+from gateway.dicomweb.store_response import Failed, StoreOutcome
+from gateway.errors import GatewayError, StoreUnavailable, TooLarge, UnsupportedMediaType
+from gateway.store.objects import Spool
+from gateway.workflow.receive import receive_instance
+from mappings.dicom_to_header import read_identity
+
+if TYPE_CHECKING:
+    from gateway.services import Services
+
+CHANNEL = "stow-rs"
+log = structlog.get_logger(__name__)
+
+
+def store(
+    services: "Services",
+    partner: Partner,
+    content_type: str,
+    chunks: Iterator[bytes],
+    origin: Origin,
+    study_instance_uid: str | None = None,
+) -> StoreOutcome:
+    """Store every instance of a body of DICOM files; of ``study_instance_uid`` only, where it is given.
+
+    Raises UnsupportedMediaType before anything is read. A body that cannot be read to its end is told in the outcome,
+    with what was stored of it.
+    """
+    sent = media_types.parse(content_type)
+    storing = _Storing(services, partner, origin, study_instance_uid)
+    try:
+        if sent.essence == media_types.DICOM:
+            storing.take_single(chunks)
+        else:
+            _require_dicom_parts(sent)
+            read_parts(chunks, sent.parameter("boundary"), storing.open_spool, storing.take)
+    except (BodyBroken, StoreUnavailable, TooLarge) as error:
+        storing.outcome.broken_by = error
+    return storing.outcome
+
+
+def _require_dicom_parts(sent: media_types.MediaType) -> None:
+    if sent.essence != media_types.MULTIPART_RELATED:
+        raise UnsupportedMediaType(
+            f'DICOM is taken as {media_types.DICOM} or multipart/related; type="{media_types.DICOM}".'
+        )
+    if sent.parameter("type").lower() not in ("", media_types.DICOM):
+        raise UnsupportedMediaType(
+            f'Of multipart/related, only type="{media_types.DICOM}" is taken: metadata with separate bulk data is not.'
+        )
+
+
+@dataclass
+class _Storing:
+    services: "Services"
+    partner: Partner
+    origin: Origin
+    study_instance_uid: str | None
+    outcome: StoreOutcome = field(default_factory=StoreOutcome)
+
+    def open_spool(self) -> Spool:
+        return self.services.objects.spool()
+
+    def take_single(self, chunks: Iterator[bytes]) -> None:
+        with self.open_spool() as spool:
+            for chunk in chunks:
+                spool.write(chunk)
+            self.take(Part(1, media_types.DICOM, spool))
+
+    def take(self, part: Part) -> None:
+        """Store one part; whatever is wrong with it concerns no other."""
+        try:
+            receipt = receive_instance(
+                self.services, self.partner, part.spool, self.origin, self.study_instance_uid
+            )
+            self.outcome.stored.append(receipt)
+        except GatewayError as error:
+            self._fail(part, error)
+        except Exception:
+            reference = str(uuid.uuid4())
+            log.exception("stow-rs instance failed", reference=reference)
+            self._fail(part, GatewayError(f"Internal error; please give us reference {reference}."))
+
+    def _fail(self, part: Part, error: GatewayError) -> None:
+        self.outcome.failed.append(Failed(part.number, *_identity(part.spool), error))
+
+
+def _identity(spool: Spool) -> tuple[str, str]:
+    try:
+        with spool.reader() as file:
+            return read_identity(file)
+    except StoreUnavailable:
+        return "", ""
