@@ -1,0 +1,93 @@
+"""Who may open an association, and how many at a time (PS3.8 9.3.4)."""
+
+import threading
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from gateway.auth.ae import authenticate_ae
+from gateway.case.access import Origin
+from gateway.dimse.arriving import Peer, StoringDimse
+from gateway.errors import StoreUnavailable, UnknownSender
+from gateway.services import Services
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+    from pynetdicom.events import Event
+    from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "c-store"
+
+
+class Refusal(Enum):
+    """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
+
+    CALLED_AE_UNKNOWN = (1, 1, 7)
+    CALLING_AE_UNKNOWN = (1, 1, 3)
+    NO_REASON = (2, 1, 1)
+    CONGESTION = (2, 3, 1)
+    LIMIT_EXCEEDED = (2, 3, 2)
+
+
+@dataclass
+class Admission:
+    """Decides on each A-ASSOCIATE-RQ; what it does not admit is never served."""
+
+    services: Services
+    _admitted: list["Association"] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def on_requested(self, event: "Event") -> None:
+        """Handler of EVT_REQUESTED. pynetdicom would accept after an exception here, so every one refuses."""
+        try:
+            refusal = self._decide(event.assoc)
+        except UnknownSender:
+            refusal = Refusal.CALLING_AE_UNKNOWN
+        except StoreUnavailable:
+            refusal = Refusal.CONGESTION
+        except Exception as error:  # outermost edge of the association's thread
+            log.error("association-failed", exc_info=error)
+            refusal = Refusal.NO_REASON
+        if refusal is not None:
+            _refuse(event.assoc, refusal)
+
+    def _decide(self, assoc: "Association") -> Refusal | None:
+        request = cast("A_ASSOCIATE", assoc.requestor.primitive)
+        calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
+        if called != self.services.config.ae_title and not self.services.config.dev:
+            return Refusal.CALLED_AE_UNKNOWN
+        address = assoc.requestor.address
+        partner = authenticate_ae(self.services, calling, called, address)
+        if not self._has_room_for(assoc):
+            return Refusal.LIMIT_EXCEEDED
+        cast(StoringDimse, assoc.dimse).peer = Peer(partner, Origin(CHANNEL, f"{calling}@{address}"))
+        return None
+
+    def _has_room_for(self, assoc: "Association") -> bool:
+        with self._lock:
+            self._admitted = [other for other in self._admitted if _is_open(other)]
+            if len(self._admitted) >= self.services.config.max_associations:
+                return False
+            self._admitted.append(assoc)
+            return True
+
+
+def _is_open(assoc: "Association") -> bool:
+    return assoc.is_alive() and not (assoc.is_released or assoc.is_aborted)
+
+
+def _refuse(assoc: "Association", refusal: Refusal) -> None:
+    request = cast("A_ASSOCIATE", assoc.requestor.primitive)
+    log.warning(
+        "association-refused",
+        reason=refusal.name,
+        calling_ae=request.calling_ae_title,
+        called_ae=request.called_ae_title,
+        address=assoc.requestor.address,
+    )
+    assoc.acse.send_reject(*refusal.value)
+    assoc.kill()

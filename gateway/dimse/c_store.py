@@ -1,0 +1,61 @@
+"""C-STORE as SCP (PS3.4 Annex B, PS3.7 9.1.1).
+
+Success is answered only when the instance is on disk and indexed. It is success too when another data set is here
+under the same UID: both are kept and a person at the receiving hospital decides, while a failure would make the sender
+repeat for ever, and none of the warnings of PS3.4 Table B.2-1 says it.
+"""
+
+import secrets
+from typing import TYPE_CHECKING, cast
+
+import structlog
+
+from gateway.dimse.arriving import ArrivingDataSet, StoringDimse
+from gateway.dimse.status import STORED_UNDER_ANOTHER_SOP_CLASS, SUCCESS, failure, status, unexpected
+from gateway.errors import Forbidden, GatewayError
+from gateway.services import Services
+from gateway.workflow.receive import receive_instance
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.events import Event
+
+log = structlog.get_logger(__name__)
+
+
+def on_c_store(event: "Event", services: Services) -> "Dataset":
+    """Handler of EVT_C_STORE. Each instance fails alone: nothing is raised, whatever happens."""
+    request = cast("C_STORE", event.request)
+    dimse = cast(StoringDimse, event.assoc.dimse)
+    with cast(ArrivingDataSet, request.DataSet) as arriving:
+        try:
+            return _store(services, dimse, request, arriving)
+        except GatewayError as error:
+            log.warning("c-store-refused", cause=type(error).__name__, reason=str(error), **_whence(dimse))
+            return failure(error)
+        except Exception as error:  # outermost edge of the association's thread
+            reference = secrets.token_hex(4)
+            log.error("c-store-failed", reference=reference, exc_info=error, **_whence(dimse))
+            return unexpected(reference)
+
+
+def _store(
+    services: Services, dimse: StoringDimse, request: "C_STORE", arriving: ArrivingDataSet
+) -> "Dataset":
+    if dimse.peer is None:
+        raise Forbidden("This association may not store.")
+    receipt = receive_instance(
+        services,
+        dimse.peer.partner,
+        arriving.received(),
+        dimse.peer.origin,
+        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+    )
+    if receipt.sop_class_uid != request.AffectedSOPClassUID:
+        return status(STORED_UNDER_ANOTHER_SOP_CLASS, "Stored; its SOP class is not the one announced.")
+    return status(SUCCESS)
+
+
+def _whence(dimse: StoringDimse) -> dict[str, str]:
+    return {"partner": dimse.peer.partner.id, "peer": dimse.peer.origin.address} if dimse.peer else {}

@@ -1,0 +1,153 @@
+"""The DICOM listener: Verification and Storage as SCP for the hospitals' PACS and modalities (PS3.4 Annexes A, B).
+
+Every storage SOP class, also private and unknown ones, is accepted in the transfer syntax that the peer proposes first:
+nothing is decoded here, so none has to be understood.
+"""
+
+import socket
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from pynetdicom import AE, _config, evt
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made at import
+from pynetdicom.transport import AssociationServer, RequestHandler
+
+from gateway.dimse.admission import Admission
+from gateway.dimse.arriving import StoringDimse
+from gateway.dimse.c_store import on_c_store
+from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from gateway.services import Services
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+log = structlog.get_logger(__name__)
+
+ACSE_TIMEOUT_SECONDS = 30  # from the connection to the A-ASSOCIATE-RQ, and from the A-ABORT to the close
+IDLE_TIMEOUT_SECONDS = 180  # between two messages: modalities keep an association open during an examination
+STALL_TIMEOUT_SECONDS = 60  # within one PDU
+GRACE_SECONDS = 5  # for running associations when the listener stops
+ABORT_SECONDS = 2
+MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
+CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; more are not answered
+
+
+def serve(services: Services, stop: threading.Event, listening: threading.Event | None = None) -> None:
+    """Serve until ``stop`` is set; ``listening`` is set once peers can connect. Raises OSError when the port is taken.
+
+    At the end nobody new is admitted, running associations get ``GRACE_SECONDS`` to finish and are then aborted.
+    """
+    server = _listen(services)
+    thread = threading.Thread(target=server.serve_forever, name="dimse-listener", daemon=True)
+    thread.start()
+    log.info("listening", port=server.server_address[1], ae_title=services.config.ae_title)
+    if listening is not None:
+        listening.set()
+    try:
+        stop.wait()
+    finally:
+        server.shutdown()
+        server.end_associations()
+
+
+def _listen(services: Services) -> "GatewayServer":
+    config = services.config
+    _configure_pynetdicom()
+    ae = AE(config.ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.maximum_pdu_size = MAX_PDU_BYTES
+    ae.maximum_associations = (
+        config.max_associations * CONNECTIONS_PER_ASSOCIATION
+    )  # Admission has the real limit
+    ae.acse_timeout = ACSE_TIMEOUT_SECONDS
+    ae.network_timeout = IDLE_TIMEOUT_SECONDS
+    ae.add_supported_context(Verification)
+    return GatewayServer(services, ae, (config.host, config.dicom_port))
+
+
+def _configure_pynetdicom() -> None:
+    """Settings that pynetdicom has for a whole process only."""
+    _config.UNRESTRICTED_STORAGE_SERVICE = True
+    _config.LOG_HANDLER_LEVEL = "none"
+    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False  # they name patients
+
+
+class GatewayRequestHandler(RequestHandler):
+    """Makes the association of one connection."""
+
+    server: "GatewayServer"
+
+    def setup(self) -> None:
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self.request.settimeout(STALL_TIMEOUT_SECONDS)
+
+    def _create_association(self) -> "Association":
+        assoc = super()._create_association()
+        assoc.dimse = StoringDimse(assoc, self.server.services.objects)
+        self.server.connected.append(assoc)
+        return assoc
+
+
+class GatewayServer(AssociationServer):
+    """Accepts connections; each association then runs in threads of its own."""
+
+    request_queue_size = 128
+
+    def __init__(self, services: Services, ae: AE, address: tuple[str, int]) -> None:
+        self.services = services
+        self.connected: list[Association] = []
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, Admission(services).on_requested),
+            (evt.EVT_C_STORE, on_c_store, [services]),
+        ]
+        super().__init__(
+            ae,
+            address,
+            services.config.ae_title,
+            ae.supported_contexts,
+            evt_handlers=handlers,
+            request_handler=GatewayRequestHandler,
+        )
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        self._clear_ended()
+        return len(self.connected) < self.ae.maximum_associations
+
+    def service_actions(self) -> None:
+        """Called twice a second by ``serve_forever``."""
+        super().service_actions()
+        self._clear_ended()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        log.error("connection-failed", exc_info=sys.exception())
+
+    def shutdown(self) -> None:
+        """Listen no more."""
+        super(AssociationServer, self).shutdown()
+        self.server_close()
+
+    def end_associations(self) -> None:
+        deadline = time.monotonic() + GRACE_SECONDS
+        while self._running() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        for assoc in self._running():
+            threading.Thread(target=assoc.abort, daemon=True).start()
+        for assoc in self._running():
+            assoc.join(ABORT_SECONDS)
+        self._clear_ended()
+
+    def _running(self) -> list["Association"]:
+        return [assoc for assoc in self.connected if assoc.is_alive()]
+
+    def _clear_ended(self) -> None:
+        """Only in the listener's thread or after it: an association is in the list before its thread runs."""
+        running = self._running()
+        for assoc in self.connected:
+            if assoc not in running:
+                cast(StoringDimse, assoc.dimse).close()
+        self.connected = running

@@ -1,0 +1,72 @@
+"""The one table from an error to the DIMSE status that the peer sees (PS3.7 Annex C, PS3.4 B.2.3, C.4.2.1.5)."""
+
+import textwrap
+
+from pydicom.dataset import Dataset
+
+from gateway import errors
+from gateway.errors import GatewayError
+
+# PS3.7 Annex C
+SUCCESS = 0x0000
+PROCESSING_FAILURE = 0x0110
+NO_SUCH_INSTANCE = 0x0112
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+NOT_AUTHORIZED = 0x0124
+# PS3.4 Table B.2-1
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_MISMATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+STORED_UNDER_ANOTHER_SOP_CLASS = 0xB007  # a warning: stored; data set does not match SOP class
+# PS3.4 C.4.2.1.5
+SUB_OPERATIONS_REFUSED = 0xA702
+
+ERROR_COMMENT_CHARACTERS = 64  # (0000,0902), VR LO
+
+# A retry may succeed only where resources were out (0xA700); every other status says that the same request will fail
+# again, so a sender that repeats by status does so where it helps.
+STATUS: dict[type[GatewayError], int] = {
+    GatewayError: PROCESSING_FAILURE,
+    errors.InvalidContent: CANNOT_UNDERSTAND,
+    errors.NotFhir: CANNOT_UNDERSTAND,
+    errors.UnsupportedVersion: CANNOT_UNDERSTAND,
+    errors.NotDicom: CANNOT_UNDERSTAND,
+    errors.StudyMismatch: DATA_SET_MISMATCH,
+    errors.InstanceMismatch: DATA_SET_MISMATCH,
+    errors.UnsupportedMediaType: SOP_CLASS_NOT_SUPPORTED,
+    errors.NotAcceptable: SOP_CLASS_NOT_SUPPORTED,
+    errors.TooLarge: OUT_OF_RESOURCES,
+    errors.NotSupported: SOP_CLASS_NOT_SUPPORTED,
+    errors.Unauthenticated: NOT_AUTHORIZED,
+    errors.Forbidden: NOT_AUTHORIZED,
+    errors.UnknownSender: NOT_AUTHORIZED,
+    errors.NotFound: NO_SUCH_INSTANCE,
+    errors.Conflict: PROCESSING_FAILURE,
+    errors.TransitionRefused: PROCESSING_FAILURE,
+    errors.ReviewBlocked: PROCESSING_FAILURE,
+    errors.StoreUnavailable: OUT_OF_RESOURCES,
+    errors.DeliveryFailed: SUB_OPERATIONS_REFUSED,
+    errors.PeerUnreachable: SUB_OPERATIONS_REFUSED,
+    errors.PeerRefused: SUB_OPERATIONS_REFUSED,
+}
+
+
+def failure(error: GatewayError) -> Dataset:
+    """The status of an expected error, with its words as Error Comment (0000,0902)."""
+    code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    return status(code, str(error))
+
+
+def unexpected(reference: str) -> Dataset:
+    """The status of an error that nobody foresaw: the peer sees the log's reference, never the exception's text."""
+    return status(PROCESSING_FAILURE, f"Internal error; please give us reference {reference}.")
+
+
+def status(code: int, comment: str = "") -> Dataset:
+    """A response's Status (0000,0900) and, where there is something to say, Error Comment."""
+    answer = Dataset()
+    answer.Status = code
+    if comment:
+        plain = comment.encode("ascii", "replace").decode().replace("\\", "/")
+        answer.ErrorComment = textwrap.shorten(plain, ERROR_COMMENT_CHARACTERS, placeholder="...")
+    return answer
