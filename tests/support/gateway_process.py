@@ -19,7 +19,7 @@ import requests
 from tests.support import processes
 from tests.support.partner import Partner
 
-READY_SECONDS = 60
+READY_SECONDS = 30
 STOP_SECONDS = 40
 PARTS = ("web", "dimse", "worker")
 
@@ -136,7 +136,7 @@ class GatewayProcess:
         while (state := self.readiness())[0] != 200:
             ended = self._process is not None and self._process.poll() is not None
             if ended or time.monotonic() > deadline:
-                log = self.log_text
+                log = self.log_text[-8000:]
                 self.kill()
                 raise AssertionError(f"the gateway is not ready: {state}\n{log}")
             time.sleep(0.05)

@@ -10,7 +10,7 @@ from gateway.store import heartbeats
 
 
 def blueprint(services: Services) -> Blueprint:
-    """``/healthz`` 200 while the process lives; ``/readyz`` 200 only when what is sent here can be kept and worked on."""
+    """``/healthz`` 200 while the process lives; ``/readyz`` 200 only when what is sent can be kept and worked on."""
     routes = Blueprint("health", __name__)
 
     @routes.get("/healthz")
@@ -39,7 +39,11 @@ def readiness(services: Services) -> dict[str, str]:
             ages: dict[str, Any] = heartbeats.seconds_since(session)
     except StoreUnavailable:
         return parts | {"database": "not available", "dimse": "not known", "worker": "not known"}
-    return parts | {"database": "ready", "dimse": _part(ages.get("dimse")), "worker": _part(ages.get("worker"))}
+    return parts | {
+        "database": "ready",
+        "dimse": _part(ages.get("dimse")),
+        "worker": _part(ages.get("worker")),
+    }
 
 
 def _objects(services: Services) -> str:

@@ -1,0 +1,347 @@
+"""The operator's commands. Every option is also ``GATEWAY_…`` in the environment; an option that is given wins."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.case.model import Case
+    from gateway.config import Config
+    from gateway.services import Services
+    from gateway.store.partners import ApplicationEntity, Registration
+
+
+class WrongConfiguration(click.ClickException):
+    """An option or a GATEWAY_… variable that cannot be."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"gateway: {self.message}", err=True)
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_DATA_DIR = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Folder of database, files and keys."
+)
+_LISTEN = (
+    click.option(
+        "--dev", is_flag=True, default=None, help="For development: loopback only, anybody may do anything."
+    ),
+    _DATA_DIR,
+    click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
+    click.option("--http-port", type=int, help="[default: 8080]"),
+    click.option("--dicom-port", type=int, help="[default: 11112]"),
+    click.option("--ae-title", help="This gateway's application entity.  [default: SECONDOPINION]"),
+)
+
+
+def _listen_options(command: Command) -> Command:
+    for option in reversed(_LISTEN):
+        command = option(command)
+    return command
+
+
+def main() -> None:
+    """The console script: an expected error is one line and no stack."""
+    try:
+        cli.main(prog_name="gateway", standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except GatewayError as error:
+        click.echo(f"gateway: {error}", err=True)
+        sys.exit(1)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """The gateway between referring hospitals and the children's hospital that gives second opinions."""
+
+
+@cli.command()
+@_listen_options
+def serve(**options: Any) -> None:
+    """Run the whole gateway: web, DICOM and worker under one supervisor."""
+    from gateway.processes import supervisor
+
+    config = _configure(options)
+    if config.dev:
+        click.echo(
+            "WARNING: --dev lets everybody on this machine in as partner demo, with every role.", err=True
+        )
+    supervisor.serve(config, lambda: click.echo(_addresses(config)))
+
+
+@cli.command()
+@_listen_options
+def web(**options: Any) -> None:
+    """Run the HTTP part alone."""
+    from gateway.processes import parts, web_server
+
+    config = _configure(options)
+    try:
+        listener = web_server.listen(config.host, config.http_port)
+    except OSError as error:
+        raise GatewayError(
+            f"Cannot listen on {config.host}, port {config.http_port}: {error.strerror}."
+        ) from error
+    parts.web(config, listener)
+
+
+@cli.command()
+@_listen_options
+def dimse(**options: Any) -> None:
+    """Run the DICOM part alone."""
+    from gateway.processes import parts
+
+    config = _configure(options)
+    try:
+        parts.dimse(config)
+    except OSError as error:
+        raise GatewayError(
+            f"Cannot listen on {config.host}, port {config.dicom_port}: {error.strerror}."
+        ) from error
+
+
+@cli.command()
+@_DATA_DIR
+def worker(**options: Any) -> None:
+    """Run the worker part alone; one for each machine."""
+    from gateway.processes import parts
+
+    parts.worker(_configure(options))
+
+
+@cli.command()
+@_DATA_DIR
+def migrate(**options: Any) -> None:
+    """Create or update the database's tables; `gateway serve` does so too."""
+    from gateway.processes import prepare
+
+    prepare.migrate(_configure(options))
+    click.echo("The database is up to date.")
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, envvar="KEEP", help="Leave the gateway running afterwards.")
+def demo(keep: bool) -> None:
+    """Play a whole case over the wire against a gateway of its own."""
+    from gateway import demo as play
+
+    sys.exit(play.main(keep))
+
+
+@cli.group()
+def partner() -> None:
+    """Referring hospitals and their systems."""
+
+
+@partner.command("add")
+@click.argument("partner_id", metavar="ID")
+@click.option("--name", required=True, help="The hospital's name, as staff read it.")
+@click.option("--jwks", type=click.File("rb"), help="File with the public keys of its client assertions.")
+@click.option("--jwks-url", default="", help="Where it publishes them.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="SMART system scope; several.  [default: system/*.cruds]"
+)
+@click.option("--assigning-authority", default="", help="Issuer of its identifiers that name none.")
+@click.option("--ae", "entities", multiple=True, metavar="TITLE[@HOST:PORT]", help="DICOM peer; several.")
+@click.option("--fhir-endpoint", default="", help="FHIR base URL that reports are pushed to.")
+@click.option("--fhir-token-url", default="", help="Token endpoint for that.")
+@_DATA_DIR
+def partner_add(data_dir: Path | None, **given: Any) -> None:
+    """Register a partner."""
+    from gateway.auth import accounts
+
+    added = accounts.add_partner(_services(data_dir), _registration(**given))
+    click.echo(f"Partner {added.id} is registered.")
+
+
+@partner.command("list")
+@_DATA_DIR
+def partner_list(data_dir: Path | None) -> None:
+    """One line a partner: id, name and AE titles."""
+    from gateway.store import partners
+
+    with _services(data_dir).database.reading() as session:
+        for found in partners.every(session):
+            titles = ", ".join(ae.ae_title for ae in found.application_entities)
+            click.echo(f"{found.id}\t{found.name}\t{titles}")
+
+
+@partner.command("show")
+@click.argument("partner_id", metavar="ID")
+@_DATA_DIR
+def partner_show(partner_id: str, data_dir: Path | None) -> None:
+    """All that is known of a partner, as JSON."""
+    from dataclasses import asdict
+
+    from gateway.store import partners
+
+    with _services(data_dir).database.reading() as session:
+        found = partners.get(session, partner_id)
+    click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+
+
+@cli.group()
+def user() -> None:
+    """Staff who sign in to the pages."""
+
+
+@user.command("add")
+@click.argument("login")
+@click.option("--name", required=True, help="As it stands in a signed opinion.")
+@click.option("--role", "roles", multiple=True, required=True, type=click.Choice(["intake", "specialist"]))
+@click.option(
+    "--password-stdin", is_flag=True, help="Read the password from standard input, not from a prompt."
+)
+@_DATA_DIR
+def user_add(
+    login: str, name: str, roles: tuple[str, ...], password_stdin: bool, data_dir: Path | None
+) -> None:
+    """Add a member of staff."""
+    from gateway.auth import accounts
+
+    password = sys.stdin.readline().rstrip("\n") if password_stdin else _prompted_password()
+    accounts.add_user(_services(data_dir), login, name, password, roles)
+    click.echo(f"User {login} is added.")
+
+
+@cli.group()
+def case() -> None:
+    """Second-opinion cases."""
+
+
+@case.command("list")
+@_DATA_DIR
+def case_list(data_dir: Path | None) -> None:
+    """One line a case: number, status, partner and last change."""
+    from gateway.case.access import SYSTEM_ACTOR
+    from gateway.store import cases
+
+    with _services(data_dir).database.reading() as session:
+        for row in cases.every(session, SYSTEM_ACTOR):
+            click.echo("\t".join([row.id, row.status, row.partner_id, f"{row.updated_at:%Y-%m-%d %H:%MZ}"]))
+
+
+@case.command("show")
+@click.argument("case_id", metavar="CASE")
+@click.option("--json", "as_json", is_flag=True, help="The whole case.")
+@_DATA_DIR
+def case_show(case_id: str, as_json: bool, data_dir: Path | None) -> None:
+    """A case and its findings; the look is on the audit trail."""
+    from gateway.case.access import Origin, Role, User
+    from gateway.workflow import viewing
+
+    operator = User("operator", "operator", frozenset({Role.INTAKE}))
+    shown = viewing.view_case(_services(data_dir), operator, case_id, Origin("command"))
+    click.echo(_as_json(shown) if as_json else _as_text(shown))
+
+
+def _configure(options: dict[str, Any]) -> "Config":
+    """The configuration of the environment and of the options that were given, and logging set up by it."""
+    from pydantic import ValidationError
+
+    from gateway.config import Config
+    from gateway.processes import logs
+
+    try:
+        config = Config(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        raise WrongConfiguration("; ".join(_fault(fault) for fault in error.errors())) from None
+    logs.configure(config.log_level)
+    return config
+
+
+def _fault(fault: Any) -> str:
+    """Without the value: it may be a secret."""
+    name = ".".join(str(part) for part in fault["loc"])
+    said = fault["msg"].removeprefix("Value error, ")
+    return f"GATEWAY_{name.upper()}: {said}" if name else said
+
+
+def _services(data_dir: Path | None) -> "Services":
+    from gateway.services import build_services
+
+    return build_services(_configure({"data_dir": data_dir}))
+
+
+def _registration(
+    partner_id: str, jwks: Any, scopes: tuple[str, ...], entities: tuple[str, ...], **given: Any
+) -> "Registration":
+    from gateway.store.partners import Registration
+
+    if scopes:
+        given["scopes"] = scopes
+    peers = tuple(_application_entity(text) for text in entities)
+    return Registration(id=partner_id, jwks=_read_json(jwks), application_entities=peers, **given)
+
+
+def _read_json(file: Any) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        content = json.load(file)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise click.BadParameter("the file holds no JSON object", param_hint="--jwks")
+    return content
+
+
+def _application_entity(text: str) -> "ApplicationEntity":
+    from gateway.store.partners import ApplicationEntity
+
+    title, at, address = text.partition("@")
+    if not at:
+        return ApplicationEntity(title)
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise click.BadParameter(f"{text} is not TITLE@HOST:PORT", param_hint="--ae")
+    return ApplicationEntity(title, host.strip("[]"), int(port))
+
+
+def _prompted_password() -> str:
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=True))
+
+
+def _as_json(shown: "Case") -> str:
+    from pydantic import TypeAdapter
+
+    from gateway.case.model import Case
+
+    return TypeAdapter(Case).dump_json(shown, indent=2).decode()
+
+
+def _as_text(shown: "Case") -> str:
+    lines = [
+        f"{shown.id}  {shown.status}  {shown.partner_name}",
+        f"opened {shown.opened_at:%Y-%m-%d %H:%MZ}, changed {shown.updated_at:%Y-%m-%d %H:%MZ}",
+        f"{len(shown.studies)} studies, {len(shown.opinions)} opinions",
+        *(f"{held.state:8} {held.finding.severity:8} {held.finding.text}" for held in shown.findings),
+    ]
+    return "\n".join(lines)
+
+
+def _addresses(config: "Config") -> str:
+    base = config.base_url
+    return (
+        f"Ready. Pages {base}/  FHIR {config.fhir_base}  DICOMweb {base}/dicom-web  "
+        f"DICOM {config.ae_title}@{config.host}:{config.dicom_port}"
+    )
+
+
+if __name__ == "__main__":
+    main()

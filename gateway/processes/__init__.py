@@ -1,0 +1,1 @@
+"""How the gateway runs: the supervisor, its parts, their health and their logs. Wiring, no rules."""

@@ -1,0 +1,131 @@
+"""The three parts of a running gateway. Each is one process and blocks until it is told to stop."""
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from gateway.config import Config
+from gateway.errors import StoreUnavailable
+from gateway.services import Services, build_services
+from gateway.store import heartbeats
+from gateway.store.heartbeats import BEAT_SECONDS, FRESH_SECONDS
+
+WEB, DIMSE, WORKER = "web", "dimse", "worker"
+TAKE_OVER_SECONDS = 30.0
+_FIRST_BEAT_SECONDS = 0.05
+
+log = structlog.get_logger(__name__)
+
+
+def machine() -> str:
+    """The name under which this machine's work and heartbeats are known to the others."""
+    return socket.gethostname()[:64]
+
+
+def web(config: Config, listener: socket.socket) -> None:
+    from gateway.processes import web_server
+
+    web_server.serve(build_services(config), listener)
+
+
+def dimse(config: Config) -> None:
+    from gateway.dimse import scp
+
+    services, stop, listening = build_services(config), _stop_on_signal(), threading.Event()
+    with Heart(services, DIMSE, lambda: listening.is_set() and _runs("dimse-listener")):
+        scp.serve(services, stop, listening)
+
+
+def worker(config: Config) -> None:
+    from gateway.workflow import durable
+
+    services, stop = build_services(config), _stop_on_signal()
+    durable.launch(services, machine())
+    with Heart(services, WORKER, durable.is_running):
+        while not stop.wait(TAKE_OVER_SECONDS):
+            _take_over_from_dead(services)
+        durable.stop()
+
+
+def _take_over_from_dead(services: Services) -> None:
+    from gateway.workflow import durable
+
+    try:
+        with services.database.reading() as session:
+            living = heartbeats.living_machines(session, WORKER)
+    except StoreUnavailable:
+        return
+    durable.take_over_from_dead(living | {machine()})
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _runs(thread_name: str) -> bool:
+    return any(thread.name == thread_name for thread in threading.enumerate())
+
+
+class Heart:
+    """Says every two seconds that a part can do work; ends the process when it has ceased to.
+
+    A context manager. The supervisor starts a process that ended anew.
+    """
+
+    def __init__(self, services: Services, part: str, works: Callable[[], bool]) -> None:
+        self._database = services.database
+        self._part = part
+        self._works = works
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat_until_stopped, name="heart", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._forget()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._forget()
+
+    def _beat_until_stopped(self) -> None:
+        while not self._works():
+            if self._stop.wait(_FIRST_BEAT_SECONDS):
+                return
+        last = time.monotonic()
+        while True:
+            if self._works():
+                last = time.monotonic()
+                self._beat()
+            elif time.monotonic() - last > FRESH_SECONDS:
+                log.error("part-stuck", part=self._part)
+                os._exit(1)
+            if self._stop.wait(BEAT_SECONDS):
+                return
+
+    def _beat(self) -> None:
+        try:
+            with self._database.transaction() as session:
+                heartbeats.beat(session, self._part, machine())
+        except StoreUnavailable:
+            log.warning("database-unavailable", part=self._part)
+
+    def _forget(self) -> None:
+        try:
+            with self._database.transaction() as session:
+                heartbeats.forget(session, [self._part], machine())
+        except StoreUnavailable:
+            log.warning("database-unavailable", part=self._part)
