@@ -1,0 +1,197 @@
+"""What the staff API takes and gives. Facts of a case keep the shape that the rules give them (case/model.py)."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from gateway.case.access import Role
+from gateway.case.model import (
+    CaseFinding,
+    Delivery,
+    Enquiry,
+    HeldStudy,
+    Opinion,
+    Record,
+    Study,
+)
+from gateway.case.status import CaseStatus
+
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
+Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class SignIn(_Body):
+    login: str = Field(min_length=1, max_length=100)
+    password: str = Field(min_length=1, max_length=1000)
+
+
+class Nothing(_Body):
+    """An empty object."""
+
+
+class Reason(_Body):
+    because: Words
+
+
+class Question(_Body):
+    """``finding_ids``: the findings that answer the question when they close."""
+
+    text: Words
+    finding_ids: list[Id] = Field(default_factory=list, max_length=500)
+
+
+class Assignment(_Body):
+    specialist_id: Id
+
+
+class Waiver(_Body):
+    finding_id: Id
+    because: Words
+
+
+class OpinionText(_Body):
+    findings_text: str = Field("", max_length=200_000)
+    conclusion: str = Field("", max_length=200_000)
+    recommendations: str = Field("", max_length=200_000)
+
+
+class Signature(_Body):
+    """``confirmed`` is the ``fingerprint`` of the case as the signer saw it; a case that changed is not signed."""
+
+    confirmed: str = Field("", max_length=64)
+
+
+class StudyDecision(_Body):
+    study_id: Id
+    because: Words
+
+
+class CaseFilter(BaseModel):
+    status: list[CaseStatus] = Field(
+        default_factory=list, description="Statuses wanted; all where none is given."
+    )
+
+
+class StudyFilter(BaseModel):
+    state: list[Literal["waiting", "held", "refused"]] = Field(
+        default_factory=list, description="States wanted; all three where none is given."
+    )
+
+
+class UserFilter(BaseModel):
+    role: Role = Field(description="Only people who have this role.")
+
+
+class UserAnswer(_Answer):
+    id: str
+    name: str
+    roles: list[str]
+
+
+class UserList(_Answer):
+    users: list[UserAnswer]
+
+
+class CaseLine(_Answer):
+    id: str
+    patient_name: str
+    partner_name: str
+    status: str
+    assignee_name: str
+    open_findings: int
+    blocking_findings: int
+    opened_at: datetime
+    updated_at: datetime
+
+
+class CaseList(_Answer):
+    cases: list[CaseLine]
+
+
+class CaseAnswer(_Answer):
+    """``actions`` are what the caller may do to the case now."""
+
+    id: str
+    partner_id: str
+    partner_name: str
+    status: str
+    opened_at: datetime
+    updated_at: datetime
+    service_request: str
+    assignee_id: str
+    assignee_name: str
+    declined_because: str
+    record: Record
+    studies: tuple[Study, ...]
+    held_studies: tuple[HeldStudy, ...]
+    findings: tuple[CaseFinding, ...]
+    opinions: tuple[Opinion, ...]
+    enquiries: tuple[Enquiry, ...]
+    deliveries: tuple[Delivery, ...]
+    actions: list[str]
+    fingerprint: str
+
+
+class ActAnswer(_Answer):
+    """The case after an act. ``created`` is the id of the question, draft or opinion that the act made, or empty."""
+
+    case_id: str
+    status: str
+    actions: list[str]
+    created: str
+
+
+class ActLine(_Answer):
+    at: datetime
+    who: str
+    did: str
+    about: str
+    channel: str
+    action: str
+    subject: str
+
+
+class Timeline(_Answer):
+    acts: list[ActLine]
+
+
+class StudyPlace(_Answer):
+    """A received study. ``case_id`` of a held one is only the candidate."""
+
+    study: Study
+    partner_id: str
+    partner_name: str
+    state: str
+    case_id: str
+    reasons: tuple[str, ...]
+    decided_by: str
+    received_at: datetime
+    updated_at: datetime
+
+
+class StudyList(_Answer):
+    studies: list[StudyPlace]
+
+
+class IssueAnswer(_Answer):
+    severity: str
+    code: str
+    text: str
+    expression: str | None = None
+
+
+class ErrorAnswer(_Answer):
+    """``error`` is the cause's name, ``detail`` plain words, ``issues`` every single fault."""
+
+    error: str
+    detail: str
+    issues: list[IssueAnswer]

@@ -1,0 +1,216 @@
+"""Pages to look at. Each look is on the audit trail; the fragments that refresh a page are not looks of their own."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import Response, make_response, render_template, request
+
+from gateway.case.access import Role, User, require_role
+from gateway.case.confirmation import fingerprint
+from gateway.case.model import Case, Severity
+from gateway.case.patient_match import contradictions
+from gateway.case.status import OPEN, Action, CaseStatus, actions_for
+from gateway.clock import utc_now
+from gateway.errors import NotFound
+from gateway.store import cases, placements, receipts, trail, users
+from gateway.web import words
+from gateway.web.timeline import timeline
+from gateway.web.visit import Visit
+from gateway.workflow import viewing
+from mappings.opinion_to_report import report_of
+
+_LIFE = list(CaseStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A form that could not be done: what the person wrote is shown again, with the reason why not."""
+
+    action: str = ""
+    problem: str = ""
+    form: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_ATTEMPT = Attempt()
+
+
+def worklist(visit: Visit) -> str:
+    """``status`` is one CaseStatus, ``all``, or empty for everything that is not over."""
+    viewing.view_list(visit.services, visit.user, "worklist", visit.origin)
+    return render_template("worklist.html", fragment=_worklist_fragment(visit))
+
+
+def worklist_rows(visit: Visit) -> Response:
+    """The list again for htmx: 204, and nothing moves on the page, while it is what the page shows already."""
+    fragment = _worklist_fragment(visit)
+    if request.args.get("seen") == _seen(fragment):
+        return make_response("", 204)
+    return make_response(render_template("_worklist.html", fragment=fragment))
+
+
+def _worklist_fragment(visit: Visit) -> dict[str, Any]:
+    wanted = request.args.get("status", "")
+    with visit.services.database.reading() as session:
+        every = cases.worklist(session, visit.user)
+        undecided = placements.count(session, visit.user, ("held", "waiting"))
+    shown = [entry for entry in every if _wanted(entry.status, wanted)]
+    counts = {status.value: sum(e.status == status for e in every) for status in _LIFE}
+    counts |= {"": sum(e.status in OPEN for e in every), "all": len(every)}
+    fragment = {
+        "entries": shown,
+        "counts": counts,
+        "status": wanted,
+        "undecided": undecided,
+        "now": utc_now(),
+    }
+    return fragment | {"seen": _seen(fragment)}
+
+
+def _wanted(status: str, wanted: str) -> bool:
+    return status in OPEN if wanted == "" else wanted in ("all", status)
+
+
+def _seen(fragment: Mapping[str, Any]) -> str:
+    """Changes when anything on the list does, and once a day, as the days of waiting do."""
+    shown = (fragment["entries"], fragment["counts"], fragment["undecided"], fragment["now"].date())
+    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+
+
+def case(visit: Visit, case_id: str) -> str:
+    found = viewing.view_case(visit.services, visit.user, case_id, visit.origin)
+    return case_page(visit, found)
+
+
+def case_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
+    with visit.services.database.reading() as session:
+        people = users.names(session)
+        trace = timeline(trail.of_case(session, visit.user, found.id), found, people)
+        places = placements.of_case(session, visit.user, found.id)
+        specialists = users.with_role(session, Role.SPECIALIST)
+    return render_template(
+        "case.html",
+        case=found,
+        attempt=attempt,
+        actions=possible_actions(visit.user, found),
+        may_decide=Role.INTAKE in visit.user.roles and found.status in OPEN - {"signed", "delivered"},
+        specialists=specialists,
+        findings=_by_severity(found),
+        expected=_expected(found),
+        differences={h.study.id: _differences(found, h.study.patient) for h in found.held_studies},
+        places=places,
+        people=people,
+        acts=[act for act in trace if not act.looked],
+        looks=[act for act in trace if act.looked],
+        now=utc_now(),
+    )
+
+
+def possible_actions(user: User, found: Case) -> list[Action]:
+    """In the order in which a person thinks of them. Writing is for the one whom the case is assigned to."""
+    allowed = actions_for(found.status, user.roles)
+    if found.assignee_id != user.id:
+        allowed -= {Action.DRAFT, Action.SIGN}
+    return [action for action in words.ACTION if action in allowed]
+
+
+def _by_severity(found: Case) -> list[tuple[Severity, list[Any]]]:
+    groups = ((s, [f for f in found.open_findings if f.finding.severity is s]) for s in Severity)
+    return [(severity, findings) for severity, findings in groups if findings]
+
+
+def _expected(found: Case) -> list[Any]:
+    """Studies that the records announce and that have not come."""
+    received = {study.study_instance_uid for study in found.studies}
+    return [e for e in found.record.expected_studies if e.study_instance_uid not in received]
+
+
+def _differences(found: Case, seen: Any) -> dict[str, str]:
+    return contradictions(found.record.patient, seen) if found.record.patient else {}
+
+
+def case_changes(visit: Visit, case_id: str) -> Response:
+    """A line for htmx once the case is no longer what the page shows; 204 until then."""
+    with visit.services.database.reading() as session:
+        row = cases.row(session, visit.user, case_id)
+    if row.updated_at.isoformat() == request.args.get("seen"):
+        return make_response("", 204)
+    return make_response(render_template("_changed.html", case_id=row.id))
+
+
+def draft(visit: Visit, case_id: str) -> str:
+    found = viewing.view_case(visit.services, visit.user, case_id, visit.origin)
+    return draft_page(visit, found)
+
+
+def draft_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
+    _require_action(visit, found, Action.DRAFT)
+    return render_template(
+        "draft.html", case=found, attempt=attempt, based_on=draft_version(found), now=utc_now()
+    )
+
+
+def draft_version(found: Case) -> str:
+    """What a form was filled from: two windows on one draft must not overwrite each other."""
+    return found.draft_opinion.drafted_at.isoformat() if found.draft_opinion else ""
+
+
+def sign(visit: Visit, case_id: str) -> str:
+    found = viewing.view_case(visit.services, visit.user, case_id, visit.origin)
+    return sign_page(visit, found)
+
+
+def sign_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
+    """The confirm step: the report as it will be, with everything that it declares."""
+    _require_action(visit, found, Action.SIGN)
+    opinion = found.draft_opinion
+    if opinion is None:
+        raise NotFound("There is no draft to sign.")
+    return render_template(
+        "sign.html",
+        case=found,
+        report=report_of(found, opinion, utc_now(), visit.services.config.programme_name),
+        attempt=attempt,
+        confirmed=fingerprint(found),
+        now=utc_now(),
+    )
+
+
+def _require_action(visit: Visit, found: Case, action: Action) -> None:
+    if action not in possible_actions(visit.user, found):
+        raise NotFound(f"'{words.ACTION[action]}' is not possible for you on a case that is {found.status}.")
+
+
+def opinion(visit: Visit, case_id: str) -> str:
+    found = viewing.view_case(visit.services, visit.user, case_id, visit.origin, f"opinion:{case_id}")
+    signed = found.signed_opinion
+    if signed is None:
+        raise NotFound("No opinion of this case is signed yet.")
+    return render_template("opinion.html", case=found, opinion=signed, now=utc_now())
+
+
+def imaging(visit: Visit) -> str:
+    """Studies over all cases that are in none: held, waiting, taken out."""
+    require_role(visit.user, Role.INTAKE)
+    viewing.view_list(visit.services, visit.user, "imaging", visit.origin)
+    return imaging_page(visit)
+
+
+def imaging_page(visit: Visit, attempt: Attempt = NO_ATTEMPT) -> str:
+    with visit.services.database.reading() as session:
+        found = placements.in_state(session, visit.user)
+        people = users.names(session)
+        open_cases = [entry for entry in cases.worklist(session, visit.user) if entry.status in OPEN]
+    groups = [(state, [p for p in found if p.state == state]) for state in placements.UNPLACED]
+    return render_template(
+        "imaging.html", groups=groups, people=people, open_cases=open_cases, attempt=attempt
+    )
+
+
+def refused(visit: Visit) -> str:
+    """What came in and could not be taken: kept, so that nothing is lost."""
+    require_role(visit.user, Role.INTAKE)
+    with visit.services.database.reading() as session:
+        found = receipts.refused(session, visit.user)
+    return render_template("refused.html", receipts=found)

@@ -1,0 +1,136 @@
+"""The words on the pages for what the rules and the store call by codes."""
+
+from gateway.case.access import Role
+from gateway.case.model import Content, DeliveryState, FindingState, ItemKind, Severity
+from gateway.case.status import Action, CaseStatus
+
+STATUS = {
+    CaseStatus.RECEIVED: "Received",
+    CaseStatus.AWAITING_INFORMATION: "Awaiting information",
+    CaseStatus.ACCEPTED: "Accepted",
+    CaseStatus.ASSIGNED: "Assigned",
+    CaseStatus.IN_REVIEW: "In review",
+    CaseStatus.SIGNED: "Signed",
+    CaseStatus.DELIVERED: "Delivered",
+    CaseStatus.CLOSED: "Closed",
+    CaseStatus.DECLINED: "Declined",
+}
+"""In the order of a case's life."""
+
+ACTION = {
+    Action.ACCEPT: "Accept for review",
+    Action.ASK: "Ask the hospital",
+    Action.ASSIGN: "Assign to a specialist",
+    Action.DRAFT: "Write the opinion",
+    Action.SIGN: "Check and sign",
+    Action.DECLINE: "Decline the case",
+    Action.CLOSE: "Close the case",
+}
+"""What people do; answering and delivering are the gateway's own acts."""
+
+SEVERITY = {
+    Severity.BLOCKS: "Blocks review",
+    Severity.LIMITS: "Limits the opinion",
+    Severity.NOTE: "Worth knowing",
+}
+FINDING_STATE = {
+    FindingState.OPEN: "Open",
+    FindingState.RESOLVED: "Resolved",
+    FindingState.WAIVED: "Waived",
+}
+ROLE = {Role.INTAKE: "Intake", Role.SPECIALIST: "Specialist"}
+ITEM_KIND = {
+    ItemKind.CONDITION: "Conditions",
+    ItemKind.MEDICATION: "Medications",
+    ItemKind.ALLERGY: "Allergies",
+    ItemKind.RESULT: "Results",
+    ItemKind.REPORT: "Reports",
+    ItemKind.PROCEDURE: "Procedures",
+    ItemKind.IMMUNIZATION: "Immunisations",
+}
+CONTENT = {
+    Content.PRESENT: "Can be opened",
+    Content.EMPTY: "Empty",
+    Content.ELSEWHERE: "Not sent",
+    Content.UNDECODABLE: "Damaged",
+}
+DELIVERY = {
+    DeliveryState.AVAILABLE: "Ready to be fetched",
+    DeliveryState.PENDING: "On its way",
+    DeliveryState.DELIVERED: "Delivered",
+    DeliveryState.FAILED: "Failed",
+}
+STUDY_STATE = {
+    "held": "Needs a decision",
+    "waiting": "Waits for its case",
+    "joined": "In a case",
+    "refused": "Taken out",
+}
+CHANNEL = {
+    "fhir": "FHIR",
+    "stow-rs": "STOW-RS",
+    "c-store": "C-STORE",
+    "page": "page",
+    "api": "API",
+    "fhir-read": "Fetched by the hospital (FHIR)",
+    "fhir-push": "Sent to the hospital (FHIR)",
+}
+CONTACT = {
+    "phone": "Telephone",
+    "email": "E-mail",
+    "fax": "Fax",
+    "sms": "SMS",
+    "pager": "Pager",
+    "url": "Web",
+    "other": "Contact",
+}
+SCRIPT = {"alphabetic": "", "ideographic": "ideographic", "phonetic": "phonetic"}
+
+CAUSE = {
+    "InvalidContent": "The content breaks a rule of its format.",
+    "NotFhir": "Not a FHIR resource, or of an unknown type.",
+    "UnsupportedVersion": "A FHIR release that is not spoken here.",
+    "NotDicom": "Not a DICOM file, cut short, or without its identifiers.",
+    "StudyMismatch": "An image of another study than the one addressed.",
+    "UnsupportedMediaType": "A media type that is not read here.",
+    "TooLarge": "More bytes than the limit allows.",
+}
+"""Why a receipt was refused, by the name of the error."""
+
+DONE = {
+    "accept": "The case is accepted for review.",
+    "ask": "The hospital is asked.",
+    "assign": "The case is assigned.",
+    "decline": "The case is declined.",
+    "waive": "The finding is waived. The report will still declare it.",
+    "draft": "The draft is saved.",
+    "sign": "The opinion is signed and on its way back.",
+    "close": "The case is closed.",
+    "join-study": "The study belongs to the case now.",
+    "part-study": "The study is taken out of the case.",
+}
+
+DID = {
+    "accept": "accepted the case for review",
+    "ask": "asked the hospital",
+    "answer": "found the question answered",
+    "assign": "assigned the case",
+    "decline": "declined the case",
+    "close": "closed the case",
+    "draft": "saved a draft of the opinion",
+    "sign": "signed the opinion",
+    "deliver": "delivered the report",
+    "waive": "waived a finding",
+    "join-study": "put a study into the case",
+    "part-study": "took a study out of the case",
+    "read": "looked at the case",
+    "bundle-received": "sent records",
+    "bundle-same": "sent the same records again",
+    "study-joined": "found that a study belongs here",
+    "study-held": "found a study that may belong here",
+    "study-waiting": "took a study out of the case",
+    "finding-opened": "noticed",
+    "finding-closed": "found resolved",
+    "enquiry-answered": "found a question answered",
+}
+"""Acts on the audit trail, as they follow a name."""
