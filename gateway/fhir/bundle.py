@@ -19,7 +19,8 @@ def read_submission(body: bytes) -> Submission:
     """Raises InvalidContent, NotFhir or UnsupportedVersion with all faults.
 
     Collection, document and message bundles are kept with their faults as long as an entry is a resource of
-    R4; a transaction is refused as a whole; of a batch only the faulty entries are.
+    R4; of a batch only the faulty entries are refused; a transaction's faults are in the Submission, which the
+    workflow refuses as a whole when it has seen the references too.
     """
     bundle = read_json(body)
     type_name = bundle.get("resourceType")
@@ -32,14 +33,11 @@ def read_submission(body: bytes) -> Submission:
     versions.check_content((f"Bundle.entry[{i}].resource", r) for i, r in _resources(items))
     entries = tuple(_entry(index, item, bundle_type) for index, item in enumerate(items))
     head = _bundle_faults(bundle, bundle_type, entries)
-    every = (*head, *(issue for entry in entries for issue in entry.issues if issue.severity == "error"))
-    if (bundle_type == "transaction" and every) or head:
-        raise InvalidContent(f"The bundle has {len(every)} faults.", every)
-    if (
-        not any(entry.resource is not None and not entry.refused for entry in entries)
-        and bundle_type != "batch"
-    ):
-        raise InvalidContent("The bundle holds no resource that can be kept.", every)
+    faulty = tuple(i for entry in entries for i in entry.issues if i.severity == "error")
+    if bundle_type == "transaction":
+        return Submission(bundle_type, entries, (*head, *faulty))
+    if head or (bundle_type in _LENIENT and not any(e.resource and not e.refused for e in entries)):
+        raise InvalidContent("The bundle holds nothing that can be kept.", (*head, *faulty))
     return Submission(bundle_type, entries)
 
 

@@ -37,6 +37,8 @@ STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
 RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # about five and a half days
 
+Perform = Callable[["Services", "Work", str, bool], bool]
+
 log = structlog.get_logger(__name__)
 
 
@@ -104,7 +106,7 @@ def _dbos_url(url: str) -> str:
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
-def launch(services: Services, machine: str) -> None:
+def launch(services: Services, machine: str, perform: Perform | None = None) -> None:
     """Start running work in this process; returns at once. ``stop`` ends it.
 
     A worker that was killed resumes its workflows here: ``machine`` and version are the same again.
@@ -122,7 +124,7 @@ def launch(services: Services, machine: str) -> None:
     }
     DBOS(config=config)
     for work in Work:
-        _define_workflow(services, work)
+        _define_workflow(services, work, perform or perform_step)
     DBOS.launch()
     DBOS.register_queue(
         QUEUE,
@@ -155,16 +157,17 @@ def take_over_from_dead(living: set[str]) -> None:
         DBOS._recover_pending_workflows(sorted(dead))  # DBOS has it in public only for its paid service
 
 
-def _define_workflow(services: Services, work: Work) -> None:
+def _define_workflow(services: Services, work: Work, perform: Perform) -> None:
     from dbos import DBOS
 
     @DBOS.workflow(name=work.value)
     def run(subject: str, attempt: int) -> None:
         workflow_id = DBOS.workflow_id or ""
         _in_transaction(services, lambda session: jobs.begin(session, work, subject))
-        if _act(services, work, subject, attempt):
+        final = attempt == len(RETRY_SECONDS)
+        if _succeeds(perform, services, work, subject, final):
             return
-        if attempt == len(RETRY_SECONDS):
+        if final:
             log.error("work-given-up", work=work.value, subject=subject)
             return
         _in_transaction(
@@ -173,21 +176,25 @@ def _define_workflow(services: Services, work: Work) -> None:
         )
 
 
-def _act(services: Services, work: Work, subject: str, attempt: int) -> bool:
-    """Whether the work is done; an unexpected error is a failure like any other."""
+def _succeeds(perform: Perform, services: Services, work: Work, subject: str, final: bool) -> bool:
+    try:
+        return perform(services, work, subject, final)
+    except Exception:  # the outermost edge of the worker: no bug may lose the work
+        log.exception("work-failed", work=work.value, subject=subject, final=final)
+        return False
+
+
+def perform_step(services: Services, work: Work, subject: str, final: bool) -> bool:
+    """Whether the work is done; otherwise it is tried again later, unless this was the ``final`` attempt."""
     from gateway.workflow import deliver, intake, normalise
 
-    try:
-        match work:
-            case Work.PLACE_STUDY:
-                normalise.place_study(services, subject)
-            case Work.CHECK_CASE:
-                intake.check_case(services, subject)
-            case Work.DELIVER:
-                return deliver.attempt(services, subject, attempt == len(RETRY_SECONDS))
-    except Exception:  # the outermost edge of the worker: no bug may lose the work
-        log.exception("work-failed", work=work.value, subject=subject, attempt=attempt)
-        return False
+    match work:
+        case Work.PLACE_STUDY:
+            normalise.place_study(services, subject)
+        case Work.CHECK_CASE:
+            intake.check_case(services, subject)
+        case Work.DELIVER:
+            return deliver.attempt(services, subject, final)
     return True
 
 

@@ -68,9 +68,7 @@ def _keep(
     partners.lock(session, partner)  # two bundles at once must not open the same case twice
     receipt = receipts.add(session, partner, stored, origin, content_type, received_at=now)
     resolved = _resolve(session, partner, submission, services.config.fhir_base)
-    unresolved = [issue for issues in resolved.faults.values() for issue in issues]
-    if submission.bundle_type == "transaction" and unresolved:
-        raise InvalidContent("The transaction refers to resources that are not there.", tuple(unresolved))
+    _refuse_faulty_transaction(submission, resolved)
     saved = resources.save(session, partner, receipt, [version for _, version in resolved.versions], now)
     outcomes = _outcomes(submission, resolved, saved)
     placed = normalise.place_bundle(session, partner, [o.reference for o in saved])
@@ -89,6 +87,14 @@ def _keep(
         opened=placed.opened,
     )
     return Accepted(receipt.id, placed.case_ids, placed.opened, False, outcomes)
+
+
+def _refuse_faulty_transaction(submission: Submission, resolved: "_Resolved") -> None:
+    """All or nothing, and all faults at once (FHIR R4 3.1.0.11.2)."""
+    unresolved = [issue for issues in resolved.faults.values() for issue in issues]
+    faults = (*submission.faults, *unresolved)
+    if submission.bundle_type == "transaction" and faults:
+        raise InvalidContent(f"The transaction has {len(faults)} faults and was not taken.", faults)
 
 
 @dataclass(frozen=True, slots=True)

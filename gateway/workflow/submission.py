@@ -33,18 +33,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """``bundle_type``: transaction, batch, collection, document or message."""
+    """``bundle_type``: transaction, batch, collection, document or message.
+
+    ``faults`` refuse the whole (a transaction's only): told together with references that lead nowhere.
+    """
 
     bundle_type: str
     entries: tuple[Entry, ...]
+    faults: tuple[Issue, ...] = ()
 
     @property
     def kept(self) -> tuple[Entry, ...]:
         return tuple(e for e in self.entries if e.resource is not None and not e.refused)
-
-    @property
-    def issues(self) -> tuple[Issue, ...]:
-        return tuple(issue for entry in self.entries for issue in entry.issues)
 
 
 @dataclass(frozen=True, slots=True)
