@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from gateway.errors import Issue, PeerRefused, PeerUnreachable
 
@@ -61,7 +62,10 @@ def push_transaction(endpoint: str, bundle: bytes, patience: Patience = Patience
 
 
 def _require_private_transport(endpoint: str) -> None:
-    url = urlsplit(endpoint)
+    try:
+        url = urlsplit(endpoint)
+    except ValueError as error:
+        raise PeerRefused("The receiver's address is not https, and no address at all.") from error
     if url.scheme == "https" or (url.scheme == "http" and _is_loopback(url.hostname or "")):
         return
     raise PeerRefused("The receiver's address is not https; a report is not sent in the clear.")
@@ -92,14 +96,17 @@ def _post(endpoint: str, bundle: bytes, patience: Patience) -> tuple[int, bytes]
             stream=True,
         ) as answer:
             return answer.status_code, _body(answer, deadline)
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise PeerUnreachable(f"The receiver could not be reached ({type(error).__name__}).") from error
 
 
 def _body(answer: requests.Response, deadline: float) -> bytes:
-    """The decoded body; a receiver that answers without end is cut off."""
+    """The decoded body; a receiver that answers without end is cut off.
+
+    read1 returns what has arrived: a read of a whole chunk would let single bytes hold it past the deadline.
+    """
     body = bytearray()
-    for chunk in answer.iter_content(64 * 1024):
+    while chunk := answer.raw.read1(64 * 1024, decode_content=True):
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             raise PeerRefused(f"The receiver answered {answer.status_code} with far too many bytes.")
