@@ -1,0 +1,180 @@
+"""GET: a partner reads and searches what it sent and what was made of it, and nothing else."""
+
+import base64
+import hashlib
+from uuid import uuid4
+
+import pytest
+import requests
+from fhir.resources.R4B.bundle import Bundle
+from fhir.resources.R4B.capabilitystatement import CapabilityStatement
+
+from tests.support.bundles import MRN, PDF, FhirClient, document_reference, issues, referral
+from tests.support.gateway_process import GatewayProcess
+from tests.support.partner import Partner
+
+
+@pytest.fixture(scope="module")
+def ehr(gateway: GatewayProcess, partner: Partner) -> FhirClient:
+    return FhirClient(gateway, partner)
+
+
+@pytest.fixture(scope="module")
+def sent(ehr: FhirClient) -> dict[str, str]:
+    """References of one referral by type, its case and its number."""
+    mrn = uuid4().hex[:10]
+    binary = {
+        "resourceType": "Binary",
+        "contentType": "application/pdf",
+        "data": base64.b64encode(PDF).decode(),
+    }
+
+    def by_binary(urls: dict[str, str]) -> dict[str, object]:
+        made = document_reference(None)(urls)
+        made["content"] = [{"attachment": {"contentType": "application/pdf", "url": urls["binary"]}}]
+        return made
+
+    answer = ehr.post(referral(mrn, binary=binary, document=by_binary))
+    assert answer.status_code == 200, answer.text
+    locations = [entry["response"]["location"].split("/_history")[0] for entry in answer.json()["entry"]]
+    case_id = answer.headers["Location"].split("/")[-1]
+    return {location.split("/")[0]: location for location in locations} | {"mrn": mrn, "case": case_id}
+
+
+def test_the_capability_statement_is_r4_and_open_to_everybody(gateway: GatewayProcess) -> None:
+    answer = requests.get(f"{gateway.fhir_url}/metadata", timeout=20)
+    statement = CapabilityStatement.model_validate(answer.json())
+    assert statement.fhirVersion == "4.0.1"
+    assert {r.type for r in statement.rest[0].resource} >= {
+        "Task",
+        "DiagnosticReport",
+        "ImagingStudy",
+        "Binary",
+    }
+
+
+@pytest.mark.parametrize("kind", ["Patient", "ServiceRequest", "DocumentReference", "Binary"])
+def test_a_partner_reads_back_what_it_sent(ehr: FhirClient, sent: dict[str, str], kind: str) -> None:
+    answer = ehr.get(sent[kind])
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["resourceType"] == kind
+    assert answer.json()["meta"]["versionId"] == "1"
+    assert answer.headers["ETag"] == 'W/"1"'
+    assert answer.headers["Last-Modified"].endswith("GMT")
+
+
+@pytest.mark.parametrize("kind", ["Patient", "ServiceRequest", "DocumentReference", "Binary"])
+def test_another_partner_does_not(
+    gateway: GatewayProcess, other_partner: Partner, sent: dict[str, str], kind: str
+) -> None:
+    stranger = FhirClient(gateway, other_partner)
+    answer = stranger.get(sent[kind])
+    assert answer.status_code == 404
+    assert issues(answer)
+    if kind != "Binary":
+        assert stranger.get(f"{kind}?_id={sent[kind].split('/')[1]}").json()["total"] == 0
+
+
+def test_a_binary_comes_as_its_own_bytes_unless_fhir_is_asked_for(
+    ehr: FhirClient, sent: dict[str, str]
+) -> None:
+    answer = ehr.get(sent["Binary"], Accept="application/pdf")
+    assert answer.content == PDF
+    assert answer.headers["Content-Type"] == "application/pdf"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert base64.b64decode(ehr.get(sent["Binary"]).json()["data"]) == PDF
+
+
+def test_an_attachment_s_address_leads_to_the_binary_that_was_sent_with_it(
+    ehr: FhirClient, sent: dict[str, str]
+) -> None:
+    found = ehr.get(sent["DocumentReference"]).json()
+    assert found["content"][0]["attachment"]["url"] == sent["Binary"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Patient?identifier={mrn_system}|{mrn}",
+        "Patient?identifier={mrn}",
+        "Patient?given={mrn}&family=okafor&birthdate=2018-03-09&gender=female",
+        "Patient?_id={Patient.id}",
+        "ServiceRequest?patient={Patient}&status=active",
+        "ServiceRequest?subject={Patient.id}",
+        "DocumentReference?patient={Patient}",
+        "Task?focus={ServiceRequest}",
+        "Task?patient={Patient}&status=received,accepted",
+        "Task?_id={case}",
+    ],
+)
+def test_searches_find_the_one_resource(ehr: FhirClient, sent: dict[str, str], query: str) -> None:
+    values = {"mrn_system": MRN} | sent | {f"{k}.id": v.split("/")[-1] for k, v in sent.items()}
+    for name, value in values.items():
+        query = query.replace("{" + name + "}", value)
+    answer = ehr.get(query)
+    assert answer.status_code == 200, answer.text
+    found = Bundle.model_validate(answer.json())
+    assert (found.type, found.total) == ("searchset", 1)
+    assert found.entry[0].search.mode == "match"
+
+
+@pytest.mark.parametrize(
+    "query", ["Patient?family=nobody", "Patient?birthdate=gt2030", "Task?status=completed&_id={case}"]
+)
+def test_searches_that_match_nothing_are_empty(ehr: FhirClient, sent: dict[str, str], query: str) -> None:
+    answer = ehr.get(query.replace("{case}", sent["case"]))
+    assert answer.json()["total"] == 0
+    assert "entry" not in answer.json()
+
+
+def test_pages_hold_everything_once(ehr: FhirClient) -> None:
+    for _ in range(3):
+        ehr.open_case(referral())
+    url, seen = "ServiceRequest?_count=2", []
+    while url:
+        page = ehr.get(url).json()
+        seen += [entry["resource"]["id"] for entry in page["entry"]]
+        url = next(
+            (link["url"].split("/fhir/")[1] for link in page["link"] if link["relation"] == "next"), ""
+        )
+    assert len(seen) == len(set(seen)) == page["total"]
+
+
+def test_an_unknown_parameter_is_reported_or_under_strict_handling_refused(ehr: FhirClient) -> None:
+    lenient = ehr.get("Patient?shoe-size=23&_count=1").json()
+    assert lenient["entry"][-1]["search"]["mode"] == "outcome"
+    strict = ehr.get("Patient?shoe-size=23", Prefer="handling=strict")
+    assert strict.status_code == 400
+    assert "shoe-size" in strict.text
+
+
+def test_a_search_can_be_posted_as_a_form(ehr: FhirClient, sent: dict[str, str]) -> None:
+    answer = requests.post(
+        f"{ehr.base}/Patient/_search",
+        data={"identifier": f"{MRN}|{sent['mrn']}"},
+        headers=ehr.partner.headers(),
+        timeout=20,
+    )
+    assert answer.json()["total"] == 1
+
+
+def test_an_unchanged_resource_is_not_sent_again(ehr: FhirClient, sent: dict[str, str]) -> None:
+    assert ehr.get(sent["Patient"], **{"If-None-Match": 'W/"9"'}).status_code == 200
+    answer = ehr.get(sent["Patient"], **{"If-None-Match": 'W/"1"'})
+    assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_a_token_for_one_type_reads_no_other(ehr: FhirClient, sent: dict[str, str], partner: Partner) -> None:
+    headers = partner.headers("system/Patient.rs")
+    assert requests.get(f"{ehr.base}/{sent['Patient']}", headers=headers, timeout=20).status_code == 200
+    answer = requests.get(f"{ehr.base}/{sent['ServiceRequest']}", headers=headers, timeout=20)
+    assert answer.status_code == 403
+    assert "system/ServiceRequest.r" in issues(answer)[0][1]
+
+
+def test_attachments_keep_their_hash(ehr: FhirClient) -> None:
+    answer = ehr.post(referral(document=document_reference(PDF)))
+    location = answer.json()["entry"][-1]["response"]["location"].split("/_history")[0]
+    attachment = ehr.get(location).json()["content"][0]["attachment"]
+    data = base64.b64decode(attachment["data"])
+    assert base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode() == attachment["hash"]
