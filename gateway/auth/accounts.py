@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 _PARTNER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _MAX_NAME, _MAX_URL = 200, 500
 
@@ -71,7 +70,7 @@ def _refuse(faults: list[str], what: str) -> None:
 
 def _user_faults(login: str, name: str, roles: frozenset[str]) -> list[str]:
     faults = []
-    if not _LOGIN.fullmatch(login):
+    if not passwords.is_login(login):
         faults.append(
             "the login must be 1 to 100 letters, digits or . _ @ + - and begin with a letter or digit"
         )
@@ -94,6 +93,8 @@ def _partner_faults(new: Registration, allow_loopback: bool) -> list[str]:
     faults += [
         f"the scope {scope} is no SMART system scope" for scope in new.scopes if not scopes.parse(scope)
     ]
+    if not new.scopes:
+        faults.append(f"at least one scope is needed, for example {scopes.ALL_SCOPES[0]}")
     for what, url in (("FHIR endpoint", new.fhir_endpoint), ("token URL", new.fhir_token_url)):
         if url and not _is_http_url(url):
             faults.append(f"the {what} must be an http or https URL of at most {_MAX_URL} characters")

@@ -23,13 +23,14 @@ def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: 
     With ``dev`` any other title, and any called title, is partner demo. Raises UnknownSender.
     """
     with services.database.reading() as session:
-        registration = partners.by_calling_ae(session, calling_ae_title)
+        known = calling_ae_title.isprintable()  # PostgreSQL takes no NUL
+        registration = partners.by_calling_ae(session, calling_ae_title) if known else None
     if services.config.dev:
         return registration.partner if registration else demo_partner(services)
     if registration is None:
-        log.warning("association refused", calling_ae_title=calling_ae_title, address=address)
+        log.warning("association-refused", calling_ae_title=calling_ae_title, address=address)
         raise UnknownSender("The calling AE title is not registered for any partner.")
     if called_ae_title.strip() != services.config.ae_title:
-        log.warning("association refused", called_ae_title=called_ae_title, address=address)
+        log.warning("association-refused", called_ae_title=called_ae_title, address=address)
         raise UnknownSender(f"The called AE title is not {services.config.ae_title}.")
     return registration.partner

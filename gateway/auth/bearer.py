@@ -38,7 +38,7 @@ def authenticate_partner(
     try:
         return _partner_of(services, _token(authorization))
     except Unauthenticated as error:
-        log.warning("bearer token refused", address=address, reason=error.message)
+        log.warning("bearer-token-refused", address=address, reason=error.message)
         raise
 
 

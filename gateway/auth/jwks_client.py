@@ -19,6 +19,7 @@ from gateway.errors import Unauthenticated
 
 TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 256 * 1024
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 2.1
 DEFAULT_AGE_SECONDS, MIN_AGE_SECONDS, MAX_AGE_SECONDS = 600, 10, 3600
 """The minimum holds even for ``no-store``: who may ask for a token may not make the gateway flood a partner."""
 
@@ -87,16 +88,24 @@ def _address(parts: SplitResult, allow_loopback: bool) -> tuple[str, int]:
     port = parts.port or (443 if parts.scheme == "https" else 80)
     resolved = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     found = [str(entry[4][0]) for entry in resolved]
-    if not all(_may_be_asked(address, allow_loopback) for address in found):
+    if not all(may_be_asked(address, allow_loopback=allow_loopback) for address in found):
         raise _unreadable("its host is in a private network; register the keys themselves instead of the URL")
     return found[0], port
 
 
-def _may_be_asked(address: str, allow_loopback: bool) -> bool:
+def may_be_asked(address: str, *, allow_loopback: bool) -> bool:
+    """Only addresses of the public network, and of this machine where that is allowed."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = _embedded(ip) or ip
     return (ip.is_global and not ip.is_multicast) or (ip.is_loopback and allow_loopback)
+
+
+def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that an IPv6 address leads to."""
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
 
 
 def _connect(parts: SplitResult, address: tuple[str, int]) -> http.client.HTTPConnection:
@@ -124,7 +133,7 @@ def _ask(connection: http.client.HTTPConnection, parts: SplitResult, deadline: f
         jwks = json.loads(body)
     except ValueError as error:
         raise _unreadable("it did not answer with JSON") from error
-    return FetchedKeys(jwks, _max_age(response.headers.get("Cache-Control", "")))
+    return FetchedKeys(jwks, cache_seconds(response.headers.get("Cache-Control", "")))
 
 
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
@@ -138,7 +147,7 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _max_age(cache_control: str) -> int:
+def cache_seconds(cache_control: str) -> int:
     """Not longer than the partner's Cache-Control says (SMART App Launch 2.2.0, Registering a client)."""
     directives = cache_control.lower()
     if "no-store" in directives or "no-cache" in directives:

@@ -34,7 +34,7 @@ _WRONG = "Login or password is wrong."
 def sign_in(services: Services, login: str, password: str, origin: Origin) -> str:
     """The secret for the cookie. Raises Unauthenticated, with the same words whether or not the login exists."""
     with services.database.reading() as session:
-        user, password_hash = users.by_login(session, passwords.normal_login(login)) or (None, None)
+        user, password_hash = _find(session, login) or (None, None)
         subject = user.actor if user else _unknown(login)
         _refuse_when_too_many(session, subject, origin)
     right = passwords.matches(password, password_hash)
@@ -78,6 +78,11 @@ def dev_user(services: Services) -> User:
     if known is None:
         raise Unauthenticated("The development user is disabled.")
     return known
+
+
+def _find(session: Session, typed: str) -> tuple[User, str] | None:
+    login = passwords.normal_login(typed)
+    return users.by_login(session, login) if passwords.is_login(login) else None
 
 
 def _dev_user(services: Services) -> User | None:

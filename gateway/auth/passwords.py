@@ -1,5 +1,6 @@
-"""Passwords of staff: Argon2id with the parameters of RFC 9106 scaled to many sign-ins at once."""
+"""Logins and passwords of staff: Argon2id with the parameters of RFC 9106 scaled to many sign-ins at once."""
 
+import re
 import unicodedata
 from functools import cache
 
@@ -9,12 +10,18 @@ from argon2.exceptions import InvalidHashError, VerificationError
 MIN_LENGTH, MAX_LENGTH = 12, 200
 UNUSABLE = "!"
 """The hash of a user who cannot sign in with a password."""
+_LOGIN = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,99}")
 # 19 MiB a check: sixteen threads that check at once stay under the memory of a small machine.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
 def normal_login(login: str) -> str:
     return unicodedata.normalize("NFKC", login).strip().lower()
+
+
+def is_login(text: str) -> bool:
+    """Whether any user could have this login."""
+    return _LOGIN.fullmatch(text) is not None
 
 
 def faults(password: str, login: str) -> list[str]:

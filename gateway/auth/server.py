@@ -75,7 +75,7 @@ class TokenServer(AuthorizationServer):
                 self._services, form["client_assertion"], form.get("client_id"), origin
             )
         except Unauthenticated as error:
-            log.warning("client assertion refused", address=origin.address, reason=error.message)
+            log.warning("client-assertion-refused", address=origin.address, reason=error.message)
             raise InvalidClientError(description=error.message) from error
         return _Client(registration)
 

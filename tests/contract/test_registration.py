@@ -1,0 +1,199 @@
+"""Registering partners and staff: what could not work later is refused now, with every fault at once."""
+
+from dataclasses import replace
+
+import pytest
+from joserfc.jwk import ECKey
+
+from gateway.auth.accounts import add_partner, add_user
+from gateway.auth.ae import authenticate_ae
+from gateway.errors import Conflict, InvalidContent, UnknownSender
+from gateway.store import partners
+from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
+from gateway.store.tables import AuditRow
+from tests.support.in_process import migrated_services
+
+KEY = ECKey.generate_key("P-384", parameters={"kid": "k1"})
+JWKS = {"keys": [KEY.as_dict(private=False)]}
+GOOD = Registration("hospital-a", "Hospital A", jwks=JWKS)
+PACS_TWICE = (ApplicationEntity("PACS"), ApplicationEntity("PACS "))
+AE_FAULT = "an AE title must be 1 to 16 printable ASCII characters without backslash"
+AE_CALL_FAULT = "an AE that the gateway calls needs a host and a port of 1 to 65535"
+ID_FAULT = "the id must be 1 to 64 letters, digits or . _ - and begin with a letter or digit"
+NAME_FAULT = "the name must be 1 to 200 printable characters"
+AUTHORITY_FAULT = "the assigning authority must be a URI of at most 200 characters without spaces"
+LOGIN_FAULT = "the login must be 1 to 100 letters, digits or . _ @ + - and begin with a letter or digit"
+ROLE_FAULT = "a user has one or more of the roles intake, specialist"
+PASSWORD_FAULT = "the password must have 12 to 200 characters"
+URL_FAULT = "must be an http or https URL of at most 500 characters"
+
+
+@pytest.fixture
+def services(tmp_path):
+    return migrated_services(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory):
+    """For what is refused: nobody is ever registered here."""
+    return migrated_services(tmp_path_factory.mktemp("registration"))
+
+
+def _faults(untouched, registration) -> list[str]:
+    with pytest.raises(InvalidContent) as refused:
+        add_partner(untouched, registration)
+    with untouched.database.reading() as session:
+        assert partners.every(session) == []
+    faults = [issue.text for issue in refused.value.issues]
+    assert str(refused.value) == f"The partner was not added: {'; '.join(faults)}."
+    return faults
+
+
+def test_a_partner_is_kept_as_registered(services):
+    wanted = replace(
+        GOOD,
+        name=" Krankenhaus Zürich ",
+        assigning_authority="urn:oid:2.16.756.5.30",
+        scopes=("system/Patient.rs", "system/*.write"),
+        fhir_endpoint="https://fhir.hospital.example/r4",
+        fhir_token_url="http://127.0.0.1:9000/token",
+        application_entities=(
+            ApplicationEntity(" PACS 1 ", "pacs.hospital.example", 104),
+            ApplicationEntity("CT#1"),
+        ),
+    )
+    kept = replace(
+        wanted,
+        name="Krankenhaus Zürich",
+        application_entities=(
+            ApplicationEntity("CT#1"),
+            ApplicationEntity("PACS 1", "pacs.hospital.example", 104),
+        ),
+    )
+    assert add_partner(services, wanted) == kept
+    with services.database.reading() as session:
+        assert partners.get(session, "hospital-a") == kept
+        [row] = session.query(AuditRow)
+    assert (row.actor, row.action, row.subject) == ("operator", "add-partner", "partner:hospital-a")
+
+
+def test_without_an_assigning_authority_the_partner_issues_its_own_identifiers(services):
+    assert add_partner(services, GOOD).assigning_authority == "urn:second-opinion:partner:hospital-a"
+
+
+@pytest.mark.parametrize(
+    ("changed", "faults"),
+    [
+        ({"id": ""}, [ID_FAULT]),
+        ({"id": "-a"}, [ID_FAULT]),
+        ({"id": "hospital a"}, [ID_FAULT]),
+        ({"id": "hospital/../b"}, [ID_FAULT]),
+        ({"id": "a" * 65}, [ID_FAULT]),
+        ({"id": "hospital-a\n"}, [ID_FAULT]),
+        ({"name": "  "}, [NAME_FAULT]),
+        ({"name": "n" * 201}, [NAME_FAULT]),
+        ({"name": "a\0b"}, [NAME_FAULT]),
+        ({"assigning_authority": "two words"}, [AUTHORITY_FAULT]),
+        ({"scopes": ("system/*.rs", "user/*.rs")}, ["the scope user/*.rs is no SMART system scope"]),
+        ({"scopes": ("system/*.sr",)}, ["the scope system/*.sr is no SMART system scope"]),
+        ({"scopes": ()}, ["at least one scope is needed, for example system/*.cruds"]),
+        ({"jwks_url": "https://h.example/jwks"}, ["either a JWKS or a JWKS URL is registered, not both"]),
+        ({"jwks": {}}, ["in the JWKS, it is no JWK Set: an object with a list 'keys' was expected (RFC 7517 5)"]),
+        ({"jwks": {"keys": []}}, ["in the JWKS, it holds no key"]),
+        ({"jwks": {"keys": JWKS["keys"] * 2}}, ["in the JWKS, two keys have the same kid"]),
+        ({"jwks": {"keys": [{"kty": "EC", "kid": "1"}]}}, ["in the JWKS, key 1 is no valid EC key"]),
+        ({"jwks": None, "jwks_url": "http://h.example/"}, ["the JWKS URL cannot be used: it must be an https URL"]),
+        ({"jwks": None, "jwks_url": "https://h.example/" + "a" * 500}, ["the JWKS URL cannot be used: it is too long"]),
+        ({"fhir_endpoint": "ftp://h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
+        ({"fhir_endpoint": "h.example/fhir"}, [f"the FHIR endpoint {URL_FAULT}"]),
+        ({"fhir_endpoint": "https://user:word@h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
+        ({"fhir_endpoint": "https://h.example:0/"}, [f"the FHIR endpoint {URL_FAULT}"]),
+        ({"fhir_token_url": "https://h .example/"}, [f"the token URL {URL_FAULT}"]),
+        ({"application_entities": (ApplicationEntity("  "),)}, [AE_FAULT]),
+        ({"application_entities": (ApplicationEntity("A" * 17),)}, [AE_FAULT]),
+        ({"application_entities": (ApplicationEntity("A\\B"),)}, [AE_FAULT]),
+        ({"application_entities": (ApplicationEntity("A\tB"),)}, [AE_FAULT]),
+        ({"application_entities": (ApplicationEntity("KÖLN"),)}, [AE_FAULT]),
+        ({"application_entities": (ApplicationEntity("PACS", "pacs.example"),)}, [AE_CALL_FAULT]),
+        ({"application_entities": (ApplicationEntity("PACS", "", 104),)}, [AE_CALL_FAULT]),
+        ({"application_entities": (ApplicationEntity("PACS", "pacs.example", 70000),)}, [AE_CALL_FAULT]),
+        ({"application_entities": PACS_TWICE}, ["an AE title stands twice"]),
+        ({"id": "", "name": "", "fhir_endpoint": "x"}, [ID_FAULT, NAME_FAULT, f"the FHIR endpoint {URL_FAULT}"]),
+    ],
+)  # fmt: skip
+def test_a_partner_that_could_not_work_is_refused(untouched, changed, faults):
+    assert _faults(untouched, replace(GOOD, **changed)) == faults
+
+
+def test_the_private_key_is_never_kept(untouched):
+    [fault] = _faults(untouched, replace(GOOD, jwks={"keys": [KEY.as_dict(private=True)]}))
+    assert "holds a private key" in fault
+
+
+def test_an_id_or_an_ae_title_is_registered_once(services):
+    add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
+    with pytest.raises(Conflict, match=r"^Partner hospital-a is registered already\.$"):
+        add_partner(services, GOOD)
+    with pytest.raises(Conflict, match=r"^AE title PACS belongs to a partner already\.$"):
+        add_partner(
+            services, replace(GOOD, id="hospital-b", application_entities=(ApplicationEntity("PACS"),))
+        )
+
+
+@pytest.mark.parametrize(
+    ("login", "name", "password", "roles", "faults"),
+    [
+        ("", "Ines", "correct horse intake", ["intake"], [LOGIN_FAULT]),
+        ("ines intake", "Ines", "correct horse intake", ["intake"], [LOGIN_FAULT]),
+        ("ines", "", "correct horse intake", ["intake"], [NAME_FAULT]),
+        ("ines", "Ines", "short", ["intake"], [PASSWORD_FAULT]),
+        ("ines", "Ines", "correct horse intake", [], [ROLE_FAULT]),
+        ("ines", "Ines", "correct horse intake", ["system"], [ROLE_FAULT]),
+        ("ines", "", "", [], [NAME_FAULT, ROLE_FAULT, PASSWORD_FAULT]),
+    ],
+)  # fmt: skip
+def test_a_user_that_could_not_work_is_refused(untouched, login, name, password, roles, faults):
+    with pytest.raises(InvalidContent) as refused:
+        add_user(untouched, login, name, password, roles)
+    assert [issue.text for issue in refused.value.issues] == faults
+    assert str(refused.value) == f"The user was not added: {'; '.join(faults)}."
+
+
+def test_a_login_is_given_once_in_whatever_case(services):
+    add_user(services, "ines", "Ines", "correct horse intake", ["intake"])
+    with pytest.raises(Conflict, match=r"^User ines exists already\.$"):
+        add_user(services, "INES", "Another", "correct horse another", ["intake"])
+
+
+# DICOM peers
+
+
+def test_a_calling_ae_is_the_partner_that_it_is_registered_for(services):
+    for partner_id, title in (("hospital-a", "PACS_A"), ("hospital-b", "PACS_B")):
+        add_partner(services, replace(GOOD, id=partner_id, application_entities=(ApplicationEntity(title),)))
+    for calling, expected in ((" PACS_A ", "hospital-a"), ("PACS_B", "hospital-b")):
+        assert authenticate_ae(services, calling, "SECONDOPINION   ", "192.0.2.1").id == expected
+
+
+@pytest.mark.parametrize(
+    ("calling", "called", "text"),
+    [
+        ("STRANGER", "SECONDOPINION", "The calling AE title is not registered for any partner."),
+        ("pacs", "SECONDOPINION", "The calling AE title is not registered for any partner."),
+        ("PA\0CS", "SECONDOPINION", "The calling AE title is not registered for any partner."),
+        ("", "SECONDOPINION", "The calling AE title is not registered for any partner."),
+        ("PACS", "ANY-SCP", "The called AE title is not SECONDOPINION."),
+    ],
+)
+def test_an_unknown_ae_is_refused(services, calling, called, text):
+    add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
+    with pytest.raises(UnknownSender) as refused:
+        authenticate_ae(services, calling, called, "192.0.2.1")
+    assert str(refused.value) == text
+
+
+def test_in_development_an_unknown_ae_is_partner_demo_and_a_known_one_itself(tmp_path):
+    services = migrated_services(tmp_path, dev=True)
+    add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
+    assert authenticate_ae(services, "STORESCU", "ANY-SCP", "127.0.0.1").id == DEMO_PARTNER_ID
+    assert authenticate_ae(services, "PACS", "ANY-SCP", "127.0.0.1").id == "hospital-a"
