@@ -1,0 +1,128 @@
+"""The DICOM JSON model (PS3.18 Annex F): nothing refused, nothing in the wrong type."""
+
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+from pydicom.data import get_charset_files, get_testdata_file
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
+from gateway.errors import NotDicom
+from mappings.dicom_to_json import read_json, to_json
+from tests.support.dicom_files import encode, make_dataset, make_file, real_files
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about odd values
+
+
+def bulk(path: str) -> str:
+    return f"http://gateway.test/{path}"
+
+
+def json_of(file: bytes) -> dict:
+    return json.loads(json.dumps(read_json(BytesIO(file), bulk), allow_nan=False))
+
+
+def test_values_have_the_type_of_their_vr():
+    found = json_of(make_file(SliceThickness="1.50", FrameIncrementPointer=[0x00181063], NumberOfFrames="3"))
+    assert found["00180050"] == {"vr": "DS", "Value": [1.5]}
+    assert found["00280009"] == {"vr": "AT", "Value": ["00181063"]}
+    assert found["00280008"] == {"vr": "IS", "Value": [3]}
+    assert found["00280010"] == {"vr": "US", "Value": [4]}
+    assert found["00080020"] == {"vr": "DA", "Value": ["20261101"]}
+
+
+def test_empty_values_have_no_value_and_gaps_are_null():
+    found = json_of(make_file(StudyID="", ImageType=["ORIGINAL", "", "AXIAL"]))
+    assert found["00200010"] == {"vr": "SH"}
+    assert found["00080008"] == {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL"]}
+
+
+def test_sequences_are_lists_of_data_sets():
+    item = Dataset()
+    item.CodeValue = "113100"
+    found = json_of(make_file(DeidentificationMethodCodeSequence=Sequence([item, Dataset()])))
+    assert found["00120064"] == {"vr": "SQ", "Value": [{"00080100": {"vr": "SH", "Value": ["113100"]}}, {}]}
+
+
+@pytest.mark.parametrize("name", ["chrH31.dcm", "chrX2.dcm", "chrI2.dcm"])
+def test_text_is_utf8_and_says_so(name):
+    found = json_of(Path(get_charset_files(name)[0]).read_bytes())
+    assert found["00080005"] == {"vr": "CS", "Value": ["ISO_IR 192"]}
+    assert not found["00100010"]["Value"][0]["Ideographic"].isascii()
+
+
+def test_pixel_data_and_large_binary_values_are_addresses():
+    found = json_of(make_file(ICCProfile=b"x" * 1026))
+    assert found["7FE00010"] == {"vr": "OB", "BulkDataURI": "http://gateway.test/7FE00010"}
+    assert found["00282000"] == {"vr": "OB", "BulkDataURI": "http://gateway.test/00282000"}
+
+
+def test_small_binary_values_are_inline():
+    assert json_of(make_file(ICCProfile=b"abcd"))["00282000"] == {"vr": "OB", "InlineBinary": "YWJjZA=="}
+
+
+def test_binary_values_in_sequences_are_addressed_by_item():
+    item = Dataset()
+    item.ICCProfile = b"x" * 2000
+    found = json_of(make_file(OpticalPathSequence=Sequence([Dataset(), item])))
+    address = found["00480105"]["Value"][1]["00282000"]["BulkDataURI"]
+    assert address == "http://gateway.test/00480105/2/00282000"
+
+
+def test_values_that_break_their_vr_are_text():
+    file = make_file(SeriesNumber=12345678, SliceThickness="1.23456").replace(b"12345678", b"12three4")
+    found = json_of(file.replace(b"1.23456 ", b"one half"))
+    assert found["00200011"] == {"vr": "IS", "Value": ["12three4"]}
+    assert found["00180050"] == {"vr": "DS", "Value": ["one half"]}
+
+
+def test_what_json_has_no_number_for_is_text():
+    ds = make_dataset(RealWorldValueSlope=float("nan"))
+    assert json_of(encode(ds))["00409225"] == {"vr": "FD", "Value": ["NaN"]}
+
+
+def test_private_elements_are_kept():
+    ds = make_dataset()
+    ds.private_block(0x0011, "TEST", create=True).add_new(0x01, "LO", "kept")
+    assert json_of(encode(ds))["00111001"] == {"vr": "LO", "Value": ["kept"]}
+
+
+def test_endless_nesting_ends():
+    inner = Dataset()
+    for _ in range(200):
+        outer = Dataset()
+        outer.ReferencedImageSequence = Sequence([inner])
+        inner = outer
+    assert json.dumps(to_json(inner)).count("00081140") == 65
+
+
+def test_tags_are_in_ascending_order():
+    found = read_json(BytesIO(make_file()), bulk)
+    assert list(found) == sorted(found)
+
+
+def test_what_is_no_dicom_is_said_so():
+    with pytest.raises(NotDicom):
+        read_json(BytesIO(b"\x08\x00\x05\x00CS\xff\xffno" * 3), bulk)
+
+
+def test_every_real_file_becomes_json():
+    for path in real_files():
+        content = path.read_bytes()
+        if content[128:132] == b"DICM":
+            assert json_of(content)
+
+
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small.dcm", "rtplan.dcm", "reportsi.dcm", "JPEG2000.dcm"]
+)
+def test_pydicom_reads_the_json_of_real_files(name):
+    path = Path(get_testdata_file(name))
+    read = Dataset.from_json(json_of(path.read_bytes()), lambda *_: b"")
+    original = dcmread(path)
+    missing = {tag for tag in original.keys() - read.keys() if tag.element and tag < 0x7FE00010}
+    assert not missing
+    assert (read.SOPInstanceUID, read.PatientName) == (original.SOPInstanceUID, original.PatientName)
