@@ -20,7 +20,10 @@ from mappings.report_to_document import to_html
 VIEWABLE = frozenset({"application/pdf", "image/png", "image/jpeg", "image/gif", "image/webp", "text/plain"})
 """Media types that a browser shows without running anything; all others are only saved."""
 
-_LOCKED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'self'; sandbox"
+_LOCKED = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "frame-ancestors 'self'; sandbox"
+)
 _EXTENSION = {
     "application/pdf": ".pdf",
     "application/dicom": ".dcm",

@@ -121,8 +121,9 @@ def _by_severity(found: Case) -> list[tuple[Severity, list[Any]]]:
 
 
 def _expected(found: Case) -> list[Any]:
-    """Studies that the records announce and that have not come."""
-    received = {study.study_instance_uid for study in found.studies}
+    """Studies that the records announce and that have not come, not even to be held."""
+    studies = [*found.studies, *(held.study for held in found.held_studies)]
+    received = {study.study_instance_uid for study in studies}
     return [e for e in found.record.expected_studies if e.study_instance_uid not in received]
 
 

@@ -47,8 +47,8 @@ def timeline(rows: Iterable[Trace], case: Case, people: Mapping[str, str]) -> li
         Act(
             at=row.at,
             who=_who(row.actor, case, people),
-            did=_did(row),
-            about=_about(row, subjects, people),
+            did=_did(row, people),
+            about=_about(row, subjects),
             channel=CHANNEL.get(row.channel, row.channel),
             action=row.action,
             subject=row.subject,
@@ -65,15 +65,15 @@ def _who(actor: str, case: Case, people: Mapping[str, str]) -> str:
     return case.partner_name if actor == f"partner:{case.partner_id}" else "The gateway"
 
 
-def _did(row: Trace) -> str:
+def _did(row: Trace, people: Mapping[str, str]) -> str:
+    if "assignee" in row.detail:
+        return f"assigned the case to {people.get(str(row.detail['assignee']), 'a former member of staff')}"
     if row.action == "read" and not row.subject.startswith("case:"):
         return f"looked at the {row.subject.partition(':')[0]}"
     return DID.get(row.action, row.action.replace("-", " "))
 
 
-def _about(row: Trace, subjects: Mapping[str, str], people: Mapping[str, str]) -> str:
-    if "assignee" in row.detail:
-        return f"to {people.get(str(row.detail['assignee']), 'a former member of staff')}"
+def _about(row: Trace, subjects: Mapping[str, str]) -> str:
     if "cause" in row.detail:
         return CAUSE.get(str(row.detail["cause"]), "")
     return subjects.get(row.subject, "")
@@ -83,8 +83,8 @@ def _subjects(case: Case) -> dict[str, str]:
     """Words for the items that the trail names by id only (decision 10)."""
     studies = [*case.studies, *(held.study for held in case.held_studies)]
     return (
-        {f"finding:{f.id}": f.finding.subject for f in case.findings}
-        | {f"finding:{f.finding.key}"[:200]: f.finding.subject for f in case.findings}
+        {f"finding:{f.id}": f"{f.finding.subject}. {f.finding.text}" for f in case.findings}
+        | {f"finding:{f.finding.key}"[:200]: f"{f.finding.subject}. {f.finding.text}" for f in case.findings}
         | {f"enquiry:{e.id}": e.text for e in case.enquiries}
         | {f"study:{s.id}": s.description or "imaging study" for s in studies}
         | {f"document:{d.id}": d.title for d in case.record.documents}
