@@ -11,12 +11,13 @@ from gateway.auth.ae import authenticate_ae
 from gateway.case.access import Origin
 from gateway.dimse.arriving import Peer, StoringDimse
 from gateway.errors import StoreUnavailable, UnknownSender
-from gateway.services import Services
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.events import Event
     from pynetdicom.pdu_primitives import A_ASSOCIATE
+
+    from gateway.services import Services
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,7 @@ class Refusal(Enum):
 class Admission:
     """Decides on each A-ASSOCIATE-RQ; what it does not admit is never served."""
 
-    services: Services
+    services: "Services"
     _admitted: list["Association"] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

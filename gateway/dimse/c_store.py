@@ -13,7 +13,6 @@ import structlog
 from gateway.dimse.arriving import ArrivingDataSet, StoringDimse
 from gateway.dimse.status import STORED_UNDER_ANOTHER_SOP_CLASS, SUCCESS, failure, status, unexpected
 from gateway.errors import Forbidden, GatewayError
-from gateway.services import Services
 from gateway.workflow.receive import receive_instance
 
 if TYPE_CHECKING:
@@ -21,10 +20,12 @@ if TYPE_CHECKING:
     from pynetdicom.dimse_primitives import C_STORE
     from pynetdicom.events import Event
 
+    from gateway.services import Services
+
 log = structlog.get_logger(__name__)
 
 
-def on_c_store(event: "Event", services: Services) -> "Dataset":
+def on_c_store(event: "Event", services: "Services") -> "Dataset":
     """Handler of EVT_C_STORE. Each instance fails alone: nothing is raised, whatever happens."""
     request = cast("C_STORE", event.request)
     dimse = cast(StoringDimse, event.assoc.dimse)
@@ -41,7 +42,7 @@ def on_c_store(event: "Event", services: Services) -> "Dataset":
 
 
 def _store(
-    services: Services, dimse: StoringDimse, request: "C_STORE", arriving: ArrivingDataSet
+    services: "Services", dimse: StoringDimse, request: "C_STORE", arriving: ArrivingDataSet
 ) -> "Dataset":
     if dimse.peer is None:
         raise Forbidden("This association may not store.")

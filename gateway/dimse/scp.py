@@ -19,10 +19,11 @@ from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import on_c_store
 from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from gateway.services import Services
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
+
+    from gateway.services import Services
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +36,7 @@ MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
 CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; more are not answered
 
 
-def serve(services: Services, stop: threading.Event, listening: threading.Event | None = None) -> None:
+def serve(services: "Services", stop: threading.Event, listening: threading.Event | None = None) -> None:
     """Serve until ``stop`` is set; ``listening`` is set once peers can connect. Raises OSError when the port is taken.
 
     At the end nobody new is admitted, running associations get ``GRACE_SECONDS`` to finish and are then aborted.
@@ -53,7 +54,7 @@ def serve(services: Services, stop: threading.Event, listening: threading.Event 
         server.end_associations()
 
 
-def _listen(services: Services) -> "GatewayServer":
+def _listen(services: "Services") -> "GatewayServer":
     config = services.config
     _configure_pynetdicom()
     ae = AE(config.ae_title)
@@ -74,6 +75,13 @@ def _configure_pynetdicom() -> None:
     _config.UNRESTRICTED_STORAGE_SERVICE = True
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False  # they name patients
+
+
+def _on_connection_closed(event: evt.Event) -> None:
+    """Without this, a connection that closes before it asks for anything keeps two threads for 30 seconds."""
+    if event.assoc.requestor.primitive is None:
+        waiting: Any = event.assoc.dul.to_user_queue
+        waiting.put(None)  # as if the time for the A-ASSOCIATE-RQ were over
 
 
 class GatewayRequestHandler(RequestHandler):
@@ -98,12 +106,13 @@ class GatewayServer(AssociationServer):
 
     request_queue_size = 128
 
-    def __init__(self, services: Services, ae: AE, address: tuple[str, int]) -> None:
+    def __init__(self, services: "Services", ae: AE, address: tuple[str, int]) -> None:
         self.services = services
         self.connected: list[Association] = []
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, Admission(services).on_requested),
             (evt.EVT_C_STORE, on_c_store, [services]),
+            (evt.EVT_CONN_CLOSE, _on_connection_closed),
         ]
         super().__init__(
             ae,
@@ -132,22 +141,24 @@ class GatewayServer(AssociationServer):
         self.server_close()
 
     def end_associations(self) -> None:
+        """To be called after ``shutdown``."""
         deadline = time.monotonic() + GRACE_SECONDS
-        while self._running() and time.monotonic() < deadline:
+        while self._established() and time.monotonic() < deadline:
             time.sleep(0.02)
-        for assoc in self._running():
-            threading.Thread(target=assoc.abort, daemon=True).start()
-        for assoc in self._running():
-            assoc.join(ABORT_SECONDS)
+        aborting = [threading.Thread(target=assoc.abort, daemon=True) for assoc in self._established()]
+        for thread in aborting:
+            thread.start()
+        deadline = time.monotonic() + ABORT_SECONDS
+        for thread in aborting:
+            thread.join(max(0, deadline - time.monotonic()))
         self._clear_ended()
 
-    def _running(self) -> list["Association"]:
-        return [assoc for assoc in self.connected if assoc.is_alive()]
+    def _established(self) -> list["Association"]:
+        return [assoc for assoc in self.connected if assoc.is_alive() and assoc.is_established]
 
     def _clear_ended(self) -> None:
         """Only in the listener's thread or after it: an association is in the list before its thread runs."""
-        running = self._running()
-        for assoc in self.connected:
-            if assoc not in running:
-                cast(StoringDimse, assoc.dimse).close()
-        self.connected = running
+        ended = [assoc for assoc in self.connected if not assoc.is_alive()]
+        for assoc in ended:
+            cast(StoringDimse, assoc.dimse).close()
+            self.connected.remove(assoc)

@@ -1,0 +1,204 @@
+"""Verification (PS3.4 Annex A), and who may open an association at all (PS3.8 9.3.4)."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pynetdicom.sop_class import CTImageStorage, Verification
+
+from gateway.dimse import scp
+from gateway.store import partners
+from gateway.store.partners import ApplicationEntity, Registration
+from tests.support.dimse import association, dcmtk
+from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.in_process import migrated_services
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+A_ABORT_PDU_TYPE = b"\x07"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A listener in this process, where its times can be shortened."""
+
+    dicom_port: int
+    data_dir: Path
+    stop: threading.Event
+    thread: threading.Thread
+    ae_title: str = "SECONDOPINION"
+
+
+@contextmanager
+def _listener(folder: Path, **config: object) -> Iterator[Running]:
+    services = migrated_services(folder, dicom_port=free_port(), **config)
+    with services.database.transaction() as session:
+        hospital = Registration(
+            "hospital-a", "Hospital A", application_entities=(ApplicationEntity("HOSPITAL_A"),)
+        )
+        partners.add(session, hospital)
+    stop, listening = threading.Event(), threading.Event()
+    thread = threading.Thread(target=scp.serve, args=(services, stop, listening), daemon=True)
+    thread.start()
+    assert listening.wait(10)
+    try:
+        yield Running(services.config.dicom_port, folder, stop, thread)
+    finally:
+        stop.set()
+        thread.join(20)
+
+
+def test_echo_of_a_registered_ae_succeeds(gateway: GatewayProcess) -> None:
+    done = dcmtk("echoscu", gateway)
+
+    assert "Received Echo Response (Success)" in done.stdout
+    assert done.returncode == 0
+
+
+def test_an_unregistered_calling_ae_is_rejected(gateway: GatewayProcess) -> None:
+    done = dcmtk("echoscu", gateway, calling="STRANGER")
+
+    assert "F: Result: Rejected Permanent, Source: Service User" in done.stdout
+    assert "F: Reason: Calling AE Title Not Recognized" in done.stdout
+    assert done.returncode != 0
+
+
+def test_another_called_ae_is_rejected(gateway: GatewayProcess) -> None:
+    done = dcmtk("echoscu", gateway, called="ANOTHER")
+
+    assert "F: Result: Rejected Permanent, Source: Service User" in done.stdout
+    assert "F: Reason: Called AE Title Not Recognized" in done.stdout
+    assert done.returncode != 0
+
+
+def test_a_rejected_association_is_logged_with_its_reason(gateway: GatewayProcess) -> None:
+    dcmtk("echoscu", gateway, calling="LOGGED_ONCE")
+
+    lines = [line for line in gateway.log_text.splitlines() if "LOGGED_ONCE" in line]
+
+    assert any("CALLING_AE_UNKNOWN" in line and "127.0.0.1" in line for line in lines)
+
+
+def test_for_development_any_calling_ae_is_admitted(dev_gateway: GatewayProcess) -> None:
+    assert "Received Echo Response (Success)" in dcmtk("echoscu", dev_gateway, calling="ANYBODY").stdout
+
+
+def test_ae_titles_are_compared_without_their_padding(gateway: GatewayProcess) -> None:
+    assert dcmtk("echoscu", gateway, calling=" HOSPITAL_A ").returncode == 0
+
+
+def test_one_association_may_propose_128_presentation_contexts(gateway: GatewayProcess) -> None:
+    contexts = [(f"1.2.826.0.1.3680043.10.1338.{number}", IMPLICIT_LITTLE) for number in range(128)]
+
+    with association(gateway, contexts) as assoc:
+        assert len(assoc.accepted_contexts) == 128
+
+
+def test_associations_past_the_limit_are_rejected_until_one_ends(tmp_path: Path) -> None:
+    with _listener(tmp_path, max_associations=2) as listener, ExitStack() as open_ones:
+        first = open_ones.enter_context(association(listener, [(Verification, IMPLICIT_LITTLE)]))
+        open_ones.enter_context(association(listener, [(Verification, IMPLICIT_LITTLE)]))
+
+        refused = dcmtk("echoscu", listener)
+        first.release()
+        admitted = dcmtk("echoscu", listener)
+
+    assert "F: Result: Rejected Transient, Source: Service Provider (Presentation Related)" in refused.stdout
+    assert "F: Reason: Local Limit Exceeded" in refused.stdout
+    assert admitted.returncode == 0
+
+
+def test_connections_that_ask_for_nothing_take_no_association_away(tmp_path: Path) -> None:
+    with _listener(tmp_path, max_associations=1) as listener, ExitStack() as silent:
+        for _ in range(3):
+            silent.enter_context(socket.create_connection(("127.0.0.1", listener.dicom_port)))
+
+        assert dcmtk("echoscu", listener).returncode == 0
+
+
+def test_a_peer_that_stalls_within_a_pdu_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scp, "STALL_TIMEOUT_SECONDS", 0.3)
+    with (
+        _listener(tmp_path) as listener,
+        socket.create_connection(("127.0.0.1", listener.dicom_port)) as peer,
+    ):
+        peer.settimeout(10)
+        peer.sendall(b"\x01\x00\x00")
+
+        assert peer.recv(1) == b""
+
+
+def test_a_peer_that_never_asks_for_an_association_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scp, "ACSE_TIMEOUT_SECONDS", 0.3)
+    with (
+        _listener(tmp_path) as listener,
+        socket.create_connection(("127.0.0.1", listener.dicom_port)) as peer,
+    ):
+        peer.settimeout(10)
+
+        assert peer.recv(1) == b""
+
+
+def test_an_idle_association_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scp, "IDLE_TIMEOUT_SECONDS", 0.3)
+    with _listener(tmp_path) as listener, association(listener, [(Verification, IMPLICIT_LITTLE)]) as assoc:
+        _wait_until(lambda: assoc.is_aborted)
+
+
+def test_a_stopping_listener_lets_running_associations_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scp, "GRACE_SECONDS", 30)
+    with _listener(tmp_path) as listener:
+        with association(listener, [(Verification, IMPLICIT_LITTLE)]) as assoc:
+            listener.stop.set()
+            _wait_until(lambda: not _accepts_connections(listener))
+
+            assert assoc.send_c_echo().Status == 0x0000
+        listener.thread.join(10)
+
+        assert not listener.thread.is_alive()
+
+
+def test_a_stopping_listener_aborts_what_does_not_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scp, "GRACE_SECONDS", 0.2)
+    with _listener(tmp_path) as listener, association(listener, [(CTImageStorage, IMPLICIT_LITTLE)]) as assoc:
+        listener.stop.set()
+        listener.thread.join(10)
+
+        assert not listener.thread.is_alive()
+        _wait_until(lambda: assoc.is_aborted)
+
+
+def test_garbage_instead_of_dicom_leaves_the_listener_well(gateway: GatewayProcess) -> None:
+    with socket.create_connection(("127.0.0.1", gateway.dicom_port)) as peer:
+        peer.settimeout(10)
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n")
+
+        answer = peer.recv(1)
+
+    assert answer in (b"", A_ABORT_PDU_TYPE)
+    assert dcmtk("echoscu", gateway).returncode == 0
+
+
+def _accepts_connections(listener: Running) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", listener.dicom_port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
