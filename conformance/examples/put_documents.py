@@ -42,7 +42,10 @@ def few_characters(text: str) -> str:
     query = ["fc-match", "-f", "%{file}\n%{index}", "Noto Sans CJK JP:lang=ja"]
     path, index = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")
     options = subset.Options(
-        font_number=int(index) & 0xFFFF, hinting=False, layout_features=[], drop_tables=["GPOS", "GSUB", "BASE"]
+        font_number=int(index) & 0xFFFF,
+        hinting=False,
+        layout_features=[],
+        drop_tables=["GPOS", "GSUB", "BASE"],
     )
     font = subset.load_font(path, options)
     subsetter = subset.Subsetter(options)

@@ -129,7 +129,7 @@ def ct_series(bundle: Resource) -> list[Dataset]:
 def _ct_slice(of: Announced, index: int, hounsfield: ct_phantom.Floats) -> Dataset:
     """CT Image Storage; PS3.3 A.3. Positions fall, as the table moves feet first through the slices."""
     ds = _instance(of, "1.2.840.10008.5.1.4.1.1.2", index + 1)
-    corner = -(SIZE - 1) * SPACING_MM / 2
+    corner = round(-(SIZE - 1) * SPACING_MM / 2, 2)
     z = TOP_MM - SLICE_MM * index
     ds.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
     ds.BodyPartExamined = "ABDOMEN"
