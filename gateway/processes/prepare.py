@@ -11,14 +11,19 @@ def migrate(config: Config) -> None:
     """Create or update all tables; processes that do so at once take turns. Raises StoreUnavailable."""
     from gateway.workflow import durable
 
-    services = build_services(config)
-    migrations.upgrade(services.database)
+    database = build_services(config).database
+    try:
+        migrations.upgrade(database)
+    finally:
+        database.close()
     durable.migrate(config.sqlalchemy_url)
 
 
 def prepare(config: Config) -> None:
     """Before the parts of this machine start together: the schema, and nothing left of an earlier run."""
     migrate(config)
-    with build_services(config).database.transaction() as session:
+    database = build_services(config).database
+    with database.transaction() as session:
         heartbeats.forget(session, (parts.DIMSE, parts.WORKER), parts.machine())
+    database.close()
     remove_abandoned_spools(config.data_dir / "incoming")

@@ -6,7 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from gateway.errors import StoreUnavailable
@@ -17,14 +18,19 @@ SQLITE_BUSY_TIMEOUT_SECONDS = 30
 
 
 def create_engine(url: str) -> sa.Engine:
-    """An engine that has not connected yet. SQLite runs in WAL with full sync at each commit."""
+    """An engine that has not connected yet. SQLite runs in WAL with full sync at each commit.
+
+    Its errors do not quote what was to be stored.
+    """
     if url.startswith("sqlite"):
-        engine = sa.create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+        engine = sa.create_engine(
+            url, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
     url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return sa.create_engine(url, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    return sa.create_engine(url, hide_parameters=True, pool_size=10, max_overflow=20, pool_pre_ping=True)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -53,6 +59,10 @@ class Database:
         self.engine = create_engine(url)
         self._readers = self.engine.execution_options(read_only=True)
 
+    def close(self) -> None:
+        """Close the connections that nobody uses; the next transaction opens new ones."""
+        self.engine.dispose()
+
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """One read-write transaction; commits at the end, rolls back on any exception.
@@ -73,5 +83,5 @@ class Database:
         try:
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
-        except OperationalError as error:
+        except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise StoreUnavailable("The gateway's database is not available; please send again.") from error

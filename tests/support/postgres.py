@@ -47,11 +47,12 @@ class PostgresCluster:
             os.chown(self._folder, account.pw_uid, account.pw_gid)
             self._as_user = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
-    def create_database(self) -> str:
-        """The SQLAlchemy URL of a new, empty database."""
+    def create_database(self, like: str = "") -> str:
+        """The SQLAlchemy URL of a new database: empty, or a copy of the one with the URL ``like``."""
         name = f"gateway_{uuid4().hex}"
+        template = like.rpartition("/")[2] or "template0"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self._url(name)
 
     def _url(self, database: str) -> str:
