@@ -34,10 +34,6 @@ def read_jwks(jwks: object) -> tuple[list[ClientKey], list[str]]:
     return keys, faults
 
 
-def algorithm_of(key: ClientKey) -> str:
-    return _ALGORITHM_OF[key.key_type]
-
-
 def _read_key(jwk: Any) -> ClientKey | str:
     if not isinstance(jwk, dict):
         return "is no JSON object"

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -34,19 +35,13 @@ def url_fault(url: str, *, allow_loopback: bool) -> str:
     """What is wrong with a JWKS URL, in plain words; empty when it may be asked."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - raises ValueError when it is no port
+        names_a_host = bool(parts.hostname) and parts.port != 0 and parts.username is None
     except ValueError:
         return "it is no URL"
-    if (
-        not parts.hostname
-        or parts.username is not None
-        or parts.fragment
-        or not url.isprintable()
-        or " " in url
-    ):
+    if not names_a_host or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         return "it must be an https URL with a host, without user name and fragment"
     if parts.scheme == "https" or (
-        parts.scheme == "http" and _names_loopback(parts.hostname) and allow_loopback
+        parts.scheme == "http" and allow_loopback and _names_loopback(parts.hostname or "")
     ):
         return ""
     return "it must be an https URL"
@@ -59,7 +54,7 @@ def fetch(url: str, *, allow_loopback: bool) -> FetchedKeys:
     parts = urlsplit(url)
     deadline = time.monotonic() + 2 * TIMEOUT_SECONDS
     try:
-        connection = _connect(parts, _address(parts, allow_loopback))
+        connection = _connect(parts, _addresses(parts, allow_loopback))
         try:
             return _ask(connection, parts, deadline)
         finally:
@@ -83,14 +78,14 @@ def _names_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _address(parts: SplitResult, allow_loopback: bool) -> tuple[str, int]:
-    """The first address of the host; raises Unauthenticated when any of them is in no public network."""
+def _addresses(parts: SplitResult, allow_loopback: bool) -> list[tuple[str, int]]:
+    """The addresses of the host; raises Unauthenticated when any of them is in no public network."""
     port = parts.port or (443 if parts.scheme == "https" else 80)
     resolved = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     found = [str(entry[4][0]) for entry in resolved]
     if not all(may_be_asked(address, allow_loopback=allow_loopback) for address in found):
         raise _unreadable("its host is in a private network; register the keys themselves instead of the URL")
-    return found[0], port
+    return [(address, port) for address in found]
 
 
 def may_be_asked(address: str, *, allow_loopback: bool) -> bool:
@@ -108,18 +103,25 @@ def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ip.ipv4_mapped or ip.sixtofour
 
 
-def _connect(parts: SplitResult, address: tuple[str, int]) -> http.client.HTTPConnection:
+def _connect(parts: SplitResult, addresses: list[tuple[str, int]]) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection(parts.netloc)
-    connection.sock = socket.create_connection(address, TIMEOUT_SECONDS)
-    if parts.scheme == "https":
-        try:
-            connection.sock = ssl.create_default_context().wrap_socket(
-                connection.sock, server_hostname=parts.hostname
-            )
-        except OSError:
-            connection.close()
-            raise
+    plain = _first_that_answers(addresses)
+    if parts.scheme == "http":
+        connection.sock = plain
+        return connection
+    try:
+        connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname)
+    except OSError:
+        plain.close()
+        raise
     return connection
+
+
+def _first_that_answers(addresses: list[tuple[str, int]]) -> socket.socket:
+    for address in addresses[:-1]:
+        with suppress(OSError):
+            return socket.create_connection(address, TIMEOUT_SECONDS)
+    return socket.create_connection(addresses[-1], TIMEOUT_SECONDS)
 
 
 def _ask(connection: http.client.HTTPConnection, parts: SplitResult, deadline: float) -> FetchedKeys:

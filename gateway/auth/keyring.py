@@ -29,7 +29,7 @@ class _Remembered:
         if now >= self.until:
             return True
         unknown = not any(key.kid == kid for key in self.keys)
-        return not self.failure and unknown and now - self.fetched_at >= REFETCH_SECONDS
+        return unknown and now - self.fetched_at >= REFETCH_SECONDS
 
 
 class Keyring:

@@ -24,6 +24,7 @@ from gateway.services import Services, build_services
 from gateway.store import partners
 from gateway.store.partners import DEMO_PARTNER_ID, Registration
 from gateway.store.tables import AuditRow, PartnerRow
+from tests.support.certificate import self_signed
 from tests.support.gateway_process import free_port
 from tests.support.in_process import WebSite, migrated_services, serving
 
@@ -337,6 +338,16 @@ def test_an_assertion_signed_with_another_key_is_refused(house, client):
         )
 
 
+def test_a_key_of_another_kind_than_the_algorithm_needs_is_refused(house, client):
+    """A true signature by another's RSA key, under the kid of this client's EC key, and the other way round."""
+    by_rsa = house.register("hospital-rsa-2", algorithm="RS384")
+    for victim, key, algorithm in ((client, by_rsa.key, "RS384"), (by_rsa, client.key, "ES384")):
+        assertion = victim.assertion({"alg": algorithm}, key=key)
+        assert _refused(victim.ask(assertion)) == (
+            "invalid_client: The signature is not one by the registered key with the kid 'key-1'."
+        )
+
+
 def test_a_changed_assertion_is_refused(client):
     head, _, signature = client.assertion().split(".")
     _, payload, _ = client.assertion(jti="another").split(".")
@@ -645,6 +656,31 @@ def test_keys_are_read_from_the_registered_url_once(house, site):
     assert site.requests == 1
 
 
+def test_keys_are_read_over_tls_from_a_site_whose_certificate_is_trusted(house, tmp_path, monkeypatch):
+    certificate = self_signed(tmp_path, "localhost")
+    with WebSite(certificate.context) as site:
+        client = _published(house, site, "over-tls")
+        assert _refused(client.ask()) == (
+            "invalid_client: The keys at the registered JWKS URL could not be read: "
+            "its TLS certificate is not trusted."
+        )
+        assert site.requests == 0
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+        trusting = migrated_services(
+            house.services.config.data_dir, http_port=house.services.config.http_port
+        )
+        response = _app(trusting).test_client().post("/oauth/token", data=client.form())
+        assert response.status_code == 200, response.json
+
+
+def test_the_certificate_must_be_for_the_host_that_was_registered(house, tmp_path, monkeypatch):
+    certificate = self_signed(tmp_path, "hospital.example")
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
+    with WebSite(certificate.context) as site:
+        client = _published(house, site, "other-host")
+        assert _refused(client.ask()).endswith("its TLS certificate is not trusted.")
+
+
 def test_a_new_key_is_found_once_a_minute_has_passed(house, site, monkeypatch):
     client = _published(house, site, "rotating")
     assert client.ask().status_code == 200
@@ -787,3 +823,35 @@ def test_the_authorization_server_describes_itself(house):
     assert metadata["token_endpoint"] == f"{house.base_url}/oauth/token"
     described = AuthorizationServerMetadata(metadata | {"response_types_supported": ["none"]})
     described.validate()
+
+
+# The running gateway
+
+
+def test_a_partner_that_the_operator_added_gets_in_with_its_token(gateway, partner, other_partner):
+    for hospital in (partner, other_partner):
+        assert hospital.request_token().json()["scope"] == "system/*.cruds"
+        found = requests.get(f"{gateway.fhir_url}/Task", headers=hospital.headers(), timeout=20)
+        assert found.status_code == 200, found.text
+
+
+def test_the_running_gateway_lets_nobody_else_in(gateway, partner):
+    for headers in ({}, {"Authorization": f"Bearer {partner.assertion()}"}):
+        refused = requests.get(f"{gateway.fhir_url}/Task", headers=headers, timeout=20)
+        assert refused.status_code == 401
+        assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+        assert refused.json()["resourceType"] == "OperationOutcome"
+
+
+def test_the_running_gateway_is_found_by_its_smart_configuration(gateway, partner):
+    found = requests.get(f"{gateway.fhir_url}/.well-known/smart-configuration", timeout=20).json()
+    assert found["token_endpoint"] == f"{gateway.base_url}/oauth/token"
+    assert partner.request_token(assertion=partner.assertion(aud=found["token_endpoint"])).status_code == 200
+
+
+def test_a_token_is_for_what_was_asked_only(gateway, partner):
+    headers = partner.headers("system/Patient.rs")
+    assert requests.get(f"{gateway.fhir_url}/Patient", headers=headers, timeout=20).status_code == 200
+    for method, path in (("GET", "/Task"), ("POST", "/Bundle")):
+        refused = requests.request(method, gateway.fhir_url + path, headers=headers, json={}, timeout=20)
+        assert refused.status_code == 403, refused.text

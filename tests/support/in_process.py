@@ -1,5 +1,6 @@
 """The gateway's own parts in this process, for what cannot be seen from outside."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,9 +38,9 @@ def serving(app: Flask, port: int) -> Iterator[None]:
 
 
 class WebSite:
-    """A loopback HTTP server that answers every GET with what is set here, and counts."""
+    """A loopback server that answers every GET with what is set here, and counts; over TLS with a context."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.status, self.body, self.headers = 200, b"", dict[str, str]()
         self.requests = 0
         site = self
@@ -57,8 +58,11 @@ class WebSite:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
+        origin = "https://localhost" if tls else "http://127.0.0.1"
+        self.url = f"{origin}:{self._server.server_port}/jwks.json"
 
     def __enter__(self) -> "WebSite":
         self._thread.start()
