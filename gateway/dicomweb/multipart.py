@@ -53,6 +53,7 @@ def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = No
         if not chunk:
             return
         if total > max_bytes:
+            yield chunk[: max_bytes - total]
             raise _too_large(max_bytes)
         yield chunk
 

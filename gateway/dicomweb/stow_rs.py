@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,8 +12,8 @@ from gateway.case.access import Origin, Partner
 from gateway.dicomweb import media_types
 from gateway.dicomweb.multipart import BodyBroken, Part, read_parts
 from gateway.dicomweb.store_response import Failed, StoreOutcome
-from gateway.errors import GatewayError, StoreUnavailable, TooLarge, UnsupportedMediaType
-from gateway.store.objects import Spool
+from gateway.errors import GatewayError, NotFound, StoreUnavailable, TooLarge, UnsupportedMediaType
+from gateway.store.objects import ObjectStore, Spool, object_key
 from gateway.workflow.receive import receive_instance
 from mappings.dicom_to_header import read_identity
 
@@ -92,12 +93,15 @@ class _Storing:
             self._fail(part, GatewayError(f"Internal error; please give us reference {reference}."))
 
     def _fail(self, part: Part, error: GatewayError) -> None:
-        self.outcome.failed.append(Failed(part.number, *_identity(part.spool), error))
+        self.outcome.failed.append(Failed(part.number, *_identity(self.services.objects, part.spool), error))
 
 
-def _identity(spool: Spool) -> tuple[str, str]:
-    try:
-        with spool.reader() as file:
-            return read_identity(file)
-    except StoreUnavailable:
-        return "", ""
+def _identity(objects: ObjectStore, spool: Spool) -> tuple[str, str]:
+    """The UIDs of what was refused: from the spool, or from where its bytes were kept."""
+    for open_refused in (spool.reader, partial(objects.open, object_key(spool.sha256))):
+        try:
+            with open_refused() as file:
+                return read_identity(file)
+        except (NotFound, StoreUnavailable):
+            continue
+    return "", ""

@@ -1,0 +1,265 @@
+"""QIDO-RS (PS3.18 10.6): a sender finds its own imaging, by every key that is offered, and nobody else's."""
+
+import pytest
+import requests
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from tests.support.dicom_files import encode, make_dataset
+from tests.support.dicomweb import Pacs, series_path, value, values
+from tests.support.gateway_process import GatewayProcess
+from tests.support.partner import Partner
+
+STUDY_UID, SERIES_UID, SOP_UID = "0020000D", "0020000E", "00080018"
+
+
+@pytest.fixture(scope="module")
+def patient_id() -> str:
+    """Of this module's child alone, so that other tests' studies are not counted."""
+    return f"MRN-{generate_uid()[-10:]}"
+
+
+@pytest.fixture(scope="module")
+def pacs(gateway: GatewayProcess, partner: Partner) -> Pacs:
+    return Pacs(gateway, partner)
+
+
+@pytest.fixture(scope="module")
+def ct(pacs: Pacs, patient_id: str) -> list[Dataset]:
+    """A study of a CT series of two slices and an SR, of 1 November 2026."""
+    study, series = generate_uid(), generate_uid()
+    name = "Ändermann^Mira=王^小東"
+    common = {"StudyInstanceUID": study, "PatientID": patient_id, "PatientName": name}
+    first, second = (
+        make_dataset(
+            SpecificCharacterSet="ISO_IR 192", SeriesInstanceUID=series, InstanceNumber=number, **common
+        )
+        for number in (1, 2)
+    )
+    report = make_dataset(
+        SpecificCharacterSet="ISO_IR 192",
+        SeriesNumber=9,
+        Modality="SR",
+        SOPClassUID="1.2.840.10008.5.1.4.1.1.88.11",
+        SeriesDescription="Report 100%",
+        **common,
+    )
+    datasets = [first, second, report]
+    assert pacs.store(*map(encode, datasets)).status_code == 200
+    return datasets
+
+
+@pytest.fixture(scope="module")
+def us(pacs: Pacs, patient_id: str) -> Dataset:
+    """An ultrasound of the same child two days later."""
+    ds = make_dataset(
+        PatientID=patient_id,
+        PatientName="Aendermann^Mira",
+        AccessionNumber="ACC-2",
+        StudyDate="20261103",
+        StudyTime="0730",
+        StudyDescription="Sono_Abdomen",
+        Modality="US",
+        NumberOfFrames=2,
+        PixelData=bytes(32),
+    )
+    assert pacs.store(encode(ds)).status_code == 200
+    return ds
+
+
+def found_studies(pacs: Pacs, patient_id: str, **query: str) -> set[str]:
+    answer = pacs.get("/studies", PatientID=patient_id, **query)
+    assert answer.status_code in (200, 204), answer.text
+    return set(values(answer.json(), STUDY_UID)) if answer.content else set()
+
+
+def test_a_study_is_told_with_its_counts(pacs, patient_id, ct, us):
+    answer = pacs.get("/studies", "application/dicom+json", StudyInstanceUID=ct[0].StudyInstanceUID)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/dicom+json"
+    (found,) = answer.json()
+    assert found["00080061"] == {"vr": "CS", "Value": ["CT", "SR"]}
+    assert (value(found, "00201206"), value(found, "00201208")) == (2, 3)
+    assert value(found, "00081190") == f"{pacs.url}/studies/{ct[0].StudyInstanceUID}"
+    assert value(found, "00100010") == {"Alphabetic": "Ändermann^Mira", "Ideographic": "王^小東"}
+    assert value(found, "00100020") == patient_id
+    assert found["00080090"] == {"vr": "PN"}
+    assert list(found) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("query", "studies"),
+    [
+        ({"PatientName": "Ändermann^Mira"}, "ct"),
+        ({"PatientName": "ÄNDER*"}, "ct"),
+        ({"PatientName": "änder?ann^M*"}, "ct"),
+        ({"PatientName": "王*"}, "ct"),
+        ({"PatientName": "*ndermann*"}, "ct us"),
+        ({"PatientName": "Ändermann"}, ""),
+        ({"PatientName": "Ändermann^Mir_"}, ""),
+        ({"00100010": "*mira*"}, "ct us"),
+        ({"AccessionNumber": "ACC-2"}, "us"),
+        ({"00080050": "ACC-?"}, "ct us"),
+        ({"StudyDate": "20261101"}, "ct"),
+        ({"StudyDate": "20261101-20261102"}, "ct"),
+        ({"StudyDate": "-20261102"}, "ct"),
+        ({"StudyDate": "20261102-"}, "us"),
+        ({"StudyDate": "20270101-"}, ""),
+        ({"StudyTime": "1015"}, "ct"),
+        ({"StudyTime": "1000-1015"}, "ct"),
+        ({"StudyTime": "0730-10"}, "ct us"),
+        ({"StudyTime": "-0800"}, "us"),
+        ({"ModalitiesInStudy": "SR"}, "ct"),
+        ({"ModalitiesInStudy": "US,SR"}, "ct us"),
+        ({"ModalitiesInStudy": "MR"}, ""),
+        ({"StudyDescription": "sono_*"}, "us"),
+        ({"StudyDescription": "CT?Thorax"}, "ct"),
+        ({"StudyDescription": "%"}, ""),
+        ({"PatientBirthDate": "20190503", "PatientSex": "F"}, "ct us"),
+        ({"PatientSex": "M"}, ""),
+        ({"AccessionNumber": "ACC-1", "StudyDate": "20261103"}, ""),
+        ({"AccessionNumber": ""}, "ct us"),
+    ],
+)
+def test_studies_are_matched(pacs, patient_id, ct, us, query, studies):
+    uids = {"ct": ct[0].StudyInstanceUID, "us": us.StudyInstanceUID}
+    assert found_studies(pacs, patient_id, **query) == {uids[name] for name in studies.split()}
+
+
+@pytest.mark.parametrize("separator", [",", "\\"])
+def test_a_list_of_uids_matches_each(pacs, patient_id, ct, us, separator):
+    uids = [ct[0].StudyInstanceUID, us.StudyInstanceUID, "1.2.3"]
+    assert found_studies(pacs, patient_id, StudyInstanceUID=separator.join(uids)) == set(uids[:2])
+
+
+def test_no_match_is_no_content(pacs):
+    answer = pacs.get("/studies", PatientID="nobody")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert pacs.get("/studies/1.2.3/series").status_code == 204
+
+
+def test_series_of_a_study(pacs, ct):
+    answer = pacs.get(f"/studies/{ct[0].StudyInstanceUID}/series")
+    assert values(answer.json(), "00080060") == ["CT", "SR"]
+    assert values(answer.json(), "00201209") == [2, 1]
+    assert value(answer.json()[1], "0008103E") == "Report 100%"
+    assert value(answer.json()[0], "00081190") == f"{pacs.url}{series_path(ct[0])}"
+
+
+@pytest.mark.parametrize(
+    ("query", "modalities"),
+    [
+        ({"Modality": "SR"}, ["SR"]),
+        ({"SeriesNumber": "9"}, ["SR"]),
+        ({"SeriesDescription": "report 100%"}, ["SR"]),
+        ({"Modality": "C*"}, ["CT"]),
+        ({"StudyDate": "20261103"}, []),
+    ],
+)
+def test_series_are_matched(pacs, ct, query, modalities):
+    answer = pacs.get(f"/studies/{ct[0].StudyInstanceUID}/series", **query)
+    assert (values(answer.json(), "00080060") if answer.content else []) == modalities
+
+
+def test_series_of_all_studies_tell_their_study(pacs, patient_id, ct, us):
+    found = pacs.get("/series", PatientID=patient_id).json()
+    assert values(found, "00080060") == ["CT", "SR", "US"]
+    assert values(found, STUDY_UID) == [ct[0].StudyInstanceUID] * 2 + [us.StudyInstanceUID]
+    by_uid = pacs.get("/series", SeriesInstanceUID=us.SeriesInstanceUID).json()
+    assert values(by_uid, "00100020") == [patient_id]
+
+
+def test_instances_of_a_study_and_of_a_series(pacs, ct):
+    of_study = pacs.get(f"/studies/{ct[0].StudyInstanceUID}/instances").json()
+    assert values(of_study, SOP_UID) == [ds.SOPInstanceUID for ds in ct]
+    of_series = pacs.get(f"{series_path(ct[0])}/instances", InstanceNumber="2").json()
+    assert values(of_series, SOP_UID) == [ct[1].SOPInstanceUID]
+    assert value(of_series[0], "00280010") == 4
+    assert value(of_series[0], "00083002") == "1.2.840.10008.1.2.1"
+
+
+def test_instances_of_all_studies_are_matched(pacs, patient_id, ct, us):
+    by_class = pacs.get("/instances", PatientID=patient_id, SOPClassUID=ct[2].SOPClassUID).json()
+    assert values(by_class, SOP_UID) == [ct[2].SOPInstanceUID]
+    (by_uid,) = pacs.get("/instances", SOPInstanceUID=us.SOPInstanceUID).json()
+    assert value(by_uid, "00280008") == 2
+    assert value(by_uid, "00080060") == "US"
+
+
+def test_pages_are_stable_and_say_when_there_is_more(pacs, patient_id, ct, us):
+    everything = values(pacs.get("/instances", PatientID=patient_id).json(), SOP_UID)
+    pages = []
+    for offset in range(4):
+        answer = pacs.get("/instances", PatientID=patient_id, limit=1, offset=offset)
+        pages += values(answer.json(), SOP_UID)
+        assert ("additional results" in answer.headers.get("Warning", "")) == (offset < 3)
+    assert pages == everything
+    assert pacs.get("/instances", PatientID=patient_id, offset=4).status_code == 204
+
+
+def test_includefield_is_answered_from_the_index_and_the_rest_is_warned_of(pacs, ct):
+    address = f"/studies/{ct[0].StudyInstanceUID}/series"
+    known = pacs.get(address, includefield="StudyDescription,00080060")
+    assert "Warning" not in known.headers
+    assert value(known.json()[0], "00081030") == "CT Thorax"
+    assert "Warning" not in pacs.get(address, includefield="all").headers
+    unknown = pacs.get(address, includefield="SliceThickness")
+    assert unknown.status_code == 200
+    assert "not in the index" in unknown.headers["Warning"]
+
+
+def test_fuzzy_matching_is_warned_of(pacs, ct):
+    answer = pacs.get("/studies", fuzzymatching="true", StudyInstanceUID=ct[0].StudyInstanceUID)
+    assert "Only literal matching has been performed" in answer.headers["Warning"]
+    silent = pacs.get("/studies", fuzzymatching="false", StudyInstanceUID=ct[0].StudyInstanceUID)
+    assert "Warning" not in silent.headers
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"SliceThickness": "1"},
+        {"NoSuchAttribute": "1"},
+        {"StudyInstanceUID": "abc"},
+        {"StudyDate": "yesterday"},
+        {"StudyDate": "-"},
+        {"StudyTime": "25:00"},
+        {"limit": "-1"},
+        {"offset": "many"},
+        {"Modality": "CT"},
+    ],
+)
+def test_a_query_that_cannot_be_answered_exactly_is_refused_in_words(pacs, query):
+    answer = pacs.get("/studies", **query)
+    assert answer.status_code == 400
+    assert answer.json()["detail"]
+
+
+def test_an_answer_that_is_not_written_here_is_refused(pacs):
+    assert pacs.get("/studies", "application/dicom+xml").status_code == 406
+
+
+def test_dicomweb_client_searches(pacs, patient_id, ct, us):
+    client = pacs.client()
+    found = client.search_for_studies(search_filters={"PatientID": patient_id}, limit=10)
+    assert {Dataset.from_json(one).StudyInstanceUID for one in found} == {
+        ct[0].StudyInstanceUID,
+        us.StudyInstanceUID,
+    }
+    assert len(client.search_for_instances(ct[0].StudyInstanceUID)) == 3
+    assert client.search_for_series(search_filters={"PatientID": "nobody"}) == []
+
+
+@pytest.mark.parametrize("path", ["/studies", "/series", "/instances"])
+def test_another_hospital_finds_nothing_of_it(gateway, other_partner, patient_id, ct, us, path):
+    other = Pacs(gateway, other_partner)
+    assert other.get(path, PatientID=patient_id).status_code == 204
+    assert other.get(path, StudyInstanceUID=us.StudyInstanceUID).status_code == 204
+    assert other.get(f"/studies/{ct[0].StudyInstanceUID}/series").status_code == 204
+
+
+def test_nobody_without_a_valid_token_searches(pacs, ct):
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        assert requests.get(f"{pacs.url}/studies", headers=headers, timeout=20).status_code == 401
+    scoped = pacs.partner.headers("system/ImagingStudy.r")
+    assert requests.get(f"{pacs.url}/studies", headers=scoped, timeout=20).status_code == 403

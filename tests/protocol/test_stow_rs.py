@@ -1,0 +1,277 @@
+"""STOW-RS (PS3.18 10.5): every instance is stored, or fails, alone, and the sender is told which and why."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from pydicom.data import get_testdata_file
+from pydicom.uid import generate_uid
+
+from tests.support.dicom_files import BOUNDARY, encode, make_dataset, make_file, multipart, related
+from tests.support.dicomweb import FAILED, STORED, Pacs, instance_path, items, value, values
+from tests.support.gateway_process import GatewayProcess
+from tests.support.partner import Partner
+
+LIMIT_BYTES = 200_000
+
+
+@pytest.fixture
+def pacs(gateway: GatewayProcess, partner: Partner) -> Pacs:
+    return Pacs(gateway, partner)
+
+
+@pytest.fixture(scope="module")
+def small_gateway() -> Iterator[GatewayProcess]:
+    """Takes little at once."""
+    with GatewayProcess(environment={"GATEWAY_MAX_STOW_BYTES": str(LIMIT_BYTES)}) as process:
+        process.add_partner("hospital-a")
+        yield process
+
+
+def test_all_instances_of_a_body_are_stored(pacs):
+    study = generate_uid()
+    datasets = [make_dataset(StudyInstanceUID=study, InstanceNumber=number) for number in (1, 2, 3)]
+    answer = pacs.store(*map(encode, datasets))
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/dicom+json"
+    assert values(items(answer, STORED), "00081155") == [ds.SOPInstanceUID for ds in datasets]
+    assert FAILED not in answer.json()
+    assert value(answer.json(), "00081190") == f"{pacs.url}/studies/{study}"
+
+
+def test_the_retrieve_url_of_each_instance_works(pacs):
+    file = make_file()
+    (stored,) = items(pacs.store(file), STORED)
+    answer = requests.get(
+        value(stored, "00081190"), headers=pacs.partner.headers(Accept="application/dicom"), timeout=20
+    )
+    assert answer.content == file
+
+
+def test_one_instance_is_taken_without_multipart(pacs):
+    answer = pacs.post(make_file(), "application/dicom")
+    assert answer.status_code == 200
+    assert len(items(answer, STORED)) == 1
+
+
+def test_a_chunked_body_is_taken(pacs):
+    body = multipart([make_file(PixelData=bytes(300_000)) for _ in range(3)])
+    answer = pacs.post(body[start : start + 8000] for start in range(0, len(body), 8000))
+    assert answer.status_code == 200
+    assert len(items(answer, STORED)) == 3
+
+
+@pytest.mark.parametrize("headers", ["", 'Content-Disposition: form-data; name="file"', "Content-ID: <1>"])
+def test_parts_need_no_particular_header(pacs, headers):
+    body = (
+        multipart([make_file()], headers)
+        if headers
+        else multipart([make_file()], "X: y").replace(b"X: y\r\n", b"")
+    )
+    assert pacs.post(body).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        f"multipart/related; type=application/dicom; boundary={BOUNDARY}",
+        f"Multipart/Related; Boundary={BOUNDARY}; Type=application/dicom",
+        f'multipart/related; boundary="{BOUNDARY}"',
+    ],
+)
+def test_the_content_type_may_be_written_in_any_way(pacs, content_type):
+    assert pacs.post(multipart([make_file()]), content_type).status_code == 200
+
+
+def test_dicomweb_client_stores(pacs):
+    datasets = [make_dataset(), make_dataset()]
+    for ds in datasets:
+        encode(ds)
+    told = pacs.client().store_instances(datasets)
+    assert [item.ReferencedSOPInstanceUID for item in told.ReferencedSOPSequence] == [
+        ds.SOPInstanceUID for ds in datasets
+    ]
+
+
+def test_the_same_instance_again_is_stored_again_with_success(pacs):
+    ds = make_dataset()
+    for _ in range(2):
+        answer = pacs.store(encode(ds))
+        assert answer.status_code == 200
+        assert values(items(answer, STORED), "00081155") == [ds.SOPInstanceUID]
+    assert len(pacs.get(f"/studies/{ds.StudyInstanceUID}/instances").json()) == 1
+
+
+def test_other_content_under_the_same_uid_is_kept_with_a_warning_and_the_first_stays(pacs):
+    ds = make_dataset()
+    first = encode(ds)
+    pacs.store(first)
+    ds.PatientName = "Anderes^Kind"
+    answer = pacs.store(encode(ds))
+    assert answer.status_code == 202
+    assert values(items(answer, STORED), "00081196") == [0xB00E]
+    assert "both are kept" in answer.headers["Warning"]
+    assert pacs.get(instance_path(ds), "application/dicom").content == first
+
+
+def test_the_good_instances_are_stored_when_one_part_is_no_dicom(pacs):
+    first, last = make_dataset(), make_dataset()
+    answer = pacs.store(encode(first), b"%PDF-1.7 this is a letter", encode(last))
+    assert answer.status_code == 202
+    assert values(items(answer, STORED), "00081155") == [first.SOPInstanceUID, last.SOPInstanceUID]
+    (failed,) = items(answer, FAILED)
+    assert value(failed, "00081197") == 0xC000
+    assert value(failed, "0040A160").startswith("Part 2: This is not a DICOM file")
+    assert "Part 2: This is not a DICOM file" in answer.headers["Warning"]
+    assert pacs.get(instance_path(last), "application/dicom").status_code == 200
+
+
+def test_a_truncated_file_is_refused_by_its_uid_and_the_place(pacs):
+    file = Path(get_testdata_file("MR_truncated.dcm")).read_bytes()
+    answer = pacs.store(file)
+    assert answer.status_code == 409
+    (failed,) = items(answer, FAILED)
+    assert value(failed, "00081155") == "1.3.6.1.4.1.5962.1.1.4.1.1.20040826185059.5457"
+    assert value(failed, "00081197") == 0xC000
+    assert "needs 8192 bytes from byte 1500 on, and 8130 are there" in value(failed, "0040A160")
+    assert STORED not in answer.json()
+
+
+def test_an_instance_of_another_study_than_the_addressed_is_refused(pacs):
+    right, wrong = make_dataset(), make_dataset()
+    answer = pacs.store(encode(right), encode(wrong), study=right.StudyInstanceUID)
+    assert answer.status_code == 202
+    assert values(items(answer, STORED), "00081155") == [right.SOPInstanceUID]
+    (failed,) = items(answer, FAILED)
+    assert (value(failed, "00081155"), value(failed, "00081197")) == (wrong.SOPInstanceUID, 0xA900)
+    assert pacs.get(instance_path(wrong)).status_code == 404
+
+
+def test_nothing_stored_is_a_conflict(pacs):
+    answer = pacs.store(b"no dicom", make_file(SeriesInstanceUID=None))
+    assert answer.status_code == 409
+    assert len(items(answer, FAILED)) == 2
+    assert STORED not in answer.json()
+
+
+def test_a_wrong_boundary_is_told(pacs):
+    answer = pacs.post(multipart([make_file()]), related(boundary="another"))
+    assert answer.status_code == 400
+    assert "boundary that Content-Type gives does not stand in the body" in answer.headers["Warning"]
+
+
+def test_a_missing_boundary_is_told(pacs):
+    answer = pacs.post(multipart([make_file()]), 'multipart/related; type="application/dicom"')
+    assert answer.status_code == 400
+    assert "needs a boundary" in answer.headers["Warning"]
+
+
+def test_what_is_complete_of_a_body_without_its_end_is_stored_and_reported(pacs):
+    ds = make_dataset()
+    answer = pacs.post(multipart([encode(ds), make_file()])[:-200])
+    assert answer.status_code == 400
+    assert values(items(answer, STORED), "00081155") == [ds.SOPInstanceUID]
+    assert "ends early, inside part 2" in answer.headers["Warning"]
+
+
+def test_what_is_complete_is_stored_when_the_connection_breaks(pacs):
+    ds = make_dataset()
+    body = multipart([encode(ds), make_file()])
+    address = urlsplit(pacs.url)
+    head = (
+        f"POST {address.path}/studies HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(body)}\r\n"
+        f"Content-Type: {related()}\r\nAuthorization: {pacs.partner.headers()['Authorization']}\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port), 20) as connection:
+        connection.sendall(head.encode() + body[:-300])
+        connection.shutdown(socket.SHUT_WR)
+        assert b" 400 " in connection.recv(200)
+    assert pacs.get(instance_path(ds), "application/dicom").content == encode(ds)
+
+
+def test_one_instance_cut_off_at_an_element_is_not_stored_as_whole(pacs):
+    """Without multipart, only Content-Length tells that something is missing."""
+    ds = make_dataset()
+    file = encode(ds)
+    cut = file.rindex(b"\xe0\x7f\x10\x00OB")
+    address = urlsplit(pacs.url)
+    head = (
+        f"POST {address.path}/studies HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Length: {len(file)}\r\n"
+        f"Content-Type: application/dicom\r\nAuthorization: {pacs.partner.headers()['Authorization']}\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port), 20) as connection:
+        connection.sendall(head.encode() + file[:cut])
+        connection.shutdown(socket.SHUT_WR)
+        assert b" 400 " in connection.recv(200)
+    assert pacs.get(instance_path(ds)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "",
+        related("application/dicom+json"),
+    ],
+)
+def test_another_media_type_is_refused(pacs, content_type):
+    answer = pacs.post(multipart([make_file()]), content_type)
+    assert answer.status_code == 415
+    assert answer.json()["error"] == "UnsupportedMediaType"
+
+
+def test_an_answer_that_is_not_written_here_is_refused_before_anything_is_stored(pacs):
+    ds = make_dataset()
+    answer = pacs.post(multipart([encode(ds)]), Accept="application/dicom+xml")
+    assert answer.status_code == 406
+    assert "application/dicom+json" in answer.json()["detail"]
+    assert pacs.get(instance_path(ds)).status_code == 404
+
+
+def test_a_body_over_the_limit_is_refused(small_gateway):
+    pacs = Pacs(small_gateway, small_gateway.partners["hospital-a"])
+    answer = pacs.store(make_file(PixelData=bytes(LIMIT_BYTES)))
+    assert answer.status_code == 413
+    assert str(LIMIT_BYTES) in answer.headers["Warning"]
+
+
+def test_a_chunked_body_over_the_limit_is_refused_and_tells_what_was_stored(small_gateway):
+    pacs = Pacs(small_gateway, small_gateway.partners["hospital-a"])
+    ds = make_dataset()
+    body = multipart([encode(ds), make_file(PixelData=bytes(LIMIT_BYTES))])
+    answer = pacs.post(body[start : start + 8000] for start in range(0, len(body), 8000))
+    assert answer.status_code == 413
+    assert values(items(answer, STORED), "00081155") == [ds.SOPInstanceUID]
+
+
+@pytest.mark.parametrize("authorization", [None, "Bearer wrong", "Basic YTpi"])
+def test_nobody_without_a_valid_token_stores(pacs, authorization):
+    ds = make_dataset()
+    headers = {"Content-Type": related()} | ({"Authorization": authorization} if authorization else {})
+    answer = requests.post(f"{pacs.url}/studies", data=multipart([encode(ds)]), headers=headers, timeout=20)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert pacs.get(instance_path(ds)).status_code == 404
+
+
+def test_a_token_without_the_scope_does_not_store(pacs):
+    headers = pacs.partner.headers("system/ImagingStudy.rs") | {"Content-Type": related()}
+    answer = requests.post(f"{pacs.url}/studies", data=multipart([make_file()]), headers=headers, timeout=20)
+    assert answer.status_code == 403
+    assert "system/ImagingStudy.c" in answer.json()["detail"]
+
+
+def test_two_hospitals_with_the_same_uids_do_not_meet(gateway, pacs, other_partner):
+    ds = make_dataset()
+    pacs.store(encode(ds))
+    ds.PatientName = "Anderes^Kind"
+    theirs = encode(ds)
+    other = Pacs(gateway, other_partner)
+    assert other.store(theirs).status_code == 200
+    assert other.get(instance_path(ds), "application/dicom").content == theirs
+    assert pacs.get(instance_path(ds), "application/dicom").content != theirs

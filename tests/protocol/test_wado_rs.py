@@ -1,0 +1,226 @@
+"""WADO-RS (PS3.18 10.4): what was stored comes back byte for byte, to its sender only."""
+
+import hashlib
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+import requests
+from dicomweb_client.uri import URI
+from pydicom import dcmread
+from pydicom.data import get_charset_files
+from pydicom.dataset import Dataset
+
+from mappings.dicom_to_header import read_header
+from tests.support.dicom_files import encode, make_dataset
+from tests.support.dicomweb import Pacs, instance_path, series_path, value, values, with_own_uid
+from tests.support.gateway_process import GatewayProcess
+from tests.support.partner import Partner
+
+MULTIPART_DICOM = 'multipart/related; type="application/dicom"'
+REAL_FILES = {
+    "cornerstone-wado-testimages": [
+        "CTImage.dcm_LittleEndianImplicitTransferSyntax_1.2.840.10008.1.2.dcm",
+        "CTImage.dcm_LittleEndianExplicitTransferSyntax_1.2.840.10008.1.2.1.dcm",
+        "CTImage.dcm_DeflatedExplicitVRLittleEndianTransferSyntax_1.2.840.10008.1.2.1.99.dcm",
+        "CTImage.dcm_BigEndianExplicitTransferSyntax_1.2.840.10008.1.2.2.dcm",
+        "CTImage.dcm_RLELosslessTransferSyntax_1.2.840.10008.1.2.5.dcm",
+        "CTImage.dcm_JPEGProcess2_4TransferSyntax_1.2.840.10008.1.2.4.51.dcm",
+        "CTImage.dcm_JPEGProcess14TransferSyntax_1.2.840.10008.1.2.4.57.dcm",
+        "CTImage.dcm_JPEGProcess14SV1TransferSyntax_1.2.840.10008.1.2.4.70.dcm",
+        "CTImage.dcm_JPEGLSLosslessTransferSyntax_1.2.840.10008.1.2.4.80.dcm",
+        "CTImage.dcm_JPEG2000LosslessOnlyTransferSyntax_1.2.840.10008.1.2.4.90.dcm",
+    ],
+    "pydicom-data": ["MR2_J2KI.dcm", "emri_small_RLE.dcm", "liver_expb.dcm"],
+    "highdicom-testfiles": ["sm_image.dcm", "dx_image.dcm"],
+}
+CHARSETS = ["chrArab.dcm", "chrH31.dcm", "chrH32.dcm", "chrI2.dcm", "chrX1.dcm", "chrX2.dcm", "chrGreek.dcm"]
+
+
+@pytest.fixture
+def pacs(gateway: GatewayProcess, partner: Partner) -> Pacs:
+    return Pacs(gateway, partner)
+
+
+@pytest.fixture
+def study(pacs: Pacs) -> list[Dataset]:
+    """A stored study of two series, three instances."""
+    first = make_dataset(SeriesNumber=1, InstanceNumber=1)
+    second = make_dataset(
+        StudyInstanceUID=first.StudyInstanceUID, SeriesInstanceUID=first.SeriesInstanceUID, InstanceNumber=2
+    )
+    third = make_dataset(StudyInstanceUID=first.StudyInstanceUID, SeriesNumber=2, Modality="SR")
+    datasets = [first, second, third]
+    assert pacs.store(*map(encode, datasets)).status_code == 200
+    return datasets
+
+
+def parts_of(answer: requests.Response) -> list[tuple[str, bytes]]:
+    """Content-Type and bytes of each part, found by the boundary alone."""
+    boundary = answer.headers["Content-Type"].split("boundary=")[1].encode()
+    pieces = answer.content.split(b"\r\n--" + boundary)
+    assert (pieces[0], pieces[-1]) == (b"", b"--\r\n")
+    found = [piece.removeprefix(b"\r\n").split(b"\r\n\r\n", 1) for piece in pieces[1:-1]]
+    return [(head.decode().removeprefix("Content-Type: "), content) for head, content in found]
+
+
+def real_files(shared_data: Path) -> list[Path]:
+    found = [shared_data / "dicom" / folder / name for folder, names in REAL_FILES.items() for name in names]
+    return [path for path in found if path.exists()]
+
+
+def test_real_files_of_every_transfer_syntax_come_back_unaltered(pacs, shared_data):
+    paths = real_files(shared_data)
+    assert len(paths) >= 13
+    for path in paths:
+        content = with_own_uid(path.read_bytes())
+        assert pacs.store(content).status_code in (200, 202), path.name
+        header = read_header(BytesIO(content), "")
+        address = (
+            f"/studies/{header.study_instance_uid}/series/{header.series_instance_uid}"
+            f"/instances/{header.sop_instance_uid}"
+        )
+        answer = pacs.get(address, "application/dicom; transfer-syntax=*")
+        assert answer.headers["Content-Type"].endswith(f"transfer-syntax={header.transfer_syntax_uid}")
+        assert hashlib.sha256(answer.content).digest() == hashlib.sha256(content).digest(), path.name
+
+
+@pytest.mark.parametrize("name", CHARSETS)
+def test_files_of_odd_character_sets_come_back_unaltered(pacs, name):
+    content = with_own_uid(Path(get_charset_files(name)[0]).read_bytes())
+    assert pacs.store(content).status_code == 200
+    ds = dcmread(BytesIO(content))
+    assert pacs.get(instance_path(ds), "application/dicom").content == content
+
+
+def test_a_study_is_given_whole_in_order(pacs, study):
+    answer = pacs.get(f"/studies/{study[0].StudyInstanceUID}", MULTIPART_DICOM)
+    assert answer.status_code == 200
+    parts = parts_of(answer)
+    assert [content for _, content in parts] == [encode(ds) for ds in study]
+    assert {kind for kind, _ in parts} == {"application/dicom; transfer-syntax=1.2.840.10008.1.2.1"}
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+def test_a_series_and_an_instance_are_given_alone(pacs, study):
+    series = parts_of(pacs.get(series_path(study[0]), MULTIPART_DICOM))
+    assert [content for _, content in series] == [encode(ds) for ds in study[:2]]
+    instance = parts_of(pacs.get(instance_path(study[1]), MULTIPART_DICOM))
+    assert [content for _, content in instance] == [encode(study[1])]
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "",
+        "*/*",
+        "multipart/*",
+        "multipart/related",
+        "multipart/related; type=application/dicom; transfer-syntax=*",
+        "multipart/related; transfer-syntax=1.2.840.10008.1.2.1; type=application/dicom",
+        'text/html;q=0.9, multipart/related; type="application/dicom";q=0.1',
+        'multipart/related; type="application/dicom"; transfer-syntax=1.2.840.10008.1.2.4.50, */*;q=0.1',
+    ],
+)
+def test_the_accept_header_is_read_tolerantly(pacs, study, accept):
+    answer = pacs.get(instance_path(study[0]), accept)
+    assert answer.status_code == 200
+    assert [content for _, content in parts_of(answer)] == [encode(study[0])]
+
+
+def test_the_accept_parameter_stands_for_the_header(pacs, study):
+    answer = pacs.get(instance_path(study[0]), "text/html", accept="application/dicom")
+    assert answer.content == encode(study[0])
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "image/jpeg",
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50",
+        'multipart/related; type="application/octet-stream"',
+    ],
+)
+def test_another_encoding_than_the_stored_one_is_refused_in_words(pacs, study, accept):
+    answer = pacs.get(instance_path(study[0]), accept)
+    assert answer.status_code == 406
+    assert "ask for transfer-syntax=* or for that one" in answer.json()["detail"]
+    assert answer.json()["reference"]
+
+
+def test_several_instances_are_never_one_part(pacs, study):
+    answer = pacs.get(series_path(study[0]), "application/dicom")
+    assert answer.status_code == 406
+
+
+def test_dicomweb_client_retrieves(pacs, study):
+    client = pacs.client()
+    found = client.retrieve_study(study[0].StudyInstanceUID)
+    assert [ds.SOPInstanceUID for ds in found] == [ds.SOPInstanceUID for ds in study]
+    one = client.retrieve_instance(
+        study[0].StudyInstanceUID, study[0].SeriesInstanceUID, study[0].SOPInstanceUID
+    )
+    assert one.PatientName == "Testkind^Mira"
+    metadata = client.retrieve_study_metadata(study[0].StudyInstanceUID)
+    assert len(metadata) == 3
+
+
+def test_metadata_is_the_whole_data_set_with_addresses_for_bulk_data(pacs, study):
+    address = instance_path(study[0])
+    answer = pacs.get(f"{address}/metadata", "application/dicom+json")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/dicom+json"
+    (found,) = answer.json()
+    assert value(found, "00080018") == study[0].SOPInstanceUID
+    assert value(found, "00280010") == 4
+    assert found["7FE00010"]["BulkDataURI"] == f"{pacs.url}{address}/bulkdata/7FE00010"
+    uri = URI.from_string(found["7FE00010"]["BulkDataURI"].removesuffix("/bulkdata/7FE00010"))
+    assert uri.sop_instance_uid == study[0].SOPInstanceUID
+
+
+def test_metadata_is_given_of_study_and_series(pacs, study):
+    whole = pacs.get(f"/studies/{study[0].StudyInstanceUID}/metadata").json()
+    assert values(whole, "00080018") == [ds.SOPInstanceUID for ds in study]
+    assert len(pacs.get(f"{series_path(study[0])}/metadata").json()) == 2
+
+
+def test_metadata_names_have_every_script_in_utf8(pacs):
+    content = with_own_uid(Path(get_charset_files("chrH31.dcm")[0]).read_bytes())
+    pacs.store(content)
+    (found,) = pacs.get(f"{instance_path(dcmread(BytesIO(content)))}/metadata").json()
+    assert value(found, "00100010") == {
+        "Alphabetic": "Yamada^Tarou",
+        "Ideographic": "山田^太郎",
+        "Phonetic": "やまだ^たろう",
+    }
+    assert value(found, "00080005") == "ISO_IR 192"
+
+
+def test_metadata_as_xml_is_refused(pacs, study):
+    address = f"{instance_path(study[0])}/metadata"
+    assert pacs.get(address, 'multipart/related; type="application/dicom+xml"').status_code == 406
+
+
+@pytest.mark.parametrize("path", ["", "/metadata"])
+def test_another_hospitals_imaging_is_not_there(gateway, pacs, other_partner, study, path):
+    other = Pacs(gateway, other_partner)
+    study_path = f"/studies/{study[0].StudyInstanceUID}"
+    for address in (study_path, series_path(study[0]), instance_path(study[0])):
+        assert pacs.get(address + path).status_code == 200
+        answer = other.get(address + path)
+        assert answer.status_code == 404
+        assert answer.json()["error"] == "NotFound"
+
+
+def test_what_is_not_there_is_404_and_what_is_not_offered_501(pacs, study):
+    assert pacs.get("/studies/1.2.3.4").status_code == 404
+    assert pacs.get(f"{instance_path(study[0])}/rendered").status_code == 501
+    assert pacs.get("/workitems").status_code == 501
+
+
+def test_nobody_without_a_valid_token_retrieves(pacs, study):
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        answer = requests.get(f"{pacs.url}{instance_path(study[0])}", headers=headers, timeout=20)
+        assert answer.status_code == 401
+    scoped = pacs.partner.headers("system/ImagingStudy.cs")
+    assert requests.get(f"{pacs.url}{instance_path(study[0])}", headers=scoped, timeout=20).status_code == 403

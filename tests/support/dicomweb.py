@@ -1,0 +1,76 @@
+"""A PACS that speaks DICOMweb to a running gateway, byte by byte where a client library would be too polite."""
+
+import secrets
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from typing import Any
+
+import requests
+from dicomweb_client import DICOMwebClient
+from pydicom.dataset import Dataset
+
+from mappings.dicom_to_header import read_header
+from tests.support.dicom_files import multipart, related
+from tests.support.gateway_process import GatewayProcess
+from tests.support.partner import Partner
+
+FAILED, STORED = "00081198", "00081199"
+TIMEOUT_SECONDS = 60
+
+
+def with_own_uid(content: bytes) -> bytes:
+    """The file under a SOP Instance UID that nobody used, not one other byte changed."""
+    uid = read_header(BytesIO(content), "").sop_instance_uid
+    own = uid[:-6] + str(secrets.randbelow(900_000) + 100_000)
+    return content.replace(uid.encode(), own.encode())
+
+
+class Pacs:
+    def __init__(self, gateway: GatewayProcess, partner: Partner) -> None:
+        self.url = gateway.dicomweb_url
+        self.partner = partner
+
+    def post(
+        self,
+        body: bytes | Iterator[bytes],
+        content_type: str = related(),
+        path: str = "/studies",
+        **headers: str,
+    ) -> requests.Response:
+        """POST the body as it is."""
+        sent = self.partner.headers() | {"Content-Type": content_type} | headers
+        return requests.post(f"{self.url}{path}", data=body, headers=sent, timeout=TIMEOUT_SECONDS)
+
+    def store(self, *files: bytes, study: str = "") -> requests.Response:
+        return self.post(multipart(files), path=f"/studies/{study}" if study else "/studies")
+
+    def get(self, path: str, wanted: str = "", **parameters: Any) -> requests.Response:
+        headers = self.partner.headers() | ({"Accept": wanted} if wanted else {})
+        return requests.get(f"{self.url}{path}", params=parameters, headers=headers, timeout=TIMEOUT_SECONDS)
+
+    def client(self) -> DICOMwebClient:
+        """The library that most Python users have."""
+        return DICOMwebClient(self.url, headers=self.partner.headers())
+
+
+def items(answer: requests.Response, sequence: str) -> list[dict[str, Any]]:
+    """The items of a sequence of the answer."""
+    found: list[dict[str, Any]] = answer.json().get(sequence, {}).get("Value", [])
+    return found
+
+
+def value(item: dict[str, Any], tag: str) -> Any:
+    """The first value of an attribute, or None."""
+    return item[tag].get("Value", [None])[0]
+
+
+def values(found: Iterable[dict[str, Any]], tag: str) -> list[Any]:
+    return [value(one, tag) for one in found]
+
+
+def instance_path(ds: Dataset) -> str:
+    return f"{series_path(ds)}/instances/{ds.SOPInstanceUID}"
+
+
+def series_path(ds: Dataset) -> str:
+    return f"/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
