@@ -29,6 +29,7 @@ class Stored:
     size_bytes: int
 
 
+_CHUNK_BYTES = 1024 * 1024
 _PREFIX = "incoming-"
 _ABANDONED_SECONDS = 24 * 3600
 SPARE_BYTES = 64 * 1024 * 1024  # with less left on its disk, the gateway is not ready
@@ -76,7 +77,10 @@ class Spool:
             return self._tail_hash.hexdigest()
         with self.reader() as file:
             file.seek(offset)
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            tail = hashlib.sha256()
+            while chunk := file.read(_CHUNK_BYTES):
+                tail.update(chunk)
+            return tail.hexdigest()
 
     def reader(self) -> BufferedReader:
         """The bytes so far, from the start; the caller must not write while reading. Raises StoreUnavailable."""
