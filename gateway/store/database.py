@@ -41,7 +41,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _lower(value: Any) -> Any:
-    """SQLite's own lower() knows ASCII only: Änne and ÄNNE are the same child."""
+    """SQLite's own lower() knows ASCII only."""
     return value.lower() if isinstance(value, str) else value
 
 

@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, func, or_, select
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
 from gateway.case.access import Viewer
 from gateway.store.studies import visible
@@ -128,7 +131,7 @@ def search_series(
         .where(InstanceRow.series_id.in_([row.id for row in rows]), InstanceRow.conflict.is_(False))
         .group_by(InstanceRow.series_id)
     )
-    counts = dict(session.execute(counted).tuples().all())
+    counts = {series_id: int(count) for series_id, count in session.execute(counted)}
     return [SeriesFound(row, counts.get(row.id, 0)) for row in rows]
 
 
@@ -177,7 +180,26 @@ def _like(column: InstrumentedAttribute[Any], pattern: str, is_name: bool) -> Co
         escaped = escaped.replace(special, _ESCAPE + special)
     wanted = escaped.replace("*", "%").replace("?", "_")
     forms = [wanted, f"{wanted}=%", f"%={wanted}", f"%={wanted}=%"] if is_name else [wanted]
-    return or_(*(func.lower(column).like(form, escape=_ESCAPE) for form in forms))
+    return or_(*(_Lower(column).like(form, escape=_ESCAPE) for form in forms))
+
+
+class _Lower(FunctionElement[str]):
+    """lower() for every script: Änne and ÄNNE are the same child."""
+
+    inherit_cache = True
+    type = String()
+
+
+@compiles(_Lower)
+def _lower(element: _Lower, compiler: SQLCompiler, **kwargs: Any) -> str:
+    """SQLite: database.py replaces its own, which knows ASCII only."""
+    return f"lower({compiler.process(element.clauses, **kwargs)})"
+
+
+@compiles(_Lower, "postgresql")
+def _lower_by_icu(element: _Lower, compiler: SQLCompiler, **kwargs: Any) -> str:
+    """A cluster of locale C has ASCII only too; Debian and Docker ship PostgreSQL with ICU."""
+    return f'lower({compiler.process(element.clauses, **kwargs)} COLLATE "und-x-icu")'
 
 
 def _between(column: InstrumentedAttribute[Any], first: str, last: str) -> ColumnElement[bool]:

@@ -1,6 +1,9 @@
 """WADO-RS (PS3.18 10.4): what was stored comes back byte for byte, to its sender only."""
 
 import hashlib
+import json
+import sqlite3
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 
@@ -224,3 +227,29 @@ def test_nobody_without_a_valid_token_retrieves(pacs, study):
         assert answer.status_code == 401
     scoped = pacs.partner.headers("system/ImagingStudy.cs")
     assert requests.get(f"{pacs.url}{instance_path(study[0])}", headers=scoped, timeout=20).status_code == 403
+
+
+def test_what_is_read_and_searched_is_on_the_audit_trail_by_own_ids_only(gateway, pacs, study):
+    before = audit_rows(gateway)
+    pacs.get(f"/studies/{study[0].StudyInstanceUID}", MULTIPART_DICOM)
+    pacs.get(f"{instance_path(study[0])}/metadata")
+    pacs.get("/studies", PatientName="Testkind*", PatientID="MRN-1")
+    rows = audit_rows(gateway)[len(before) :]
+    assert [(actor, action, channel) for actor, action, _, channel, _ in rows] == [
+        ("partner:hospital-a", "read", "wado-rs"),
+        ("partner:hospital-a", "read", "wado-rs"),
+        ("partner:hospital-a", "search", "qido-rs"),
+    ]
+    assert [subject.split(":")[0] for _, _, subject, _, _ in rows] == ["study", "instance", "imaging"]
+    assert json.loads(rows[0][4]) == {"what": "instances", "instances": 3}
+    assert "Testkind" not in str(rows)
+    assert "MRN-1" not in str(rows)
+
+
+def audit_rows(gateway: GatewayProcess) -> list[tuple[str, str, str, str, str]]:
+    """What the DICOMweb door wrote, oldest first."""
+    query = (
+        "SELECT actor, action, subject, channel, detail FROM audit WHERE channel IN ('wado-rs', 'qido-rs')"
+    )
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database:
+        return database.execute(f"{query} ORDER BY id").fetchall()
