@@ -6,11 +6,11 @@ It never recurses and never holds a value that nobody wants, so no hostile file 
 """
 
 import struct
-import zlib
 from dataclasses import dataclass, field
-from typing import BinaryIO, NoReturn, Protocol
+from typing import BinaryIO, NoReturn
 
 from gateway.errors import NotDicom
+from mappings.dicom_source import FileSource, InflatedSource, Source
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -20,7 +20,6 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
 MAX_KEPT_BYTES = 64 * 1024
-MAX_INFLATED_BYTES = 512 * 1024 * 1024
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -29,7 +28,6 @@ _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
 _PADDING = b"\0\r\n"
-_CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +60,9 @@ def _walk_file(file: BinaryIO, wanted: frozenset[int], salvage: bool) -> Skeleto
     transfer_syntax_uid = _file_meta(file, size)
     offset = file.tell()
     if transfer_syntax_uid == DEFLATED_LITTLE:
-        source: _Source = _InflatedSource(file)
+        source: Source = InflatedSource(file)
     else:
-        source = _FileSource(file, size)
+        source = FileSource(file, size)
     is_little = transfer_syntax_uid != EXPLICIT_BIG
     walk = _Walk(source, transfer_syntax_uid == IMPLICIT_LITTLE, is_little, wanted)
     try:
@@ -115,69 +113,6 @@ def _file_meta(file: BinaryIO, size: int) -> str:
             file.seek(length, 1)
 
 
-class _Source(Protocol):
-    """Bytes that are only ever read forwards."""
-
-    at: int
-
-    def read(self, count: int) -> bytes: ...
-    def skip(self, count: int) -> int: ...
-
-
-class _FileSource:
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file, self._size, self.at = file, size, file.tell()
-
-    def read(self, count: int) -> bytes:
-        found = self._file.read(min(count, self._size - self.at))
-        self.at += len(found)
-        return found
-
-    def skip(self, count: int) -> int:
-        count = min(count, self._size - self.at)
-        self.at = self._file.seek(count, 1)
-        return count
-
-
-class _InflatedSource:
-    """The data set of Deflated Explicit VR Little Endian (PS3.5 A.5), inflated on the way and never as a whole."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._inflater = file, zlib.decompressobj(-zlib.MAX_WBITS)
-        self._ready = b""
-        self._total = self.at = 0
-
-    def read(self, count: int) -> bytes:
-        while len(self._ready) < count and (more := self._inflate()):
-            self._ready += more
-        found, self._ready = self._ready[:count], self._ready[count:]
-        self.at += len(found)
-        return found
-
-    def skip(self, count: int) -> int:
-        left = count
-        while left and (found := self.read(min(left, _CHUNK_BYTES))):
-            left -= len(found)
-        return count - left
-
-    def _inflate(self) -> bytes:
-        found = b""
-        try:
-            while not found and not self._inflater.eof:
-                packed = self._inflater.unconsumed_tail or self._file.read(_CHUNK_BYTES)
-                if not packed:
-                    raise NotDicom(
-                        "The file ends early: its deflated data set stops in the middle (PS3.5 A.5)."
-                    )
-                found = self._inflater.decompress(packed, _CHUNK_BYTES)
-        except zlib.error as error:
-            raise NotDicom("The deflated data set cannot be inflated (PS3.5 A.5).") from error
-        self._total += len(found)
-        if self._total > MAX_INFLATED_BYTES:
-            raise NotDicom(f"The deflated data set inflates to more than {MAX_INFLATED_BYTES} bytes.")
-        return found
-
-
 @dataclass(slots=True)
 class _Level:
     """A data set, or a sequence (its items) of undefined length, that is open. ``tag`` is the sequence's."""
@@ -189,7 +124,7 @@ class _Level:
 
 @dataclass
 class _Walk:
-    source: _Source
+    source: Source
     is_implicit: bool
     is_little: bool
     wanted: frozenset[int]

@@ -20,7 +20,7 @@ from pydicom.uid import (
 from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Identifier, Name
 from gateway.errors import NotDicom
-from mappings import dicom_structure
+from mappings import dicom_source
 from mappings.dicom_to_header import read_header, read_identity
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 
@@ -325,7 +325,7 @@ def test_defined_length_nesting_does_no_harm():
 
 
 def test_a_deflated_bomb_is_refused(monkeypatch):
-    monkeypatch.setattr(dicom_structure, "MAX_INFLATED_BYTES", 100_000)
+    monkeypatch.setattr(dicom_source, "MAX_INFLATED_BYTES", 100_000)
     ds = make_dataset(PixelData=bytes(10_000_000), Rows=2500, Columns=4000)
     assert "inflates to more than" in refusal(encode(ds, DeflatedExplicitVRLittleEndian))
 
