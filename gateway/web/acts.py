@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from flask import flash, redirect, request, url_for
 from werkzeug.wrappers import Response
 
+from gateway.case.access import Role, require_role
 from gateway.errors import Conflict, GatewayError, InvalidContent, NotFound
 from gateway.web import pages
 from gateway.web.status import http_status
@@ -32,7 +33,7 @@ def act(visit: Visit, case_id: str, action: str) -> Answer:
 
 def _form_id(action: str) -> str:
     """Waiving and deciding are offered once for each finding and study: the subject tells which form it was."""
-    subject = request.form.get("finding_id") or request.form.get("study_id")
+    subject = request.form.get({"waive": "finding_id"}.get(action, "study_id"))
     return f"{action}-{subject}" if subject else action
 
 
@@ -135,6 +136,7 @@ def sign(visit: Visit, case_id: str) -> Answer:
 
 def place_study(visit: Visit) -> Answer:
     """Put a study of the imaging page into a case that the person names."""
+    require_role(visit.user, Role.INTAKE)
     case_id = request.form.get("case_id", "").strip()
     try:
         if not case_id:

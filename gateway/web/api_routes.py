@@ -17,7 +17,7 @@ from gateway.web.visit import Guest, View, open_to_all, refuse_other_origins, si
 if TYPE_CHECKING:
     from gateway.services import Services
 
-_FOR_STAFF: tuple[tuple[str, str, View], ...] = (
+FOR_STAFF: tuple[tuple[str, str, View], ...] = (
     ("GET", "/cases", api.list_cases),
     ("GET", "/cases/<case_id>", api.read_case),
     ("GET", "/cases/<case_id>/timeline", api.timeline),
@@ -34,7 +34,7 @@ _FOR_STAFF: tuple[tuple[str, str, View], ...] = (
     ("GET", "/studies", api.list_studies),
     ("GET", "/users", api.list_users),
 )
-_FOR_ALL: tuple[tuple[str, str, View], ...] = (
+FOR_ALL: tuple[tuple[str, str, View], ...] = (
     ("POST", "/session", api.open_session),
     ("DELETE", "/session", api.close_session),
     ("GET", "/openapi.json", openapi.description),
@@ -43,9 +43,9 @@ _FOR_ALL: tuple[tuple[str, str, View], ...] = (
 
 def blueprint(services: Services) -> Blueprint:
     made = Blueprint("api", __name__, url_prefix="/api")
-    for method, rule, view in _FOR_STAFF:
+    for method, rule, view in FOR_STAFF:
         made.add_url_rule(rule, view.__name__, signed_in(services, "api", view), methods=[method])
-    for method, rule, view in _FOR_ALL:
+    for method, rule, view in FOR_ALL:
         made.add_url_rule(rule, view.__name__, open_to_all(services, "api", view), methods=[method])
     made.add_url_rule("/<path:unknown>", "unknown", open_to_all(services, "api", _unknown))
     made.before_request(partial(refuse_other_origins, services))

@@ -23,7 +23,7 @@ from mappings.report_to_document import language_name
 if TYPE_CHECKING:
     from gateway.services import Services
 
-_LOOKS: tuple[tuple[str, View], ...] = (
+LOOKS: tuple[tuple[str, View], ...] = (
     ("/", pages.worklist),
     ("/worklist", pages.worklist_rows),
     ("/imaging", pages.imaging),
@@ -39,13 +39,13 @@ _LOOKS: tuple[tuple[str, View], ...] = (
     ("/cases/<case_id>/report.json", files.report_json),
     ("/cases/<case_id>/preview.html", files.preview_html),
 )
-_FORMS: tuple[tuple[str, View], ...] = (
+FORMS: tuple[tuple[str, View], ...] = (
     (f"/cases/<case_id>/<any({', '.join(repr(act) for act in sorted(acts.ACTS))}):action>", acts.act),
     ("/cases/<case_id>/draft", acts.draft),
     ("/cases/<case_id>/sign", acts.sign),
     ("/imaging", acts.place_study),
 )
-_FOR_ALL: tuple[tuple[str, str, View], ...] = (
+FOR_ALL: tuple[tuple[str, str, View], ...] = (
     ("/sign-in", "GET", sign_in.sign_in_form),
     ("/sign-in", "POST", sign_in.sign_in),
     ("/sign-out", "POST", sign_in.sign_out),
@@ -63,11 +63,11 @@ def blueprint(services: Services) -> Blueprint:
     made = Blueprint(
         "pages", __name__, template_folder="templates", static_folder="static", static_url_path="/assets"
     )
-    for rule, view in _LOOKS:
+    for rule, view in LOOKS:
         made.add_url_rule(rule, view.__name__, signed_in(services, "page", view))
-    for rule, view in _FORMS:
+    for rule, view in FORMS:
         made.add_url_rule(rule, f"do_{view.__name__}", signed_in(services, "page", view), methods=["POST"])
-    for rule, method, view in _FOR_ALL:
+    for rule, method, view in FOR_ALL:
         made.add_url_rule(rule, view.__name__, open_to_all(services, "page", view), methods=[method])
     made.record_once(_prepare)
     made.before_request(_CSRF.protect)

@@ -19,14 +19,14 @@ STATUS = {
 
 ACTION = {
     Action.ACCEPT: "Accept for review",
-    Action.ASK: "Ask the hospital",
-    Action.ASSIGN: "Assign to a specialist",
     Action.DRAFT: "Write the opinion",
     Action.SIGN: "Check and sign",
-    Action.DECLINE: "Decline the case",
     Action.CLOSE: "Close the case",
+    Action.ASSIGN: "Assign to a specialist",
+    Action.ASK: "Ask the hospital",
+    Action.DECLINE: "Decline the case",
 }
-"""What people do; answering and delivering are the gateway's own acts."""
+"""What people do, the next step first; answering and delivering are the gateway's own acts."""
 
 SEVERITY = {
     Severity.BLOCKS: "Blocks review",
