@@ -1,7 +1,10 @@
 """The FHIR door: POST a bundle; read and search what is the sender's own."""
 
+from __future__ import annotations
+
 import base64
 import secrets
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 import structlog
@@ -9,7 +12,6 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
-from gateway import audit
 from gateway.auth.bearer import authenticate_partner, challenge, require_scope
 from gateway.case.access import Origin, Partner
 from gateway.errors import (
@@ -25,10 +27,12 @@ from gateway.fhir import answers, outcome, search, served, versions
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.elements import resource_model
-from gateway.services import Services
 from gateway.store.objects import Spool
-from gateway.workflow import deliver, receive
+from gateway.workflow import deliver, disclosure, receive
 from gateway.workflow.receive_bundle import receive_bundle
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 log = structlog.get_logger()
 _CHUNK_BYTES = 1024 * 1024
@@ -192,9 +196,8 @@ def _record_reads(
     services: Services, partner: Partner, action: str, type_name: str, found: list[served.Served]
 ) -> None:
     """Every read is on the trail; a report that goes out to its hospital is thereby delivered."""
-    with services.database.transaction() as session:
-        subject = f"{type_name}/{found[0].id}" if action == "read" else type_name
-        audit.record(session, partner, action, subject, origin=_origin(), count=len(found))
+    subject = f"{type_name}/{found[0].id}" if action == "read" else type_name
+    disclosure.record(services, partner, action, subject, _origin(), count=len(found))
     for report in found:
         if report.opinion_id:
             deliver.record_read(services, partner, report.opinion_id, _origin())

@@ -1,14 +1,15 @@
 """What a partner may read: its own resources as sent, and those that the gateway makes from its cases."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.case.access import Partner
 from gateway.case.model import Case, Enquiry
 from gateway.errors import NotFound
-from gateway.services import Services
 from gateway.store import cases, resources, studies
 from gateway.store.database import Session
 from gateway.store.objects import read_bytes
@@ -16,6 +17,9 @@ from gateway.store.resources import StoredResource, loads
 from gateway.store.tables import StudyRow
 from mappings.case_to_task import to_enquiry_task, to_task
 from mappings.study_to_imaging_study import to_imaging_study
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 READABLE = (
     "Task",
@@ -156,5 +160,5 @@ def _stamped(resource: dict[str, Any], updated_at: datetime) -> Served:
     return Served({**resource, "meta": meta}, version, updated_at)
 
 
-_Maker = Callable[[Services, Session, Partner, str | None], list[Served]]
+_Maker = Callable[["Services", Session, Partner, str | None], list[Served]]
 _MAKERS: dict[str, _Maker] = {"Task": _tasks, "ImagingStudy": _imaging_studies, "DiagnosticReport": _reports}

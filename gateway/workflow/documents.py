@@ -1,11 +1,17 @@
 """The bytes of a case's document, exactly as they were sent."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from gateway.case.access import Viewer
 from gateway.errors import NotFound
-from gateway.services import Services
 from gateway.store import cases, resources
 from mappings.attachments import attachments_of, open_attachment
 from mappings.fhir_elements import text
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 
 def read_document(services: Services, viewer: Viewer, case_id: str, document_id: str) -> bytes:

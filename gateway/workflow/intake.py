@@ -1,17 +1,23 @@
 """Intake: open the documents, run the checks, let findings open and close, tell what that changes."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from gateway import audit
 from gateway.case import checks
 from gateway.case.access import SYSTEM_ACTOR
 from gateway.case.model import Content
 from gateway.case.status import OPEN, Action, CaseStatus, move
 from gateway.clock import utc_now
-from gateway.services import Services
 from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
 from gateway.workflow.documents import read_document
 from mappings.document_legibility import problem_of
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 
 def check_case(services: Services, case_id: str) -> None:

@@ -3,8 +3,11 @@
 Everything here can be run again: it reads stored resources and headers and writes the same result.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import SYSTEM_ACTOR, Partner
@@ -12,7 +15,6 @@ from gateway.case.model import Demographics, Fault, Record, Source
 from gateway.case.patient_match import Match, Verdict, contradictions, match
 from gateway.case.status import OPEN
 from gateway.clock import utc_now
-from gateway.services import Services
 from gateway.store import cases, examinations, partners, receipts, resources, studies
 from gateway.store.database import Session
 from gateway.store.resources import StoredResource
@@ -21,6 +23,9 @@ from gateway.workflow.durable import Work
 from mappings.fhir_elements import reference, references
 from mappings.fhir_to_case import Sourced, subject_of, to_demographics, to_record
 from mappings.second_opinion_request import asks_for_second_opinion
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 _BESIDE = frozenset(
     {"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Medication", "Binary"}

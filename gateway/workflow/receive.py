@@ -4,20 +4,25 @@ Bytes first, row second, answer third: when a function here returns, what came i
 indexed and audited, and the work that follows from it is enqueued in the same transaction.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
 from gateway.case.imaging import InstanceHeader
 from gateway.clock import utc_now
 from gateway.errors import GatewayError, InstanceMismatch, NotDicom, StudyMismatch
-from gateway.services import Services
 from gateway.store import receipts, studies
 from gateway.store.database import Session
 from gateway.store.objects import Spool, Stored
 from gateway.workflow.durable import Work
 from mappings.dicom_to_header import read_header
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 DICOM_MEDIA_TYPE = "application/dicom"
 
@@ -90,12 +95,13 @@ def _index_instance(
     origin: Origin,
     now: datetime,
 ) -> str:
+    study = studies.hold_study(session, partner, header, now)
     same = studies.same_instance(session, partner, header, dataset_sha256)
     if same is not None:
         audit.record(session, partner, "instance-same", f"instance:{same}", origin=origin)
         return "same"
     receipt = receipts.add(session, partner, stored, origin, DICOM_MEDIA_TYPE, received_at=now)
-    kept = studies.keep_instance(session, partner, header, receipt, stored, dataset_sha256, now)
+    kept = studies.keep_instance(session, study, header, receipt, stored, dataset_sha256, now)
     status = "conflict" if kept.conflict else "new"
     subject = f"instance:{kept.instance_id}"
     audit.record(session, partner, f"instance-{status}", subject, origin=origin, receipt=receipt.id)

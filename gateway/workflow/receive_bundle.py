@@ -1,13 +1,15 @@
 """A FHIR bundle through the door: kept, its resources versioned, its case opened or updated (decisions 1 to 4)."""
 
+from __future__ import annotations
+
 import copy
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
 from gateway.clock import utc_now
 from gateway.errors import InvalidContent, Issue
-from gateway.services import Services
 from gateway.store import partners, receipts, resources
 from gateway.store.database import Session
 from gateway.store.ids import new_id
@@ -24,6 +26,9 @@ from gateway.workflow.references import (
 )
 from gateway.workflow.same_thing import split_patients, split_subjects
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 
 def receive_bundle(
@@ -89,7 +94,7 @@ def _keep(
     return Accepted(receipt.id, placed.case_ids, placed.opened, False, outcomes)
 
 
-def _refuse_faulty_transaction(submission: Submission, resolved: "_Resolved") -> None:
+def _refuse_faulty_transaction(submission: Submission, resolved: _Resolved) -> None:
     """All or nothing, and all faults at once (FHIR R4 3.1.0.11.2)."""
     unresolved = [issue for issues in resolved.faults.values() for issue in issues]
     faults = (*submission.faults, *unresolved)

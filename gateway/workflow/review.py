@@ -1,18 +1,23 @@
 """What staff do with a case: accept, ask, assign, decline, waive a finding, decide about held imaging."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import Origin, Role, User, require_role
 from gateway.case.status import OPEN, Action, move
 from gateway.clock import utc_now
 from gateway.errors import Conflict, InvalidContent, NotFound, ReviewBlocked
-from gateway.services import Services
 from gateway.store import cases, findings, studies, users
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
 from gateway.workflow.durable import Work
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 
 @contextmanager

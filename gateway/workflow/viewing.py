@@ -1,10 +1,16 @@
 """What staff look at: the look is on the audit trail before anything is shown."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from gateway import audit
 from gateway.case.access import Origin, User
 from gateway.case.model import Case
-from gateway.services import Services
 from gateway.store import cases
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 READ = "read"
 

@@ -3,23 +3,30 @@
 import base64
 import copy
 import hashlib
+import io
 import json
 import time
 from typing import Any
 from uuid import uuid4
 
 import requests
+from pypdf import PdfWriter
 
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
 MRN = "https://hospital-a.example/mrn"
 FHIR_JSON = "application/fhir+json"
-PDF = (
-    b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj 2 0 obj<</Type/Pages/Kids[3 0 R]/Count 1>>endobj "
-    b"3 0 obj<</Type/Page/MediaBox[0 0 200 200]/Parent 2 0 R>>endobj\n"
-    b"trailer<</Root 1 0 R/Size 4>>\n%%EOF"
-)
+
+
+def _blank_pdf() -> bytes:
+    made, file = PdfWriter(), io.BytesIO()
+    made.add_blank_page(200, 200)
+    made.write(file)
+    return file.getvalue()
+
+
+PDF = _blank_pdf()
 
 
 def attachment(content: bytes | None, **changes: Any) -> dict[str, Any]:
