@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import Select, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
 from gateway.case.access import Partner, Role, System, User, Viewer
@@ -30,6 +31,29 @@ class Kept:
     conflict: bool
 
 
+def hold_study(session: Session, partner: Partner, header: InstanceHeader, now: datetime) -> StudyRow:
+    """The study that an instance belongs to, begun when it is not here yet; nobody else adds to it meanwhile.
+
+    A study often comes on several associations at once. On PostgreSQL its row is locked until the transaction ends;
+    on SQLite a transaction is alone already.
+    """
+    query = (
+        select(StudyRow)
+        .where(StudyRow.partner_id == partner.id, StudyRow.study_instance_uid == header.study_instance_uid)
+        .with_for_update()
+    )
+    row = session.scalar(query)
+    if row is not None:
+        return row
+    try:
+        with session.begin_nested():
+            row = _new_study(partner, header, now)
+            session.add(row)
+    except IntegrityError:  # another association has begun it at the same moment
+        row = session.scalars(query).one()
+    return row
+
+
 def same_instance(
     session: Session, partner: Partner, header: InstanceHeader, dataset_sha256: str
 ) -> str | None:
@@ -46,28 +70,32 @@ def same_instance(
 
 def keep_instance(
     session: Session,
-    partner: Partner,
+    study: StudyRow,
     header: InstanceHeader,
     receipt: ReceiptRow,
     stored: Stored,
     dataset_sha256: str,
     now: datetime,
 ) -> Kept:
-    """Index a stored instance whose data set is not yet here. The first received stays; both are kept (decision 3)."""
+    """Index a stored instance of a held study whose data set is not yet here.
+
+    The first received stays; both are kept (decision 3).
+    """
     conflict = bool(
         session.scalar(
             select(InstanceRow.id)
             .where(
-                InstanceRow.partner_id == partner.id, InstanceRow.sop_instance_uid == header.sop_instance_uid
+                InstanceRow.partner_id == study.partner_id,
+                InstanceRow.sop_instance_uid == header.sop_instance_uid,
             )
             .limit(1)
         )
     )
-    study = _study(session, partner, header, now)
+    _update_study(study, header, now)
     series = _series(session, study, header)
     row = InstanceRow(
         id=new_id(),
-        partner_id=partner.id,
+        partner_id=study.partner_id,
         series_id=series.id,
         sop_instance_uid=header.sop_instance_uid,
         sop_class_uid=header.sop_class_uid,
@@ -90,40 +118,37 @@ def keep_instance(
     return Kept(study.id, row.id, conflict)
 
 
-def _study(session: Session, partner: Partner, header: InstanceHeader, now: datetime) -> StudyRow:
-    identity = _DEMOGRAPHICS.dump_python(header.patient, mode="json")
-    row = session.scalar(
-        select(StudyRow).where(
-            StudyRow.partner_id == partner.id, StudyRow.study_instance_uid == header.study_instance_uid
-        )
+def _new_study(partner: Partner, header: InstanceHeader, now: datetime) -> StudyRow:
+    return StudyRow(
+        id=new_id(),
+        partner_id=partner.id,
+        study_instance_uid=header.study_instance_uid,
+        accession_number=header.accession_number,
+        accession_issuer=header.accession_issuer,
+        study_date=header.study_date,
+        study_time=header.study_time,
+        description=header.study_description,
+        patient_id=header.patient_id,
+        patient_name=header.patient_name,
+        patient_birth_date=header.patient_birth_date,
+        patient_sex=header.patient_sex,
+        attributes=header.study_attributes,
+        patients=[_identity(header)],
+        join_reasons=[],
+        received_at=now,
+        updated_at=now,
     )
-    if row is None:
-        row = StudyRow(
-            id=new_id(),
-            partner_id=partner.id,
-            study_instance_uid=header.study_instance_uid,
-            accession_number=header.accession_number,
-            accession_issuer=header.accession_issuer,
-            study_date=header.study_date,
-            study_time=header.study_time,
-            description=header.study_description,
-            patient_id=header.patient_id,
-            patient_name=header.patient_name,
-            patient_birth_date=header.patient_birth_date,
-            patient_sex=header.patient_sex,
-            attributes=header.study_attributes,
-            patients=[identity],
-            join_reasons=[],
-            received_at=now,
-            updated_at=now,
-        )
-        session.add(row)
-        session.flush()
-    else:
-        row.updated_at = now
-        if identity not in row.patients:
-            row.patients = [*row.patients, identity]
-    return row
+
+
+def _update_study(study: StudyRow, header: InstanceHeader, now: datetime) -> None:
+    study.updated_at = now
+    if _identity(header) not in study.patients:
+        study.patients = [*study.patients, _identity(header)]
+
+
+def _identity(header: InstanceHeader) -> dict[str, Any]:
+    identity: dict[str, Any] = _DEMOGRAPHICS.dump_python(header.patient, mode="json")
+    return identity
 
 
 def _series(session: Session, study: StudyRow, header: InstanceHeader) -> SeriesRow:
