@@ -20,6 +20,7 @@ EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
 MAX_KEPT_BYTES = 64 * 1024
+MAX_META_BYTES = 1024 * 1024
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -95,9 +96,11 @@ def _meta_offset(file: BinaryIO, size: int) -> int:
 
 def _file_meta(file: BinaryIO, size: int) -> str:
     """Read group 0002 (always explicit VR little endian); returns the Transfer Syntax UID or ''."""
-    uid = ""
+    uid, start = "", file.tell()
     while True:
         at = file.tell()
+        if at - start > MAX_META_BYTES:
+            raise NotDicom(f"The file meta information has more than {MAX_META_BYTES} bytes.")
         head = file.read(8)
         if len(head) < 8 or head[:2] != b"\x02\x00":
             file.seek(at)

@@ -7,7 +7,7 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -21,6 +21,7 @@ from mappings.dicom_structure import MAX_DEPTH
 from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups
 
 BULK_THRESHOLD_BYTES = 1024
+MAX_HEADER_BYTES = 64 * 1024 * 1024
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
@@ -45,7 +46,10 @@ def to_json(dataset: Dataset, bulk_uri: BulkUri | None = None) -> Json:
 
 
 def read_json(file: BinaryIO, bulk_uri: BulkUri) -> Json:
-    """The data set of a Part 10 file, read up to its pixel data. Raises NotDicom when that cannot be done."""
+    """The data set of a Part 10 file, read up to its pixel data.
+
+    Raises NotDicom when that cannot be done, or would take more than 64 MiB of what is not pixel data.
+    """
     pixels: dict[int, str] = {}
 
     def is_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001 - pydicom gives the length
@@ -54,11 +58,26 @@ def read_json(file: BinaryIO, bulk_uri: BulkUri) -> Json:
         return tag in PIXEL_TAGS
 
     try:
-        found = to_json(read_partial(file, is_pixels, force=True), bulk_uri)
+        found = to_json(read_partial(cast(BinaryIO, _Bounded(file)), is_pixels, force=True), bulk_uri)
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
     places = {f"{tag:08X}": vr for tag, vr in pixels.items()}
     return found | {path: {"vr": vr, "BulkDataURI": bulk_uri(path)} for path, vr in places.items()}
+
+
+class _Bounded:
+    """A file of which no more than MAX_HEADER_BYTES can be read: pydicom makes objects of every few bytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._left = file, MAX_HEADER_BYTES
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int = -1) -> bytes:
+        found = self._file.read(min(count, self._left) if count >= 0 else self._left)
+        self._left -= len(found)
+        if not self._left:
+            raise NotDicom(f"The header has more than {MAX_HEADER_BYTES} bytes.")
+        return found
 
 
 def select_json(dataset: Dataset, tags: Iterable[int]) -> Json:

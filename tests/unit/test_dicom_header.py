@@ -310,6 +310,11 @@ def test_trailing_padding_is_no_fault():
     assert header_of(file + b"\r\n") == header_of(file)
 
 
+def test_endless_meta_information_is_refused():
+    file = make_file()
+    assert "file meta information has more than" in refusal(file[:132] + b"\x02\0\x02\x01LO\0\0" * 200_000)
+
+
 def test_sequences_nested_absurdly_are_refused():
     file = make_file(PixelData=None)
     nest = b"\x99\x00\x01\x10SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\x00\xe0\xff\xff\xff\xff"

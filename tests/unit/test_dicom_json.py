@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from gateway.errors import NotDicom
+from mappings import dicom_to_json
 from mappings.dicom_to_json import read_json, to_json
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 
@@ -97,6 +98,13 @@ def test_endless_nesting_ends():
         outer.ReferencedImageSequence = Sequence([inner])
         inner = outer
     assert json.dumps(to_json(inner)).count("00081140") == 65
+
+
+def test_a_header_without_end_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(dicom_to_json, "MAX_HEADER_BYTES", 20_000)
+    assert read_json(BytesIO(make_file(PixelData=bytes(90_000))), bulk)
+    with pytest.raises(NotDicom):
+        read_json(BytesIO(make_file(ICCProfile=bytes(90_000))), bulk)
 
 
 def test_tags_are_in_ascending_order():
