@@ -1,55 +1,20 @@
 """Verification (PS3.4 Annex A), and who may open an association at all (PS3.8 9.3.4)."""
 
 import socket
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from pynetdicom.sop_class import CTImageStorage, Verification
 
 from gateway.dimse import scp
-from gateway.store import partners
-from gateway.store.partners import ApplicationEntity, Registration
-from tests.support.dimse import association, dcmtk
-from tests.support.gateway_process import GatewayProcess, free_port
-from tests.support.in_process import migrated_services
+from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
+from tests.support.gateway_process import GatewayProcess
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 A_ABORT_PDU_TYPE = b"\x07"
-
-
-@dataclass(frozen=True)
-class Running:
-    """A listener in this process, where its times can be shortened."""
-
-    dicom_port: int
-    data_dir: Path
-    stop: threading.Event
-    thread: threading.Thread
-    ae_title: str = "SECONDOPINION"
-
-
-@contextmanager
-def _listener(folder: Path, **config: object) -> Iterator[Running]:
-    services = migrated_services(folder, dicom_port=free_port(), **config)
-    with services.database.transaction() as session:
-        hospital = Registration(
-            "hospital-a", "Hospital A", application_entities=(ApplicationEntity("HOSPITAL_A"),)
-        )
-        partners.add(session, hospital)
-    stop, listening = threading.Event(), threading.Event()
-    thread = threading.Thread(target=scp.serve, args=(services, stop, listening), daemon=True)
-    thread.start()
-    assert listening.wait(10)
-    try:
-        yield Running(services.config.dicom_port, folder, stop, thread)
-    finally:
-        stop.set()
-        thread.join(20)
 
 
 def test_echo_of_a_registered_ae_succeeds(gateway: GatewayProcess) -> None:
@@ -99,7 +64,7 @@ def test_one_association_may_propose_128_presentation_contexts(gateway: GatewayP
 
 
 def test_associations_past_the_limit_are_rejected_until_one_ends(tmp_path: Path) -> None:
-    with _listener(tmp_path, max_associations=2) as listener, ExitStack() as open_ones:
+    with listener_in_this_process(tmp_path, max_associations=2) as listener, ExitStack() as open_ones:
         first = open_ones.enter_context(association(listener, [(Verification, IMPLICIT_LITTLE)]))
         open_ones.enter_context(association(listener, [(Verification, IMPLICIT_LITTLE)]))
 
@@ -113,17 +78,25 @@ def test_associations_past_the_limit_are_rejected_until_one_ends(tmp_path: Path)
 
 
 def test_connections_that_ask_for_nothing_take_no_association_away(tmp_path: Path) -> None:
-    with _listener(tmp_path, max_associations=1) as listener, ExitStack() as silent:
+    with listener_in_this_process(tmp_path, max_associations=1) as listener, ExitStack() as silent:
         for _ in range(3):
             silent.enter_context(socket.create_connection(("127.0.0.1", listener.dicom_port)))
 
         assert dcmtk("echoscu", listener).returncode == 0
 
 
+def test_connections_that_closed_again_are_forgotten(tmp_path: Path) -> None:
+    with listener_in_this_process(tmp_path, max_associations=1) as listener:
+        for _ in range(3 * scp.CONNECTIONS_PER_ASSOCIATION):
+            socket.create_connection(("127.0.0.1", listener.dicom_port)).close()
+
+        _wait_until(lambda: dcmtk("echoscu", listener).returncode == 0, seconds=10)
+
+
 def test_a_peer_that_stalls_within_a_pdu_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scp, "STALL_TIMEOUT_SECONDS", 0.3)
     with (
-        _listener(tmp_path) as listener,
+        listener_in_this_process(tmp_path) as listener,
         socket.create_connection(("127.0.0.1", listener.dicom_port)) as peer,
     ):
         peer.settimeout(10)
@@ -137,7 +110,7 @@ def test_a_peer_that_never_asks_for_an_association_is_cut_off(
 ) -> None:
     monkeypatch.setattr(scp, "ACSE_TIMEOUT_SECONDS", 0.3)
     with (
-        _listener(tmp_path) as listener,
+        listener_in_this_process(tmp_path) as listener,
         socket.create_connection(("127.0.0.1", listener.dicom_port)) as peer,
     ):
         peer.settimeout(10)
@@ -147,7 +120,10 @@ def test_a_peer_that_never_asks_for_an_association_is_cut_off(
 
 def test_an_idle_association_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scp, "IDLE_TIMEOUT_SECONDS", 0.3)
-    with _listener(tmp_path) as listener, association(listener, [(Verification, IMPLICIT_LITTLE)]) as assoc:
+    with (
+        listener_in_this_process(tmp_path) as listener,
+        association(listener, [(Verification, IMPLICIT_LITTLE)]) as assoc,
+    ):
         _wait_until(lambda: assoc.is_aborted)
 
 
@@ -155,7 +131,7 @@ def test_a_stopping_listener_lets_running_associations_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scp, "GRACE_SECONDS", 30)
-    with _listener(tmp_path) as listener:
+    with listener_in_this_process(tmp_path) as listener:
         with association(listener, [(Verification, IMPLICIT_LITTLE)]) as assoc:
             listener.stop.set()
             _wait_until(lambda: not _accepts_connections(listener))
@@ -170,7 +146,10 @@ def test_a_stopping_listener_aborts_what_does_not_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scp, "GRACE_SECONDS", 0.2)
-    with _listener(tmp_path) as listener, association(listener, [(CTImageStorage, IMPLICIT_LITTLE)]) as assoc:
+    with (
+        listener_in_this_process(tmp_path) as listener,
+        association(listener, [(CTImageStorage, IMPLICIT_LITTLE)]) as assoc,
+    ):
         listener.stop.set()
         listener.thread.join(10)
 
@@ -189,7 +168,7 @@ def test_garbage_instead_of_dicom_leaves_the_listener_well(gateway: GatewayProce
     assert dcmtk("echoscu", gateway).returncode == 0
 
 
-def _accepts_connections(listener: Running) -> bool:
+def _accepts_connections(listener: RunningListener) -> bool:
     try:
         socket.create_connection(("127.0.0.1", listener.dicom_port), timeout=1).close()
     except OSError:

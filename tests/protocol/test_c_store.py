@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -24,9 +25,11 @@ from tests.support.dimse import (
     UIDS,
     Answer,
     Archive,
+    Listener,
     association,
     dataset_bytes,
     dcmtk,
+    listener_in_this_process,
     new_instance,
     send,
 )
@@ -299,17 +302,30 @@ def test_a_large_multi_frame_is_never_held_in_memory(
     assert kept.dataset_bytes == dataset_bytes(file)
 
 
-def test_several_associations_store_at_once(
+def test_one_series_may_come_on_several_associations_at_once(
     gateway: GatewayProcess, archive: Archive, tmp_path: Path
 ) -> None:
-    series = [[new_instance(tmp_path / f"{n}-{i}.dcm", CT) for i in range(5)] for n in range(4)]
-    address = ("-aet", "HOSPITAL_A", "-aec", gateway.ae_title, "127.0.0.1", str(gateway.dicom_port))
+    _send_one_series_on_four_associations(gateway, archive, tmp_path)
 
-    senders = [subprocess.Popen(["storescu", *address, *files]) for files in series]
+
+def test_one_series_may_come_on_several_associations_at_once_to_postgresql(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    with listener_in_this_process(tmp_path / "data", database_url=SecretStr(postgres_url)) as listener:
+        _send_one_series_on_four_associations(listener, Archive(listener, postgres_url), tmp_path)
+
+
+def _send_one_series_on_four_associations(listener: Listener, archive: Archive, folder: Path) -> None:
+    series = {"StudyInstanceUID": generate_uid(), "SeriesInstanceUID": generate_uid()}
+    files = [new_instance(folder / f"{number}.dcm", CT, **series) for number in range(20)]
+    address = ("-aet", "HOSPITAL_A", "-aec", listener.ae_title, "127.0.0.1", str(listener.dicom_port))
+
+    senders = [subprocess.Popen(["storescu", *address, *files[start::4], files[-1]]) for start in range(4)]
 
     assert [sender.wait(60) for sender in senders] == [0, 0, 0, 0]
-    for file in (file for files in series for file in files):
-        assert archive.instance(_uid(file)).row.conflict is False
+    rows = [archive.instance(_uid(file)).row for file in files]
+    assert len({row.series_id for row in rows}) == 1
+    assert not any(row.conflict for row in rows)
 
 
 def _uid(file: Path) -> str:

@@ -1,6 +1,7 @@
 """The gateway's DICOM peers: dcmtk's tools, and an SCU that sends a file's data set as its bytes stand."""
 
 import subprocess
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Protocol
 
 import pydicom
 import pytest
+from pydantic import SecretStr
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, generate_uid
 from pynetdicom import AE, _config
@@ -17,9 +19,15 @@ from pynetdicom.dsutils import split_dataset
 from sqlalchemy import select
 
 from gateway.config import Config
+from gateway.dimse import scp
 from gateway.services import build_services
+from gateway.store import partners
 from gateway.store.objects import read_bytes
+from gateway.store.partners import ApplicationEntity, Registration
 from gateway.store.tables import InstanceRow, ReceiptRow
+from gateway.workflow import durable
+from tests.support.gateway_process import free_port
+from tests.support.in_process import migrated_services
 
 TEST_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -39,6 +47,38 @@ class Answer:
 
     status: int
     comment: str = ""
+
+
+@dataclass(frozen=True)
+class RunningListener:
+    """``stop`` and ``thread`` are those of its ``serve``."""
+
+    dicom_port: int
+    data_dir: Path
+    stop: threading.Event
+    thread: threading.Thread
+    ae_title: str = "SECONDOPINION"
+
+
+@contextmanager
+def listener_in_this_process(folder: Path, **config: object) -> Iterator[RunningListener]:
+    """A listener where its times can be shortened, with hospital-a as partner."""
+    services = migrated_services(folder, dicom_port=free_port(), **config)
+    durable.migrate(services.config.sqlalchemy_url)
+    with services.database.transaction() as session:
+        hospital = Registration(
+            "hospital-a", "Hospital A", application_entities=(ApplicationEntity("HOSPITAL_A"),)
+        )
+        partners.add(session, hospital)
+    stop, listening = threading.Event(), threading.Event()
+    thread = threading.Thread(target=scp.serve, args=(services, stop, listening), daemon=True)
+    thread.start()
+    assert listening.wait(10)
+    try:
+        yield RunningListener(services.config.dicom_port, folder, stop, thread)
+    finally:
+        stop.set()
+        thread.join(20)
 
 
 def dcmtk(
@@ -114,8 +154,9 @@ class Kept:
 class Archive:
     """What a gateway has on disk, read past it."""
 
-    def __init__(self, gateway: Listener) -> None:
-        self._services = build_services(Config(data_dir=gateway.data_dir))
+    def __init__(self, gateway: Listener, database_url: str = "") -> None:
+        config = Config(data_dir=gateway.data_dir, database_url=SecretStr(database_url))
+        self._services = build_services(config)
         self._incoming = gateway.data_dir / "incoming"
 
     def instances(self, sop_instance_uid: str) -> list[Kept]:
