@@ -38,7 +38,7 @@ def to_pdf(html: Path) -> bytes:
 
 
 def few_characters(text: str) -> str:
-    """A data: URL of Noto Sans CJK JP with the characters of ``text`` that are beyond Latin."""
+    """A data: URL of Noto Sans CJK JP with the characters of ``text``."""
     query = ["fc-match", "-f", "%{file}\n%{index}", "Noto Sans CJK JP:lang=ja"]
     path, index = subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")
     options = subset.Options(
@@ -49,7 +49,7 @@ def few_characters(text: str) -> str:
     )
     font = subset.load_font(path, options)
     subsetter = subset.Subsetter(options)
-    subsetter.populate(text="".join(c for c in text if ord(c) >= 0x3000) or "、")
+    subsetter.populate(text=" " + "".join(c for c in text if c.isprintable()))
     subsetter.subset(font)
     file = io.BytesIO()
     font.save(file)
