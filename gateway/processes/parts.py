@@ -15,6 +15,7 @@ from gateway.config import Config
 from gateway.errors import StoreUnavailable
 from gateway.services import Services, build_services
 from gateway.store import heartbeats
+from gateway.store.database import Database
 from gateway.store.heartbeats import BEAT_SECONDS, FRESH_SECONDS
 
 WEB, DIMSE, WORKER = "web", "dimse", "worker"
@@ -54,6 +55,22 @@ def worker(config: Config) -> None:
         durable.stop()
 
 
+def pause(config: Config, part: str, seconds: float) -> None:
+    """Before a part that died starts anew: it is not ready, and is not tried too often."""
+    database = build_services(config).database
+    _forget(database, part)
+    database.close()
+    time.sleep(seconds)
+
+
+def _forget(database: Database, part: str) -> None:
+    try:
+        with database.transaction() as session:
+            heartbeats.forget(session, [part], machine())
+    except StoreUnavailable:
+        log.warning("database-unavailable", part=part)
+
+
 def _take_over_from_dead(services: Services) -> None:
     from gateway.workflow import durable
 
@@ -90,7 +107,7 @@ class Heart:
         self._thread = threading.Thread(target=self._beat_until_stopped, name="heart", daemon=True)
 
     def __enter__(self) -> Self:
-        self._forget()
+        _forget(self._database, self._part)
         self._thread.start()
         return self
 
@@ -99,7 +116,7 @@ class Heart:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        self._forget()
+        _forget(self._database, self._part)
 
     def _beat_until_stopped(self) -> None:
         while not self._works():
@@ -120,12 +137,5 @@ class Heart:
         try:
             with self._database.transaction() as session:
                 heartbeats.beat(session, self._part, machine())
-        except StoreUnavailable:
-            log.warning("database-unavailable", part=self._part)
-
-    def _forget(self) -> None:
-        try:
-            with self._database.transaction() as session:
-                heartbeats.forget(session, [self._part], machine())
         except StoreUnavailable:
             log.warning("database-unavailable", part=self._part)

@@ -54,14 +54,13 @@ class CannotStart(GatewayError):
 
 @dataclass
 class Part:
-    """One part, whether it runs or waits for its next start."""
+    """One part, and the process that runs it or waits to."""
 
     name: str
     run: Callable[[], None]
     pid: int = 0
     started_at: float = 0.0
-    start_at: float = 0.0
-    pause_seconds: float = FIRST_PAUSE_SECONDS
+    pause_seconds: float = 0.0
 
 
 def serve(config: Config, when_ready: Callable[[], None]) -> None:
@@ -125,44 +124,35 @@ class Supervisor:
         return closing
 
     def run(self) -> None:
-        while True:
-            self._start_due()
-            received = self._wait()
-            self._reap()
-            if received in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                break
+        for part in self._parts:
+            self._start(part)
+        while self._wait() not in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            for part in self._parts:
+                if os.waitpid(part.pid, os.WNOHANG)[0]:
+                    self._start_again(part)
             if not self._ready and self._answers_ready():
                 self._ready = True
                 self._when_ready()
         self._stop()
 
-    def _start_due(self) -> None:
-        for part in self._parts:
-            if not part.pid and time.monotonic() >= part.start_at:
-                part.pid, part.started_at = _fork(f"gateway-{part.name}", part.run), time.monotonic()
-
     def _wait(self) -> int | None:
-        """The next signal; None when it is time to start a part, or to look whether all are ready."""
-        due = [part.start_at - time.monotonic() for part in self._parts if not part.pid]
-        if not self._ready:
-            due.append(_READY_POLL_SECONDS)
-        if not due:
+        """The next signal; None when it is time to look whether all are ready."""
+        if self._ready:
             return signal.sigwaitinfo(_SIGNALS).si_signo
-        received = signal.sigtimedwait(_SIGNALS, max(0.0, min(due)))
+        received = signal.sigtimedwait(_SIGNALS, _READY_POLL_SECONDS)
         return received.si_signo if received else None
 
-    def _reap(self) -> None:
-        for part in self._parts:
-            if not part.pid or os.waitpid(part.pid, os.WNOHANG)[0] == 0:
-                continue
-            lived = time.monotonic() - part.started_at
-            if lived > STABLE_SECONDS:
-                part.pause_seconds = FIRST_PAUSE_SECONDS
-            log.error(
-                "part-ended", part=part.name, lived_seconds=round(lived, 1), again_in=part.pause_seconds
-            )
-            part.pid, part.start_at = 0, time.monotonic() + part.pause_seconds
-            part.pause_seconds = min(2 * part.pause_seconds, LONGEST_PAUSE_SECONDS)
+    def _start(self, part: Part) -> None:
+        part.pid, part.started_at = _fork(f"gateway-{part.name}", part.run), time.monotonic()
+
+    def _start_again(self, part: Part) -> None:
+        """The new process itself waits, so that nobody takes the part for ready meanwhile."""
+        lived = time.monotonic() - part.started_at - part.pause_seconds
+        longer = min(2 * part.pause_seconds or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
+        part.pause_seconds = FIRST_PAUSE_SECONDS if lived > STABLE_SECONDS else longer
+        log.error("part-ended", part=part.name, lived_seconds=round(lived, 1), again_in=part.pause_seconds)
+        paused = partial(parts.pause, self._config, part.name, part.pause_seconds)
+        part.pid, part.started_at = _fork(f"gateway-{part.name}", paused, part.run), time.monotonic()
 
     def _answers_ready(self) -> bool:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self._config.host, self._config.host)  # noqa: S104 - read, not bound
@@ -177,7 +167,7 @@ class Supervisor:
 
     def _stop(self) -> None:
         """All at once; what has not ended in time is killed with everything that it started."""
-        running = {part.pid for part in self._parts if part.pid}
+        running = {part.pid for part in self._parts}
         for pid in running:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -192,8 +182,8 @@ class Supervisor:
         self._listener.close()
 
 
-def _fork(name: str, run: Callable[[], None]) -> int:
-    """Run in a new process, which is the leader of its own group: Ctrl-C reaches the supervisor only."""
+def _fork(name: str, *steps: Callable[[], None]) -> int:
+    """Run the steps in a new process, which is the leader of its own group: Ctrl-C reaches the supervisor only."""
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -206,7 +196,8 @@ def _fork(name: str, run: Callable[[], None]) -> int:
         die_with_parent(parent)
         name_process(name)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        run()
+        for step in steps:
+            step()
         code = 0
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1
