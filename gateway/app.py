@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Callable
 
 import structlog
 from flask import Flask, Response, g, jsonify, request
@@ -85,7 +86,7 @@ def _name_answer(response: Response) -> Response:
     return response
 
 
-def _secure(config: Config):  # type: ignore[no-untyped-def]
+def _secure(config: Config) -> Callable[[Response], Response]:
     headers = _SECURITY_HEADERS | ({"Strict-Transport-Security": _HSTS} if _is_https(config) else {})
 
     def add(response: Response) -> Response:

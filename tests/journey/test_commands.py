@@ -1,0 +1,95 @@
+"""The operator's commands, as a shell runs them."""
+
+import json
+
+import pytest
+
+from tests.support.gateway_process import INTAKE, GatewayProcess
+
+
+@pytest.fixture(scope="module")
+def operator() -> GatewayProcess:
+    """A data folder with all tables; nothing runs on it."""
+    gateway = GatewayProcess()
+    gateway.command("migrate")
+    return gateway
+
+
+def refused(operator: GatewayProcess, *arguments: str, stdin: str = "") -> tuple[int, str]:
+    done = operator.command(*arguments, stdin=stdin, check=False)
+    assert done.stdout == ""
+    return done.returncode, done.stderr
+
+
+def test_a_partner_is_registered_listed_and_shown(operator: GatewayProcess) -> None:
+    partner = operator.add_partner(
+        "north",
+        name="Hospital North",
+        assigning_authority="urn:oid:1.2.3",
+        options=("--ae", "NORTH_CT@pacs.north.example:11112", "--ae", "NORTH_US", "--scope", "system/*.rs"),
+    )
+    assert operator.command("partner", "list").stdout == "north\tHospital North\tNORTH_CT, NORTH_US\n"
+    shown = json.loads(operator.command("partner", "show", "north").stdout)
+    assert shown["jwks"] == partner.jwks()
+    assert shown["assigning_authority"] == "urn:oid:1.2.3"
+    assert shown["scopes"] == ["system/*.rs"]
+    assert shown["application_entities"] == [
+        {"ae_title": "NORTH_CT", "host": "pacs.north.example", "port": 11112},
+        {"ae_title": "NORTH_US", "host": "", "port": 0},
+    ]
+
+
+def test_a_partner_is_registered_once(operator: GatewayProcess) -> None:
+    operator.add_partner("twice")
+    code, said = refused(operator, "partner", "add", "twice", "--name", "Other")
+    assert code == 1
+    assert said == "gateway: Partner twice is registered already.\n"
+
+
+@pytest.mark.parametrize("ae", ["PACS@host", "PACS@:104", "PACS@host:port"])
+def test_an_application_entity_with_half_an_address_is_refused(operator: GatewayProcess, ae: str) -> None:
+    code, said = refused(operator, "partner", "add", "half", "--name", "Half", "--ae", ae)
+    assert code == 2
+    assert "TITLE@HOST:PORT" in said
+
+
+def test_a_user_is_added_with_a_password_from_standard_input(operator: GatewayProcess) -> None:
+    operator.add_user(INTAKE)
+    code, said = refused(
+        *(operator, "user", "add", INTAKE.login, "--name", "Other", "--role", "intake", "--password-stdin"),
+        stdin="another good password\n",
+    )
+    assert code == 1
+    assert "exists already" in said
+
+
+def test_a_bad_password_is_refused_and_not_repeated(operator: GatewayProcess) -> None:
+    code, said = refused(
+        *(operator, "user", "add", "weak", "--name", "Weak", "--role", "intake", "--password-stdin"),
+        stdin="hunter2\n",
+    )
+    assert code == 1
+    assert "password" in said
+    assert "hunter2" not in said
+
+
+def test_a_case_that_is_not_there_is_said_in_one_line(operator: GatewayProcess) -> None:
+    assert operator.command("case", "list").stdout == ""
+    code, said = refused(operator, "case", "show", "SO-00000000", "--json")
+    assert code == 1
+    assert said.startswith("gateway: No case SO-00000000")
+
+
+def test_a_folder_without_tables_is_said_in_one_line() -> None:
+    code, said = refused(GatewayProcess(), "partner", "list")
+    assert code == 1
+    assert len(said.splitlines()) == 1
+
+
+def test_an_option_wins_over_the_environment() -> None:
+    gateway = GatewayProcess(
+        environment={"GATEWAY_HTTP_PORT": "not a port"}, options=("--host", "0.0.0.0"), dev=True
+    )
+    gateway.launch()
+    assert gateway.wait() == 2
+    assert "loopback" in gateway.log_text
