@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+import structlog
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from pynetdicom.association import Association
     from pynetdicom.pdu_primitives import P_DATA
+
+log = structlog.get_logger(__name__)
 
 C_STORE_RQ = 0x0001  # Command Field (0000,0100), PS3.7 Table E.1-1
 
@@ -91,7 +94,11 @@ class StoringDimse(DIMSEServiceProvider):
             arriving = ArrivingDataSet(self.message, self._open_spool)
             self.message.data_set = arriving
             self._arriving.add(arriving)
-        super().receive_primitive(primitive)
+        try:
+            super().receive_primitive(primitive)
+        except Exception as error:  # outermost edge of the thread that reads the socket
+            log.warning("message-unreadable", exc_info=error)
+            self.dul.event_queue.put("Evt19")  # an A-ABORT to the peer (PS3.8 Table 9-10)
 
     def get_msg(self, block: bool = False) -> Any:
         """Answer a C-STORE that lacks a mandatory element (PS3.7 9.3.1.1); pynetdicom would leave the peer waiting."""

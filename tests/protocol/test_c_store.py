@@ -15,9 +15,12 @@ from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, UID_dictionary, generate_uid
+from pynetdicom import evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import split_dataset
+from pynetdicom.pdu import A_ABORT_RQ, PDU
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import CTImageStorage, MRImageStorage, SecondaryCaptureImageStorage
 
 from tests.support.dimse import (
@@ -229,6 +232,20 @@ def test_a_request_without_its_instance_uid_is_answered(gateway: GatewayProcess,
     request.AffectedSOPInstanceUID = None
 
     assert _send_request(gateway, request) == Answer(0xC000, "The request lacks a mandatory element.")
+
+
+def test_a_command_that_cannot_be_decoded_is_aborted(gateway: GatewayProcess) -> None:
+    with association(gateway, [(CTImageStorage, EXPLICIT_LITTLE)]) as assoc:
+        received: list[PDU] = []
+        assoc.bind(evt.EVT_PDU_RECV, lambda event: received.append(event.pdu))
+        nonsense = P_DATA()
+        nonsense.presentation_data_value_list.append((1, b"\x03" + bytes(40)))
+        assoc.dul.send_pdu(nonsense)
+
+        _wait_until(lambda: assoc.is_aborted)
+
+    assert isinstance(received[-1], A_ABORT_RQ)
+    assert dcmtk("echoscu", gateway).returncode == 0
 
 
 def test_one_bad_instance_never_fails_the_others(
