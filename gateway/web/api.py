@@ -17,14 +17,14 @@ from gateway.case.model import Case
 from gateway.errors import Unauthenticated
 from gateway.store import cases, placements, trail, users
 from gateway.web import api_models as models
-from gateway.web.openapi import EVERYBODY, answers, spec
+from gateway.web.openapi import EVERYBODY, described
 from gateway.web.pages import possible_actions
 from gateway.web.timeline import timeline as in_words
 from gateway.web.visit import Guest, Visit, end_session, start_session
 from gateway.workflow import opinion, review, viewing
 
 
-@spec.validate(resp=answers(models.CaseList), tags=["cases"])
+@described("list_cases", models.CaseList, "cases")
 def list_cases(visit: Visit, query: models.CaseFilter) -> models.CaseList:
     """The cases that you may see, the last changed first."""
     viewing.view_list(visit.services, visit.user, "worklist", visit.origin)
@@ -33,7 +33,7 @@ def list_cases(visit: Visit, query: models.CaseFilter) -> models.CaseList:
     return models.CaseList(cases=[models.CaseLine.model_validate(entry) for entry in found])
 
 
-@spec.validate(resp=answers(models.CaseAnswer), tags=["cases"])
+@described("read_case", models.CaseAnswer, "cases")
 def read_case(visit: Visit, case_id: str) -> models.CaseAnswer:
     """One whole case, with the source of every fact."""
     found = viewing.view_case(visit.services, visit.user, case_id, visit.origin)
@@ -49,7 +49,7 @@ def _actions(user: User, found: Case) -> list[str]:
     return [action.value for action in possible_actions(user, found)]
 
 
-@spec.validate(resp=answers(models.Timeline), tags=["cases"])
+@described("timeline", models.Timeline, "cases")
 def timeline(visit: Visit, case_id: str) -> models.Timeline:
     """Everything that was done to the case and everybody who looked at it, oldest first."""
     found = viewing.view_case(visit.services, visit.user, case_id, visit.origin, f"timeline:{case_id}")
@@ -58,42 +58,42 @@ def timeline(visit: Visit, case_id: str) -> models.Timeline:
     return models.Timeline(acts=[models.ActLine.model_validate(act) for act in acts])
 
 
-@spec.validate(json=models.Nothing, resp=answers(models.ActAnswer), tags=["acts"])
+@described("accept", models.ActAnswer, "acts", json=models.Nothing)
 def accept(visit: Visit, case_id: str) -> models.ActAnswer:
     """Take the case for review; not possible while a finding blocks it."""
     review.accept(visit.services, visit.user, case_id, visit.origin)
     return _acted(visit, case_id)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("ask", models.ActAnswer, "acts")
 def ask(visit: Visit, case_id: str, json: models.Question) -> models.ActAnswer:
     """Ask the referring hospital for what is missing."""
     created = review.ask(visit.services, visit.user, case_id, json.text, json.finding_ids, visit.origin)
     return _acted(visit, case_id, created)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("assign", models.ActAnswer, "acts")
 def assign(visit: Visit, case_id: str, json: models.Assignment) -> models.ActAnswer:
     """Give the case to a specialist."""
     review.assign(visit.services, visit.user, case_id, json.specialist_id, visit.origin)
     return _acted(visit, case_id)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("decline", models.ActAnswer, "acts")
 def decline(visit: Visit, case_id: str, json: models.Reason) -> models.ActAnswer:
     """Refuse the case; the hospital sees the reason."""
     review.decline(visit.services, visit.user, case_id, json.because, visit.origin)
     return _acted(visit, case_id)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("waive", models.ActAnswer, "acts")
 def waive(visit: Visit, case_id: str, json: models.Waiver) -> models.ActAnswer:
     """Let review go on in spite of a finding, which the report still declares."""
     review.waive(visit.services, visit.user, case_id, json.finding_id, json.because, visit.origin)
     return _acted(visit, case_id)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("draft", models.ActAnswer, "acts")
 def draft(visit: Visit, case_id: str, json: models.OpinionText) -> models.ActAnswer:
     """Save the opinion's draft; it replaces the one before."""
     texts = (json.findings_text, json.conclusion, json.recommendations)
@@ -101,28 +101,28 @@ def draft(visit: Visit, case_id: str, json: models.OpinionText) -> models.ActAns
     return _acted(visit, case_id, created)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("sign", models.ActAnswer, "acts")
 def sign(visit: Visit, case_id: str, json: models.Signature) -> models.ActAnswer:
     """Sign the draft. What is signed is never changed again."""
     created = opinion.sign(visit.services, visit.user, case_id, visit.origin, json.confirmed)
     return _acted(visit, case_id, created)
 
 
-@spec.validate(json=models.Nothing, resp=answers(models.ActAnswer), tags=["acts"])
+@described("close", models.ActAnswer, "acts", json=models.Nothing)
 def close(visit: Visit, case_id: str) -> models.ActAnswer:
     """End a case whose report is delivered."""
     review.close(visit.services, visit.user, case_id, visit.origin)
     return _acted(visit, case_id)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("join_study", models.ActAnswer, "acts")
 def join_study(visit: Visit, case_id: str, json: models.StudyDecision) -> models.ActAnswer:
     """Decide that a study which is held, waits or was taken out belongs to this case."""
     review.join_study(visit.services, visit.user, case_id, json.study_id, json.because, visit.origin)
     return _acted(visit, case_id)
 
 
-@spec.validate(resp=answers(models.ActAnswer), tags=["acts"])
+@described("part_study", models.ActAnswer, "acts")
 def part_study(visit: Visit, case_id: str, json: models.StudyDecision) -> models.ActAnswer:
     """Decide that a study does not belong to this case."""
     review.part_study(visit.services, visit.user, case_id, json.study_id, json.because, visit.origin)
@@ -135,7 +135,7 @@ def _acted(visit: Visit, case_id: str, created: str = "") -> models.ActAnswer:
     return models.ActAnswer(case_id=case_id, status=found.status, actions=actions, created=created)
 
 
-@spec.validate(resp=answers(models.StudyList), tags=["imaging"])
+@described("list_studies", models.StudyList, "imaging")
 def list_studies(visit: Visit, query: models.StudyFilter) -> models.StudyList:
     """Received studies that are in no case: they wait for a person's decision, or for their case. For intake."""
     require_role(visit.user, Role.INTAKE)
@@ -145,7 +145,7 @@ def list_studies(visit: Visit, query: models.StudyFilter) -> models.StudyList:
     return models.StudyList(studies=[models.StudyPlace.model_validate(place) for place in found])
 
 
-@spec.validate(resp=answers(models.UserList), tags=["staff"])
+@described("list_users", models.UserList, "staff")
 def list_users(visit: Visit, query: models.UserFilter) -> models.UserList:
     """Staff of one role, by name."""
     with visit.services.database.reading() as db:
@@ -157,7 +157,7 @@ def _user(user: User) -> models.UserAnswer:
     return models.UserAnswer(id=user.id, name=user.name, roles=sorted(user.roles))
 
 
-@spec.validate(resp=answers(models.UserAnswer), tags=["staff"], security=EVERYBODY)
+@described("open_session", models.UserAnswer, "staff", security=EVERYBODY)
 def open_session(guest: Guest, json: models.SignIn) -> models.UserAnswer:
     """Sign in; the answer sets the session cookie."""
     secret = login.sign_in(guest.services, json.login, json.password, guest.origin)
@@ -174,7 +174,7 @@ def _with_session(guest: Guest, secret: str, response: FlaskResponse) -> FlaskRe
     return response
 
 
-@spec.validate(resp=answers(None), tags=["staff"], security=EVERYBODY)
+@described("close_session", None, "staff", security=EVERYBODY)
 def close_session(guest: Guest) -> tuple[str, int]:
     """Sign out."""
     after_this_request(partial(_without_session, guest))

@@ -1,5 +1,6 @@
 """The description of the staff API, made from its views by spectree. Without spectree's own pages."""
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Response as FlaskResponse
@@ -12,8 +13,9 @@ from spectree.models import InType, SecureType, SecuritySchemeData
 from gateway import __version__
 from gateway.errors import InvalidContent, Issue
 from gateway.web.api_models import ErrorAnswer
-from gateway.web.visit import SESSION_COOKIE, Guest
+from gateway.web.visit import SESSION_COOKIE, Guest, View
 
+_ERROR_STATUSES = (400, 401, 403, 404, 409, 415, 503)
 _CODES = {"missing": "required", "extra_forbidden": "structure"}
 EVERYBODY: list[dict[str, list[str]]] = [{}]
 """The OpenAPI security requirement that asks for nothing."""
@@ -40,7 +42,7 @@ def _raise_unanswerable(
         raise RuntimeError("The API's answer does not have the shape that its description promises.")
 
 
-spec = SpecTree(
+_spec = SpecTree(
     "flask",
     before=_refuse_invalid,
     after=_raise_unanswerable,
@@ -66,13 +68,13 @@ spec = SpecTree(
 )
 
 
-def answers(model: type[BaseModel] | None) -> Response:
-    """``model`` with 200, or 204 without one, and the errors that every view may answer."""
-    errors = dict.fromkeys(
-        ("HTTP_400", "HTTP_401", "HTTP_403", "HTTP_404", "HTTP_409", "HTTP_415", "HTTP_503"), ErrorAnswer
-    )
-    return Response(HTTP_200=model, **errors) if model else Response("HTTP_204", **errors)
+def described(name: str, model: type[BaseModel] | None, tag: str, **more: Any) -> Callable[[View], View]:
+    """Check and describe a view: ``model`` is its answer with 200, or None for 204; the errors are common to all."""
+    errors = dict.fromkeys((f"HTTP_{status}" for status in _ERROR_STATUSES), ErrorAnswer)
+    answers = Response(HTTP_200=model, **errors) if model else Response("HTTP_204", **errors)
+    decorate: Callable[[View], View] = _spec.validate(resp=answers, tags=[tag], operation_id=name, **more)
+    return decorate
 
 
 def description(_guest: Guest) -> FlaskResponse:
-    return jsonify(spec.spec)
+    return jsonify(_spec.spec)

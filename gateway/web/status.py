@@ -9,6 +9,7 @@ HTTP_STATUS: dict[type[GatewayError], int] = {
     errors.UnsupportedVersion: 400,
     errors.NotDicom: 400,
     errors.StudyMismatch: 409,
+    errors.InstanceMismatch: 409,
     errors.UnsupportedMediaType: 415,
     errors.NotAcceptable: 406,
     errors.TooLarge: 413,

@@ -92,6 +92,7 @@ CAUSE = {
     "UnsupportedVersion": "A FHIR release that is not spoken here.",
     "NotDicom": "Not a DICOM file, cut short, or without its identifiers.",
     "StudyMismatch": "An image of another study than the one addressed.",
+    "InstanceMismatch": "An image other than the one announced.",
     "UnsupportedMediaType": "A media type that is not read here.",
     "TooLarge": "More bytes than the limit allows.",
 }
