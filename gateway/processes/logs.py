@@ -63,6 +63,7 @@ def _route(handler: logging.Handler, level: str) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     dbos = logging.getLogger("dbos")
     dbos.handlers, dbos.propagate = [handler], False  # with a handler, it adds none of its own
+    logging.raiseExceptions = False  # a line that cannot be written is not printed with its arguments instead
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
 

@@ -139,3 +139,5 @@ class Heart:
                 heartbeats.beat(session, self._part, machine())
         except StoreUnavailable:
             log.warning("database-unavailable", part=self._part)
+        except Exception:  # the outermost edge of this thread: one beat is lost, not all
+            log.exception("heartbeat-failed", part=self._part)

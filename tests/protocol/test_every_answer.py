@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -104,24 +104,24 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def logged(capfd: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
-    """What a process of the gateway logs."""
+def process_logging() -> Iterator[Callable[[], None]]:
+    """Sets logging up as a process of the gateway does; undone afterwards."""
     root = logging.getLogger()
-    before = root.handlers
-    logs.configure()
-    yield capfd
-    root.handlers = before
+    before = root.handlers, logging.raiseExceptions
+    yield logs.configure
+    root.handlers, logging.raiseExceptions = before
 
 
 def test_an_unexpected_error_tells_the_peer_its_reference_only(
-    app: Flask, logged: pytest.CaptureFixture[str]
+    app: Flask, process_logging: Callable[[], None], capfd: pytest.CaptureFixture[str]
 ) -> None:
+    process_logging()
     answer = app.test_client().get("/broken?name=Jane")
     assert answer.status_code == 500
     told = answer.get_json()
     assert set(told) == {"error", "reference"}
     assert "Jane" not in answer.text
-    (line,) = [line for line in logged.readouterr().err.splitlines() if told["reference"] in line]
+    (line,) = [line for line in capfd.readouterr().err.splitlines() if told["reference"] in line]
     assert "Jane" not in line
     logged = json.loads(line)
     assert logged["exception"][0]["type"] == "ValueError"
