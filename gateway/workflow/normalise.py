@@ -223,10 +223,11 @@ def place_study(services: Services, study_id: str) -> None:
     """Find the case of a study and join it when the evidence allows; otherwise it waits, or is held for a person."""
     with services.database.transaction() as session:
         study = studies.row(session, SYSTEM_ACTOR, study_id)
+        before = study.case_id
         if not study.decided_by and study.join_state != studies.JOINED:
             _place(session, study)
-        if study.case_id is not None:
-            services.jobs.enqueue(session, Work.CHECK_CASE, study.case_id)
+        for case_id in sorted({found for found in (before, study.case_id) if found is not None}):
+            services.jobs.enqueue(session, Work.CHECK_CASE, case_id)
 
 
 def _place(session: Session, study: StudyRow) -> None:

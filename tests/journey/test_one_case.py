@@ -114,6 +114,17 @@ def test_an_unnamed_study_with_the_child_s_number_of_another_issuer_waits_for_a_
     assert scene.intake.case(case_id)["studies"] == []
 
 
+def test_a_study_held_for_one_case_leaves_it_when_its_own_referral_comes(scene: Scene, mrn: str) -> None:
+    study, series = uids()
+    namesake = scene.ehr.open_case(referral(mrn))
+    scene.pacs.store(*images(mrn, 1, study, series))
+    scene.wait_for_checks(namesake, "study-held")
+    own = referral(f"{mrn}z", patient=patient(mrn, identifier=[]), imaging=imaging_study(study, {series: 1}))
+    case_id = scene.ehr.open_case(own)
+    assert scene.wait_for_study(case_id)["study_instance_uid"] == study
+    scene.wait_for_checks(namesake)
+
+
 def test_an_empty_attachment_is_found_and_closes_when_the_document_comes(scene: Scene, mrn: str) -> None:
     empty = document_reference(
         None, identifier=[{"system": "https://hospital-a.example/document", "value": mrn}]

@@ -244,7 +244,7 @@ def test_a_body_that_stops_half_way_is_no_referral(gateway: GatewayProcess, ehr:
     )
     with socket.create_connection(("127.0.0.1", gateway.http_port), timeout=20) as line:
         line.sendall(head.encode() + body[: len(body) // 2])
-    assert ehr.get(f"Patient?given={mrn}").json()["total"] == 0
+    assert ehr.get(f"Patient?identifier={mrn}").json()["total"] == 0
     assert gateway.readiness()[0] == 200
 
 

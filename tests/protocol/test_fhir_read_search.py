@@ -9,7 +9,7 @@ import requests
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
 
-from tests.support.bundles import MRN, PDF, FhirClient, document_reference, issues, referral
+from tests.support.bundles import MRN, PDF, FhirClient, document_reference, in_letters, issues, referral
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
@@ -97,7 +97,7 @@ def test_an_attachment_s_address_leads_to_the_binary_that_was_sent_with_it(
     [
         "Patient?identifier={mrn_system}|{mrn}",
         "Patient?identifier={mrn}",
-        "Patient?given={mrn}&family=okafor&birthdate=2018-03-09&gender=female",
+        "Patient?given={letters}&family=okafor&birthdate=2018-03-09&gender=female",
         "Patient?_id={Patient.id}",
         "ServiceRequest?patient={Patient}&status=active",
         "ServiceRequest?subject={Patient.id}",
@@ -108,7 +108,11 @@ def test_an_attachment_s_address_leads_to_the_binary_that_was_sent_with_it(
     ],
 )
 def test_searches_find_the_one_resource(ehr: FhirClient, sent: dict[str, str], query: str) -> None:
-    values = {"mrn_system": MRN} | sent | {f"{k}.id": v.split("/")[-1] for k, v in sent.items()}
+    values = (
+        {"mrn_system": MRN, "letters": in_letters(sent["mrn"])}
+        | sent
+        | {f"{k}.id": v.split("/")[-1] for k, v in sent.items()}
+    )
     for name, value in values.items():
         query = query.replace("{" + name + "}", value)
     answer = ehr.get(query)

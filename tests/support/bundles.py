@@ -39,11 +39,16 @@ def attachment(content: bytes | None, **changes: Any) -> dict[str, Any]:
     return made | changes
 
 
+def in_letters(mrn: str) -> str:
+    """A second given name that no other number gives: digits are no part of a name when names are compared."""
+    return mrn.translate(str.maketrans("0123456789", "ghijklmnop")).capitalize()
+
+
 def patient(mrn: str, **changes: Any) -> dict[str, Any]:
     made = {
         "resourceType": "Patient",
         "identifier": [{"system": MRN, "value": mrn}],
-        "name": [{"family": "Okafor", "given": ["Amara", mrn]}],
+        "name": [{"family": "Okafor", "given": ["Amara", in_letters(mrn)]}],
         "gender": "female",
         "birthDate": "2018-03-09",
     }

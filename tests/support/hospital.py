@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from tests.support.bundles import FhirClient, wait_for
+from tests.support.bundles import FhirClient, in_letters, wait_for
 from tests.support.dicom_files import make_file, multipart, related
 from tests.support.gateway_process import INTAKE, SPECIALIST, GatewayProcess, StaffLogin
 from tests.support.partner import Partner
@@ -60,7 +60,7 @@ class Staff:
 def images(mrn: str, count: int, study: str, series: str, **attributes: Any) -> list[bytes]:
     """A CT stack of the child that tests.support.bundles.referral(mrn) is about; slices 2 mm apart."""
     told = {
-        "PatientName": f"Okafor^Amara {mrn}",
+        "PatientName": f"Okafor^Amara {in_letters(mrn)}",
         "PatientID": mrn,
         "PatientBirthDate": "20180309",
         "PatientSex": "F",
