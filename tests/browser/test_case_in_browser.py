@@ -23,6 +23,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+REFRESH_MS = 11_000
 LAPTOP, PHONE = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=780)
 
 
@@ -46,14 +47,16 @@ Opens = Callable[..., Page]
 
 @pytest.fixture
 def open_as(browser: Browser, gateway: GatewayProcess) -> Iterator[Opens]:
-    """A signed-in window. At the end no window may have complained: no refused script, style or frame."""
+    """A signed-in window, whose ``clock`` a test may move. At the end no window may have complained: no refused script, style or frame."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def opened(staff: StaffLogin, **options: object) -> Page:
+    def opened(staff: StaffLogin, *, clock: bool = False, **options: object) -> Page:
         context = browser.new_context(base_url=gateway.base_url, **({"viewport": LAPTOP} | options))
         contexts.append(context)
         page = context.new_page()
+        if clock:
+            page.clock.install()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto("/")
@@ -92,7 +95,7 @@ def case_to_look_at(scene: Scene) -> str:
 
 def test_two_people_work_a_case_to_its_signed_report(scene: Scene, open_as: Opens) -> None:
     case_id = new_case(scene)
-    intake = open_as(INTAKE)
+    intake = open_as(INTAKE, clock=True)
     intake.locator(f"#case-{case_id}").click()
     banner = intake.get_by_role("region", name="Patient", exact=True)
     expect(banner).to_contain_text("Okafor")
@@ -117,7 +120,8 @@ def test_two_people_work_a_case_to_its_signed_report(scene: Scene, open_as: Open
     expect(specialist.get_by_role("heading", name="Signed opinion")).to_be_visible()
     expect(specialist.frame_locator("iframe").get_by_text("Surgery is possible.").first).to_be_visible()
 
-    expect(intake.get_by_text("This case has changed since you opened it.")).to_be_visible(timeout=20_000)
+    intake.clock.fast_forward(REFRESH_MS)
+    expect(intake.get_by_text("This case has changed since you opened it.")).to_be_visible()
     intake.get_by_role("link", name="Load it again").click()
     expect(intake.get_by_role("region", name="Patient", exact=True)).to_contain_text("Signed")
     expect(intake.locator("#opinion")).to_contain_text("Surgery is possible.")
@@ -125,9 +129,11 @@ def test_two_people_work_a_case_to_its_signed_report(scene: Scene, open_as: Open
 
 
 def test_the_worklist_shows_a_new_case_without_being_loaded_again(scene: Scene, open_as: Opens) -> None:
-    page = open_as(INTAKE)
+    page = open_as(INTAKE, clock=True)
     case_id = scene.ehr.open_case(referral())
-    expect(page.locator(f"#case-{case_id}")).to_be_visible(timeout=20_000)
+    expect(page.locator(f"#case-{case_id}")).to_have_count(0)
+    page.clock.fast_forward(REFRESH_MS)
+    expect(page.locator(f"#case-{case_id}")).to_be_visible()
 
 
 def test_a_document_is_saved_as_it_was_sent(case_to_look_at: str, open_as: Opens) -> None:
