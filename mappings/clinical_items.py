@@ -63,11 +63,15 @@ def _value(content: Resource) -> str:
 
 
 def _observed(content: Resource) -> str:
-    own = value_x(content) or coded(content.get("dataAbsentReason")).text
-    parts = [f"{coded(c.get('code')).text}: {value_x(c)}" for c in objects(content.get("component"))]
+    own = _value_or_absence(content)
+    parts = [f"{coded(c.get('code')).text}: {_value_or_absence(c)}" for c in objects(content.get("component"))]
     flags = [coded(i).text for i in objects(content.get("interpretation"))]
     found = "; ".join(filter(None, [own, *parts]))
     return f"{found} ({', '.join(flags)})" if any(flags) else found
+
+
+def _value_or_absence(item: dict[str, Any]) -> str:
+    return value_x(item) or coded(item.get("dataAbsentReason")).text
 
 
 def _dosage(item: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ STATUS: dict[type[GatewayError], tuple[int, str]] = {
     errors.UnsupportedVersion: (415, "not-supported"),
     errors.NotDicom: (400, "structure"),
     errors.StudyMismatch: (409, "business-rule"),
+    errors.InstanceMismatch: (409, "business-rule"),
     errors.UnsupportedMediaType: (415, "not-supported"),
     errors.NotAcceptable: (406, "not-supported"),
     errors.TooLarge: (413, "too-long"),
