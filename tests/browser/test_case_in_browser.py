@@ -47,7 +47,10 @@ Opens = Callable[..., Page]
 
 @pytest.fixture
 def open_as(browser: Browser, gateway: GatewayProcess) -> Iterator[Opens]:
-    """A signed-in window, whose ``clock`` a test may move. At the end no window may have complained: no refused script, style or frame."""
+    """A signed-in window, whose ``clock`` a test may move.
+
+    At the end no window may have complained: no refused script, style or frame.
+    """
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
