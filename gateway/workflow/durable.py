@@ -95,10 +95,16 @@ def _options(work: Work) -> EnqueueOptions:
 
 
 def migrate(url: str) -> None:
-    """Create or update DBOS's own tables in the application's database (a SQLAlchemy URL)."""
-    from dbos import DBOS
+    """Create or update DBOS's own tables in the application's database (a SQLAlchemy URL), and the queue.
+
+    A worker polls at once the queue that it finds when it starts; another one only after a second.
+    """
+    from dbos import DBOS, DBOSClient
 
     DBOS.migrate(_dbos_url(url))
+    client = DBOSClient(system_database_url=_dbos_url(url), application_name=APPLICATION)
+    client.register_queue(QUEUE, worker_concurrency=CONCURRENCY, polling_interval_sec=POLLING_SECONDS)
+    client.destroy()
 
 
 def _dbos_url(url: str) -> str:
@@ -126,12 +132,6 @@ def launch(services: Services, machine: str, perform: Perform | None = None) -> 
     for work in Work:
         _define_workflow(services, work, perform or perform_step)
     DBOS.launch()
-    DBOS.register_queue(
-        QUEUE,
-        worker_concurrency=CONCURRENCY,
-        polling_interval_sec=POLLING_SECONDS,
-        on_conflict="always_update",
-    )
 
 
 def stop() -> None:
