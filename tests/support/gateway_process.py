@@ -110,6 +110,7 @@ class GatewayProcess:
 
     def launch(self) -> None:
         """Start and do not wait."""
+        assert self._process is None or self._process.poll() is not None, "the gateway runs already"
         command = [
             *(sys.executable, "-m", "gateway.cli", "serve"),
             *("--data-dir", str(self.data_dir)),
