@@ -2,6 +2,7 @@
 
     GatewayError
     ├── InvalidContent            the sender's content cannot be read or breaks a rule
+    │   ├── BodyBroken            the body ends early, or is not the multipart that its header says
     │   ├── NotFhir               not a FHIR resource, or of an unknown type
     │   ├── UnsupportedVersion    a FHIR release that is not spoken
     │   ├── NotDicom              not a DICOM file, truncated, or without its UIDs
@@ -55,6 +56,10 @@ class GatewayError(Exception):
 
 
 class InvalidContent(GatewayError):
+    pass
+
+
+class BodyBroken(InvalidContent):
     pass
 
 

@@ -144,7 +144,7 @@ def _programme(fhir_base: str, programme_name: str) -> Element:
 
 
 def _words_of(found: CaseFinding) -> str:
-    return f"{found.finding.subject}: {found.finding.text}"
+    return f"{found.finding.subject}: {found.finding.text} {found.finding.remedy}".strip()
 
 
 def _note(found: CaseFinding) -> Element:

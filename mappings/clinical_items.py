@@ -64,7 +64,9 @@ def _value(content: Resource) -> str:
 
 def _observed(content: Resource) -> str:
     own = _value_or_absence(content)
-    parts = [f"{coded(c.get('code')).text}: {_value_or_absence(c)}" for c in objects(content.get("component"))]
+    parts = [
+        f"{coded(c.get('code')).text}: {_value_or_absence(c)}" for c in objects(content.get("component"))
+    ]
     flags = [coded(i).text for i in objects(content.get("interpretation"))]
     found = "; ".join(filter(None, [own, *parts]))
     return f"{found} ({', '.join(flags)})" if any(flags) else found

@@ -270,7 +270,8 @@ class Finding:
     """Something missing, incomplete or doubtful.
 
     ``key`` is stable: the same defect found again has the same key. ``subject`` names the item in
-    human words, ``text`` is for the hospital, ``evidence`` the measured facts.
+    human words, ``text`` says what is wrong, ``remedy`` what the hospital can do about it (not printed in a
+    report), ``evidence`` the measured facts.
     """
 
     key: str
@@ -279,6 +280,7 @@ class Finding:
     subject: str
     text: str
     evidence: tuple[tuple[str, str], ...] = ()
+    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import IO
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from gateway.errors import InvalidContent, TooLarge
+from gateway.errors import BodyBroken, TooLarge
 from gateway.store.objects import Spool
 
 READ_BYTES = 256 * 1024
@@ -27,10 +27,6 @@ class Part:
     number: int
     content_type: str
     spool: Spool
-
-
-class BodyBroken(InvalidContent):
-    """The body cannot be read further; the parts before were taken."""
 
 
 def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = None) -> Iterator[bytes]:

@@ -30,6 +30,7 @@ class Status:
 STATUS: dict[type[GatewayError], Status] = {
     GatewayError: Status(500, PROCESSING_FAILURE),
     errors.InvalidContent: Status(400, CANNOT_UNDERSTAND),
+    errors.BodyBroken: Status(400, CANNOT_UNDERSTAND),
     errors.NotFhir: Status(400, CANNOT_UNDERSTAND),
     errors.UnsupportedVersion: Status(400, CANNOT_UNDERSTAND),
     errors.NotDicom: Status(400, CANNOT_UNDERSTAND),

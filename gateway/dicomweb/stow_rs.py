@@ -10,9 +10,16 @@ import structlog
 
 from gateway.case.access import Origin, Partner
 from gateway.dicomweb import media_types
-from gateway.dicomweb.multipart import BodyBroken, Part, read_parts
+from gateway.dicomweb.multipart import Part, read_parts
 from gateway.dicomweb.store_response import Failed, StoreOutcome
-from gateway.errors import GatewayError, NotFound, StoreUnavailable, TooLarge, UnsupportedMediaType
+from gateway.errors import (
+    BodyBroken,
+    GatewayError,
+    NotFound,
+    StoreUnavailable,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from gateway.store.objects import ObjectStore, Spool, object_key
 from gateway.workflow.receive import receive_instance
 from mappings.dicom_to_header import read_identity

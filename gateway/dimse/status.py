@@ -28,6 +28,7 @@ ERROR_COMMENT_CHARACTERS = 64  # (0000,0902), VR LO
 STATUS: dict[type[GatewayError], int] = {
     GatewayError: PROCESSING_FAILURE,
     errors.InvalidContent: CANNOT_UNDERSTAND,
+    errors.BodyBroken: CANNOT_UNDERSTAND,
     errors.NotFhir: CANNOT_UNDERSTAND,
     errors.UnsupportedVersion: CANNOT_UNDERSTAND,
     errors.NotDicom: CANNOT_UNDERSTAND,

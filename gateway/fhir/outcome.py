@@ -8,6 +8,7 @@ from gateway.errors import GatewayError, Issue
 
 STATUS: dict[type[GatewayError], tuple[int, str]] = {
     errors.InvalidContent: (400, "invalid"),
+    errors.BodyBroken: (400, "incomplete"),
     errors.NotFhir: (400, "structure"),
     errors.UnsupportedVersion: (415, "not-supported"),
     errors.NotDicom: (400, "structure"),

@@ -15,6 +15,7 @@ from werkzeug.http import parse_options_header
 from gateway.auth.bearer import authenticate_partner, challenge, require_scope
 from gateway.case.access import Origin, Partner
 from gateway.errors import (
+    BodyBroken,
     GatewayError,
     InvalidContent,
     Issue,
@@ -119,9 +120,7 @@ def _fill(spool: Spool) -> None:
         spool.write(chunk)
     declared = request.content_length
     if declared is not None and spool.size_bytes < declared:
-        raise InvalidContent(
-            f"The body ended after {spool.size_bytes} of {declared} bytes; please send again."
-        )
+        raise BodyBroken(f"The body ended after {spool.size_bytes} of {declared} bytes; please send again.")
 
 
 def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Response:

@@ -35,7 +35,8 @@ def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: dat
             row.state, row.opened_at, row.closed_at = FindingState.OPEN, now, None
             opened.append(key)
         row.check, row.severity = finding.check, finding.severity
-        row.subject, row.text, row.evidence = finding.subject, finding.text, dict(finding.evidence)
+        row.subject, row.text, row.remedy = finding.subject, finding.text, finding.remedy
+        row.evidence = dict(finding.evidence)
     for key, row in rows.items():
         if key not in present and row.state != FindingState.RESOLVED:
             row.state, row.closed_at = FindingState.RESOLVED, now
@@ -74,6 +75,7 @@ def _case_finding(row: FindingRow) -> CaseFinding:
             subject=row.subject,
             text=row.text,
             evidence=tuple(row.evidence.items()),
+            remedy=row.remedy,
         ),
         state=FindingState(row.state),
         opened_at=row.opened_at,

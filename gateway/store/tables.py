@@ -312,6 +312,7 @@ class FindingRow(Row):
     severity: Mapped[str] = mapped_column(String(16))
     subject: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+    remedy: Mapped[str] = mapped_column(Text, default="")
     evidence: Mapped[dict[str, Any]]
     state: Mapped[str] = mapped_column(String(16))
     opened_at: Mapped[datetime]

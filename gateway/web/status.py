@@ -5,6 +5,7 @@ from gateway.errors import GatewayError
 
 HTTP_STATUS: dict[type[GatewayError], int] = {
     errors.InvalidContent: 400,
+    errors.BodyBroken: 400,
     errors.NotFhir: 400,
     errors.UnsupportedVersion: 400,
     errors.NotDicom: 400,

@@ -88,6 +88,7 @@ SCRIPT = {"alphabetic": "", "ideographic": "ideographic", "phonetic": "phonetic"
 
 CAUSE = {
     "InvalidContent": "The content breaks a rule of its format.",
+    "BodyBroken": "The body broke off, or was not what its header said.",
     "NotFhir": "Not a FHIR resource, or of an unknown type.",
     "UnsupportedVersion": "A FHIR release that is not spoken here.",
     "NotDicom": "Not a DICOM file, cut short, or without its identifiers.",

@@ -13,7 +13,7 @@ from tests.support.bundles import (
     referral,
     wait_for,
 )
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import SPECIALIST, GatewayProcess
 from tests.support.hospital import Scene, images
 from tests.support.partner import Partner
 
@@ -207,7 +207,8 @@ def test_from_referral_to_report(scene: Scene, mrn: str) -> None:
     scene.wait_for_checks(case_id, "attachment-unreadable")
     assert scene.specialist.post(f"cases/{case_id}/accept").status_code in (403, 404)
     assert scene.intake.post(f"cases/{case_id}/accept").ok
-    [specialist] = scene.intake.get("users?role=specialist")["users"]
+    specialists = scene.intake.get("users?role=specialist")["users"]
+    specialist = next(user for user in specialists if user["name"] == SPECIALIST.name)
     assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=specialist["id"]).ok
     written = {"findings_text": "A lesion.", "conclusion": "Resectable.", "recommendations": "Surgery."}
     assert scene.specialist.post(f"cases/{case_id}/draft", **written).ok

@@ -27,9 +27,9 @@ def study_held(case: Case) -> Iterator[Finding]:
             "study-held",
             Severity.BLOCKS if differing else Severity.LIMITS,
             _words(held.study),
-            f"This imaging study was not added, because its patient {words}: "
-            "please confirm whose it is, or send the corrected study.",
-            tuple((f"evidence {i}", reason) for i, reason in enumerate(held.reasons, 1)),
+            f"This imaging study was not added, because its patient {words}.",
+            tuple((f"reason {i}", reason) for i, reason in enumerate(held.reasons, 1)),
+            "Please confirm whose study it is, or send the corrected study.",
         )
 
 
@@ -44,8 +44,9 @@ def mixed_patients(case: Case) -> Iterator[Finding]:
             Severity.BLOCKS,
             "More than one patient in the records",
             f"{len(places)} entries of the records are about another patient, or describe this one differently. "
-            "They are not shown here: please confirm which child the request is about.",
+            "They are not shown here.",
             tuple((f"entry {i}", source.path or "") for i, source in enumerate(places[:20], 1)),
+            "Please confirm which child the request is about.",
         )
     for study in case.studies:
         if any(_is_other_child(study.patient, other) for other in study.other_patients):
@@ -54,8 +55,9 @@ def mixed_patients(case: Case) -> Iterator[Finding]:
                 "mixed-patients",
                 Severity.BLOCKS,
                 _words(study),
-                "Images of this one study name different patients: please check the study at its source.",
+                "Images of this one study name different patients.",
                 (("Study Instance UID", study.study_instance_uid),),
+                "Please check the study at its source.",
             )
 
 
@@ -70,8 +72,9 @@ def instance_conflict(case: Case) -> Iterator[Finding]:
                 Severity.BLOCKS,
                 _words(study),
                 f"{count} images arrived twice under the same identity and with different content. "
-                "The first ones are shown: please confirm which are right.",
+                "The first ones are shown.",
                 (("Study Instance UID", study.study_instance_uid), ("images", str(count))),
+                "Please confirm which are right.",
             )
 
 
@@ -90,12 +93,13 @@ def _differs(study: Study, element: str, known: Demographics, seen: Demographics
         "identity-differs",
         Severity.BLOCKS,
         f"{_words(study)}: {element}",
-        f"The {element} in the images differs from the referral's: please confirm that it is the same child.",
+        f"The {element} in the images differs from the referral's.",
         (
             ("in the referral", values[0]),
             ("in the images", values[1]),
             ("Study Instance UID", study.study_instance_uid),
         ),
+        "Please confirm that it is the same child.",
     )
 
 

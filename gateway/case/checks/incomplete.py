@@ -27,8 +27,9 @@ def series_not_received(case: Case) -> Iterator[Finding]:
                     "series-not-received",
                     Severity.LIMITS,
                     f"{_study_words(study)}: a {series.modality or 'further'} series",
-                    "The records list this series, and no image of it has arrived: please send it.",
+                    "The records list this series, and no image of it has arrived.",
                     (("Series Instance UID", series.series_instance_uid),),
+                    "Please send the series.",
                 )
 
 
@@ -66,8 +67,9 @@ def _fewer(uid: str, subject: str, expected: int, arrived: int) -> Iterator[Find
             "instances-missing",
             Severity.LIMITS,
             subject,
-            f"The records say {expected} images, and {arrived} have arrived: please send the missing ones.",
+            f"The records say {expected} images, and {arrived} have arrived.",
             (("expected", str(expected)), ("arrived", str(arrived)), ("UID", uid)),
+            "Please send the missing images.",
         )
 
 
@@ -115,8 +117,9 @@ def _gap(study: Study, series: Series, text: str, usual: str) -> Finding:
         "slice-gap",
         Severity.LIMITS,
         f"{_study_words(study)}: {words}",
-        f"{text} Please send the whole series.",
+        text,
         tuple(facts),
+        "Please send the whole series.",
     )
 
 

@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from gateway.case.model import Case, Content, Finding, Severity
 
 _WORDS = {
-    Content.EMPTY: "The document arrived without content: please send it again.",
-    Content.ELSEWHERE: "The document was only named by an address that the programme cannot open: "
-    "please send the document itself.",
-    Content.UNDECODABLE: "The document cannot be opened: please send it again.",
+    Content.EMPTY: "The document arrived without content.",
+    Content.ELSEWHERE: "The document was only named by an address that the programme cannot open.",
+    Content.UNDECODABLE: "The document cannot be opened.",
 }
 
 
@@ -24,6 +23,7 @@ def attachment_unreadable(case: Case) -> Iterator[Finding]:
             document.title,
             _WORDS[document.content],
             (("cause", document.problem), ("place", document.source.path or "")),
+            "Please send the document itself again.",
         )
 
 
@@ -37,4 +37,5 @@ def record_fault(case: Case) -> Iterator[Finding]:
             "A faulty entry in the records",
             fault.text,
             (("place", fault.expression),),
+            "Please correct the entry and send it again.",
         )

@@ -15,7 +15,8 @@ def no_question(case: Case) -> Iterator[Finding]:
             "no-question",
             Severity.BLOCKS,
             "The question",
-            "The records came without a request (ServiceRequest): please send what the specialist should answer.",
+            "The records came without a request (ServiceRequest).",
+            remedy="Please send the question that the specialist should answer.",
         )
         return
     for question in case.record.questions:
@@ -25,8 +26,8 @@ def no_question(case: Case) -> Iterator[Finding]:
                 "no-question",
                 Severity.BLOCKS,
                 "The question",
-                "The request says that a second opinion is wanted, and not what it should answer: "
-                "please add the question as note, reason or order detail.",
+                "The request says that a second opinion is wanted, and not what it should answer.",
+                remedy="Please add the question as note, reason or order detail.",
             )
 
 
@@ -49,6 +50,7 @@ def no_patient(case: Case) -> Iterator[Finding]:
             Severity.BLOCKS,
             "The child's identity",
             f"The records do not tell the child's {', '.join(absent)}.",
+            remedy="Please send the Patient with name, birth date and sex.",
         )
 
 
@@ -64,8 +66,8 @@ def no_reachable_physician(case: Case) -> Iterator[Finding]:
         "no-reachable-physician",
         Severity.BLOCKS,
         "The referring physician",
-        f"{known}No telephone number or e-mail address of the referring physician was sent; "
-        "the opinion goes to that physician, who must be reachable.",
+        f"{known}No telephone number or e-mail address of the referring physician was sent.",
+        remedy="Please send one: the opinion goes to that physician, who must be reachable.",
     )
 
 
@@ -78,8 +80,9 @@ def study_not_received(case: Case) -> Iterator[Finding]:
                 "study-not-received",
                 Severity.LIMITS,
                 expected.description or "An imaging study",
-                "The records name this imaging study, and no image of it has arrived: please send it.",
+                "The records name this imaging study, and no image of it has arrived.",
                 _evidence(expected),
+                "Please send the study.",
             )
 
 
