@@ -66,7 +66,7 @@ def _dataset(skeleton: Skeleton) -> Dataset:
 
 def _header(ds: Dataset, skeleton: Skeleton, authority: str) -> InstanceHeader:
     frames = number(ds, "NumberOfFrames")
-    accession = text(ds, "AccessionNumber", 64)
+    accession = text(ds, "AccessionNumber")
     return InstanceHeader(
         sop_instance_uid=_uid(ds, "SOPInstanceUID"),
         sop_class_uid=_uid(ds, "SOPClassUID"),
@@ -74,19 +74,19 @@ def _header(ds: Dataset, skeleton: Skeleton, authority: str) -> InstanceHeader:
         study_instance_uid=_uid(ds, "StudyInstanceUID"),
         series_instance_uid=_uid(ds, "SeriesInstanceUID"),
         patient=_patient(ds, authority),
-        patient_id=text(ds, "PatientID", 200),
-        patient_name=text(ds, "PatientName", 400),
-        patient_birth_date=text(ds, "PatientBirthDate", 26),
-        patient_sex=text(ds, "PatientSex", 16),
+        patient_id=text(ds, "PatientID"),
+        patient_name=text(ds, "PatientName"),
+        patient_birth_date=text(ds, "PatientBirthDate"),
+        patient_sex=text(ds, "PatientSex"),
         accession_number=accession,
         accession_issuer=_accession_issuer(ds, authority) if accession else "",
-        study_date=text(ds, "StudyDate", 26),
-        study_time=text(ds, "StudyTime", 28),
+        study_date=text(ds, "StudyDate"),
+        study_time=text(ds, "StudyTime"),
         study_description=text(ds, "StudyDescription"),
         series_number=number(ds, "SeriesNumber"),
-        modality=text(ds, "Modality", 16),
+        modality=text(ds, "Modality"),
         series_description=text(ds, "SeriesDescription"),
-        body_part=text(ds, "BodyPartExamined", 64),
+        body_part=text(ds, "BodyPartExamined"),
         instance_number=number(ds, "InstanceNumber"),
         position=None if frames and frames > 1 else _position(ds),
         frames=frames if frames and frames > 0 else 1,
@@ -119,8 +119,8 @@ def _valid_uid(uid: str, keyword: str, tag: str) -> str:
 def _patient(ds: Dataset, authority: str) -> Demographics:
     return Demographics(
         names=_names(ds),
-        birth_date=fhir_date(text(ds, "PatientBirthDate", 26)),
-        sex=_SEX.get(text(ds, "PatientSex", 16).upper(), ""),
+        birth_date=fhir_date(text(ds, "PatientBirthDate")),
+        sex=_SEX.get(text(ds, "PatientSex").upper(), ""),
         identifiers=_identifiers(ds, authority),
     )
 
@@ -145,7 +145,7 @@ def _name(group: str, script: str) -> Name:
 
 def _identifiers(ds: Dataset, authority: str) -> tuple[Identifier, ...]:
     """Patient ID and Other Patient IDs Sequence, each with its issuer."""
-    found = [(text(one, "PatientID", 200), one) for one in (ds, *items(ds, "OtherPatientIDsSequence"))]
+    found = [(text(one, "PatientID"), one) for one in (ds, *items(ds, "OtherPatientIDsSequence"))]
     return tuple(
         dict.fromkeys(Identifier(value, _patient_issuer(one, authority)) for value, one in found if value)
     )
@@ -155,19 +155,19 @@ def _patient_issuer(ds: Dataset, authority: str) -> str:
     """The universal id where one is given, for that is what FHIR identifiers carry; else the local name."""
     qualifiers = items(ds, "IssuerOfPatientIDQualifiersSequence")
     universal = _universal_id(qualifiers[0]) if qualifiers else ""
-    return universal or text(ds, "IssuerOfPatientID", 200) or authority
+    return universal or text(ds, "IssuerOfPatientID") or authority
 
 
 def _accession_issuer(ds: Dataset, authority: str) -> str:
     issuers = items(ds, "IssuerOfAccessionNumberSequence")
     if not issuers:
         return authority
-    return _universal_id(issuers[0]) or text(issuers[0], "LocalNamespaceEntityID", 200) or authority
+    return _universal_id(issuers[0]) or text(issuers[0], "LocalNamespaceEntityID") or authority
 
 
 def _universal_id(item: Dataset) -> str:
     """Universal Entity ID (0040,0032) as a URI where its type allows (PS3.3 10.14)."""
-    found = text(item, "UniversalEntityID", 180)
+    found = text(item, "UniversalEntityID")
     prefix = _UNIVERSAL_ID_PREFIX.get(text(item, "UniversalEntityIDType").upper(), "")
     return found if not found or found.startswith(prefix) else prefix + found
 

@@ -63,9 +63,9 @@ def texts(dataset: Dataset, keyword: str) -> list[str]:
     return [clean(str(one)) for one in values if one is not None]
 
 
-def text(dataset: Dataset, keyword: str, limit: int = 300) -> str:
-    """One value as text, shortened to ``limit`` characters."""
-    return "\\".join(texts(dataset, keyword))[:limit].strip()
+def text(dataset: Dataset, keyword: str) -> str:
+    """All values as one text, whole: a shortened identifier could be another child's."""
+    return "\\".join(texts(dataset, keyword)).strip()
 
 
 def number(dataset: Dataset, keyword: str) -> int | None:

@@ -1,5 +1,6 @@
 """A Bundle's bytes to a Submission: read, checked entry by entry, every fault named."""
 
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import simplejson
@@ -55,9 +56,28 @@ def read_json(body: bytes) -> dict[str, Any]:
         ) from error
     except RecursionError as error:
         raise NotFhir("The JSON is nested too deeply.") from error
+    if b"\\u" in body and not all(map(_is_text, _strings(found))):
+        raise NotFhir("A string holds NUL or half of a surrogate pair (\\u0000, \\ud800): that is no text.")
     if not isinstance(found, dict):
         raise NotFhir("The body is JSON and no object: a FHIR resource is an object with 'resourceType'.")
     return found
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string of a JSON value, names of members included."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            pending += [*item, *item.values()]
+        elif isinstance(item, list):
+            pending += item
+
+
+def _is_text(string: str) -> bool:
+    return "\0" not in string and not any("\ud800" <= character <= "\udfff" for character in string)
 
 
 def _reason(error: simplejson.JSONDecodeError) -> str:

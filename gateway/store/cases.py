@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner, Role, System, User, Viewer
-from gateway.case.model import Case, FindingState, HeldStudy, Record
+from gateway.case.model import Case, Demographics, FindingState, HeldStudy, Identifier, Record
 from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
 from gateway.store import findings, opinions, studies
@@ -68,18 +68,50 @@ def by_service_request(session: Session, partner: Partner, service_request: str)
     )
 
 
-def in_status(session: Session, viewer: Viewer, statuses: Sequence[str]) -> list[CaseRow]:
-    query = visible(viewer).where(CaseRow.status.in_(statuses)).order_by(CaseRow.opened_at)
-    return list(session.scalars(query))
-
-
 def every(session: Session, viewer: Viewer) -> list[CaseRow]:
     """All cases that the viewer may see, last changed first."""
     return list(session.scalars(visible(viewer).order_by(CaseRow.updated_at.desc())))
 
 
+@dataclass(frozen=True, slots=True)
+class CaseIdentity:
+    """What a case's child and named imaging are recognised by: small, so that all open cases can be compared."""
+
+    case_id: str
+    patient: Demographics | None
+    study_uids: tuple[str, ...]
+    accessions: tuple[Identifier, ...]
+
+
+def identities(session: Session, partner: Partner, statuses: Sequence[str]) -> list[CaseIdentity]:
+    """Of every case of the partner in one of the statuses, oldest first."""
+    query = (
+        select(CaseRow.identity)
+        .where(CaseRow.partner_id == partner.id, CaseRow.status.in_(statuses), CaseRow.identity != "")
+        .order_by(CaseRow.opened_at)
+    )
+    return [_IDENTITY.validate_json(text) for text in session.scalars(query)]
+
+
+def set_record(case: CaseRow, record: Record) -> None:
+    """Put a normalised record on the case, with what is derived from it."""
+    expected = record.expected_studies
+    identity = CaseIdentity(
+        case.id,
+        record.patient,
+        tuple(e.study_instance_uid for e in expected if e.study_instance_uid),
+        tuple(e.accession for e in expected if e.accession is not None),
+    )
+    case.record = dump_record(record)
+    case.identity = _IDENTITY.dump_json(identity).decode()
+    case.patient_name = record.patient.display_name if record.patient else ""
+
+
 def dump_record(record: Record) -> str:
     return _RECORD.dump_json(record).decode()
+
+
+_IDENTITY = TypeAdapter(CaseIdentity)
 
 
 def load_record(text: str) -> Record:

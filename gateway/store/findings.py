@@ -8,8 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from gateway.case.model import CaseFinding, Enquiry, Finding, FindingState, Severity
-from gateway.store.ids import new_id
+from gateway.store.ids import bounded, new_id
 from gateway.store.tables import EnquiryRow, FindingRow
+
+_KEY_CHARACTERS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: dat
     """Open what is newly found, close what is gone, reopen what came back; a waiver by a person stays."""
     rows = {row.key: row for row in session.scalars(select(FindingRow).where(FindingRow.case_id == case_id))}
     opened, closed = [], []
-    present = {finding.key: finding for finding in found}
+    present = {bounded(finding.key, _KEY_CHARACTERS): finding for finding in found}
     for key, finding in present.items():
         row = rows.get(key)
         if row is None:

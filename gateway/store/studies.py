@@ -237,9 +237,14 @@ def instances(
     return found
 
 
+def patients_of(study: StudyRow) -> list[Demographics]:
+    """Each distinct identity that the study's headers tell, the first received first."""
+    return [_DEMOGRAPHICS.validate_python(patient) for patient in study.patients]
+
+
 def to_study(study: StudyRow) -> Study:
     """The case's view of a received study."""
-    patients = [_DEMOGRAPHICS.validate_python(patient) for patient in study.patients]
+    patients = patients_of(study)
     accession = Identifier(study.accession_number, study.accession_issuer) if study.accession_number else None
     return Study(
         id=study.id,

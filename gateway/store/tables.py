@@ -186,7 +186,8 @@ class CaseRow(Row):
     status: Mapped[str] = mapped_column(String(32), index=True)
     service_request: Mapped[str] = mapped_column(String(128), default="")
     record: Mapped[str] = mapped_column(Text)
-    patient_name: Mapped[str] = mapped_column(String(300), default="")
+    identity: Mapped[str] = mapped_column(Text, default="")  # of the record: what imaging is matched with
+    patient_name: Mapped[str] = mapped_column(Text, default="")
     assignee_id: Mapped[str | None] = mapped_column(ForeignKey("app_user.id"), index=True)
     declined_because: Mapped[str] = mapped_column(Text, default="")
     opened_at: Mapped[datetime]
@@ -208,15 +209,15 @@ class StudyRow(Row):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
     study_instance_uid: Mapped[str] = mapped_column(String(64))
-    accession_number: Mapped[str] = mapped_column(String(64), default="")
-    accession_issuer: Mapped[str] = mapped_column(String(200), default="")
-    study_date: Mapped[str] = mapped_column(String(26), default="")
-    study_time: Mapped[str] = mapped_column(String(28), default="")
-    description: Mapped[str] = mapped_column(String(300), default="")
-    patient_id: Mapped[str] = mapped_column(String(200), default="")
-    patient_name: Mapped[str] = mapped_column(String(400), default="")
-    patient_birth_date: Mapped[str] = mapped_column(String(26), default="")
-    patient_sex: Mapped[str] = mapped_column(String(16), default="")
+    accession_number: Mapped[str] = mapped_column(Text, default="")
+    accession_issuer: Mapped[str] = mapped_column(Text, default="")
+    study_date: Mapped[str] = mapped_column(Text, default="")
+    study_time: Mapped[str] = mapped_column(Text, default="")
+    description: Mapped[str] = mapped_column(Text, default="")
+    patient_id: Mapped[str] = mapped_column(Text, default="")
+    patient_name: Mapped[str] = mapped_column(Text, default="")
+    patient_birth_date: Mapped[str] = mapped_column(Text, default="")
+    patient_sex: Mapped[str] = mapped_column(Text, default="")
     attributes: Mapped[dict[str, Any]]  # study-level DICOM JSON model, as first received
     patients: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON
@@ -241,10 +242,10 @@ class SeriesRow(Row):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"))
     series_instance_uid: Mapped[str] = mapped_column(String(64), index=True)
-    series_number: Mapped[int | None]
-    modality: Mapped[str] = mapped_column(String(16), default="")
-    description: Mapped[str] = mapped_column(String(300), default="")
-    body_part: Mapped[str] = mapped_column(String(64), default="")
+    series_number: Mapped[int | None] = mapped_column(BigInteger)
+    modality: Mapped[str] = mapped_column(Text, default="")
+    description: Mapped[str] = mapped_column(Text, default="")
+    body_part: Mapped[str] = mapped_column(Text, default="")
     attributes: Mapped[dict[str, Any]]
 
     study: Mapped[StudyRow] = relationship(back_populates="series")
@@ -271,11 +272,11 @@ class InstanceRow(Row):
     sop_instance_uid: Mapped[str] = mapped_column(String(64))
     sop_class_uid: Mapped[str] = mapped_column(String(64))
     transfer_syntax_uid: Mapped[str] = mapped_column(String(64))
-    instance_number: Mapped[int | None]
+    instance_number: Mapped[int | None] = mapped_column(BigInteger)
     position: Mapped[float | None]
-    frames: Mapped[int] = mapped_column(default=1)
-    rows: Mapped[int | None]
-    columns: Mapped[int | None]
+    frames: Mapped[int] = mapped_column(BigInteger, default=1)
+    rows: Mapped[int | None] = mapped_column(BigInteger)
+    columns: Mapped[int | None] = mapped_column(BigInteger)
     conflict: Mapped[bool] = mapped_column(Boolean, default=False)
     sha256: Mapped[str] = mapped_column(String(64))
     dataset_sha256: Mapped[str] = mapped_column(String(64))
@@ -287,7 +288,13 @@ class InstanceRow(Row):
     series: Mapped[SeriesRow] = relationship(back_populates="instances")
 
     __table_args__ = (
-        UniqueConstraint("partner_id", "sop_instance_uid", "transfer_syntax_uid", "dataset_sha256"),
+        UniqueConstraint(
+            "partner_id",
+            "sop_instance_uid",
+            "transfer_syntax_uid",
+            "dataset_sha256",
+            name="uq_instance_data_set",
+        ),
     )
 
 

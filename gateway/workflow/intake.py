@@ -27,8 +27,7 @@ def check_case(services: Services, case_id: str) -> None:
         row = cases.row(session, SYSTEM_ACTOR, case_id, lock=True)
         if row.status not in OPEN:
             return
-        record = examinations.apply(session, cases.load_record(row.record))
-        row.record = cases.dump_record(record)
+        cases.set_record(row, examinations.apply(session, cases.load_record(row.record)))
         case = cases.to_case(session, row)
         changed = findings.reconcile(session, case_id, checks.run(case), utc_now())
         for key in changed.opened:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import SYSTEM_ACTOR, Partner
-from gateway.case.model import Demographics, Fault, Record, Source
+from gateway.case.model import Demographics, Fault, Identifier, Source
 from gateway.case.patient_match import Match, Verdict, contradictions, match
 from gateway.case.status import OPEN
 from gateway.clock import utc_now
 from gateway.store import cases, examinations, partners, receipts, resources, studies
+from gateway.store.cases import CaseIdentity
 from gateway.store.database import Session
 from gateway.store.resources import StoredResource
 from gateway.store.tables import CaseRow, StudyRow
@@ -110,9 +111,10 @@ def _case_without_request(
         if case is not None:
             return case, False
     child = _only_child(session, stored, partner)
-    same = [c for c in cases.in_status(session, partner, sorted(OPEN)) if child and _is_same(c, child)]
+    known = cases.identities(session, partner, sorted(OPEN)) if child else []
+    same = [case.case_id for case in known if child and _is_same(case.patient, child)]
     if len(same) == 1:
-        return same[0], False
+        return cases.row(session, partner, same[0]), False
     return cases.open_case(session, partner, "", utc_now()), True
 
 
@@ -126,9 +128,8 @@ def _only_child(session: Session, stored: list[StoredResource], partner: Partner
     return to_demographics(_sourced(found[0]), partner.assigning_authority) if found else None
 
 
-def _is_same(case: CaseRow, child: Demographics) -> bool:
+def _is_same(known: Demographics | None, child: Demographics) -> bool:
     """The very Patient resource of the case, or the same child by strong evidence and without contradiction."""
-    known = cases.load_record(case.record).patient
     if known is None:
         return False
     found = match(known, child, _same_resource(known, child))
@@ -154,9 +155,7 @@ def renew_record(services: Services, session: Session, case_id: str) -> None:
         _faults(session, case_id, own),
         map(_sourced, _contradicting(session, row.partner_id, authority, [*own, *beside])),
     )
-    record = examinations.apply(session, record)
-    row.record = cases.dump_record(record)
-    row.patient_name = (record.patient.display_name if record.patient else "")[:300]
+    cases.set_record(row, examinations.apply(session, record))
     row.updated_at = utc_now()
     services.jobs.enqueue(session, Work.CHECK_CASE, case_id)
     for study in studies.undecided(session, row.partner_id):
@@ -232,17 +231,17 @@ def place_study(services: Services, study_id: str) -> None:
 
 def _place(session: Session, study: StudyRow) -> None:
     partner = partners.get(session, study.partner_id).partner
-    candidates = [(c, _match(c, study)) for c in cases.in_status(session, partner, sorted(OPEN))]
+    candidates = [(c.case_id, _match(c, study)) for c in cases.identities(session, partner, sorted(OPEN))]
     before = (study.case_id, study.join_state)
     same = [(c, m) for c, m in candidates if m.verdict is Verdict.SAME]
     doubtful = [(c, m) for c, m in candidates if m.verdict in (Verdict.CONTRADICTED, Verdict.POSSIBLE)]
     if len(same) == 1:
-        _set_place(study, studies.JOINED, same[0][0].id, same[0][1].reasons)
+        _set_place(study, studies.JOINED, same[0][0], same[0][1].reasons)
     elif len(same) > 1:
-        _set_place(study, studies.HELD, same[0][0].id, ("more than one open case of this child",))
+        _set_place(study, studies.HELD, same[0][0], ("more than one open case of this child",))
     elif doubtful:
         doubtful.sort(key=lambda found: found[1].verdict is not Verdict.CONTRADICTED)
-        _set_place(study, studies.HELD, doubtful[0][0].id, doubtful[0][1].reasons)
+        _set_place(study, studies.HELD, doubtful[0][0], doubtful[0][1].reasons)
     else:
         _set_place(study, studies.WAITING, None, ("no open case is about this child",))
     if (study.case_id, study.join_state) != before:
@@ -259,21 +258,22 @@ def _set_place(study: StudyRow, state: str, case_id: str | None, reasons: tuple[
     study.join_state, study.case_id, study.join_reasons = state, case_id, list(reasons)
 
 
-def _match(case: CaseRow, study: StudyRow) -> Match:
+def _match(case: CaseIdentity, study: StudyRow) -> Match:
     """Every identity inside the study must agree with the case's child; the worst verdict counts."""
-    record = cases.load_record(case.record)
-    seen = studies.to_study(study)
-    known = record.patient or Demographics()
-    named = _ways_named(record, seen.study_instance_uid, seen.accession)
-    matches = [match(known, patient, named) for patient in (seen.patient, *seen.other_patients)]
+    known = case.patient or Demographics()
+    named = _ways_named(case, study)
+    matches = [match(known, patient, named) for patient in studies.patients_of(study)]
     worst = [Verdict.CONTRADICTED, Verdict.DIFFERENT, Verdict.POSSIBLE, Verdict.SAME]
     return min(matches, key=lambda m: worst.index(m.verdict))
 
 
-def _ways_named(record: Record, study_instance_uid: str, accession: object) -> list[str]:
+def _ways_named(case: CaseIdentity, study: StudyRow) -> list[str]:
     ways = []
-    if any(e.study_instance_uid == study_instance_uid for e in record.expected_studies):
+    if study.study_instance_uid in case.study_uids:
         ways.append("the referral names this study")
-    if accession is not None and any(e.accession == accession for e in record.expected_studies):
+    if (
+        study.accession_number
+        and Identifier(study.accession_number, study.accession_issuer) in case.accessions
+    ):
         ways.append("the referral names this accession number")
     return ways

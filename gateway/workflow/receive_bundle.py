@@ -12,11 +12,12 @@ from gateway.clock import utc_now
 from gateway.errors import InvalidContent, Issue
 from gateway.store import partners, receipts, resources
 from gateway.store.database import Session
-from gateway.store.ids import new_id
+from gateway.store.ids import bounded, new_id
 from gateway.store.objects import Spool, Stored
 from gateway.store.resources import NewVersion, Outcome
 from gateway.workflow import normalise
 from gateway.workflow.references import (
+    IDENTITY_CHARACTERS,
     RELATIVE,
     conditional_identity,
     identity_of,
@@ -46,6 +47,7 @@ def receive_bundle(
     """
     stored = services.objects.keep(spool)
     with services.database.transaction() as session:
+        partners.lock(session, partner)  # two bundles at once must not open the same case twice
         earlier = receipts.same_bundle(session, partner, stored.sha256)
         if earlier is not None:
             audit.record(
@@ -70,7 +72,6 @@ def _keep(
     content_type: str,
 ) -> Accepted:
     now = utc_now()
-    partners.lock(session, partner)  # two bundles at once must not open the same case twice
     receipt = receipts.add(session, partner, stored, origin, content_type, received_at=now)
     resolved = _resolve(session, partner, submission, services.config.fhir_base)
     _refuse_faulty_transaction(submission, resolved)
@@ -151,7 +152,7 @@ def _distinct_identities(entries: tuple[Entry, ...]) -> dict[int, tuple[str, str
     for entry in entries:
         key = (entry.type, identity_of(entry))
         if key in used:
-            key = (entry.type, f"{key[1]}#{entry.full_url or entry.index}"[:500])
+            key = (entry.type, bounded(f"{key[1]}#{entry.full_url or entry.index}", IDENTITY_CHARACTERS))
         used.add(key)
         keys[entry.index] = key
     return keys

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.errors import Issue
+from gateway.store.ids import bounded
 from gateway.store.resources import dumps
 from gateway.workflow.submission import Entry
 
+IDENTITY_CHARACTERS = 500
 RELATIVE = re.compile(r"^([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[^/]+)?$")
 _CONDITIONAL = re.compile(r"^([A-Z][A-Za-z]+)\?identifier=([^&|]*)\|([^&]+)$")
 _IDENTIFIED = frozenset(
@@ -41,9 +43,9 @@ def identity_of(entry: Entry) -> str:
     if entry.type in _IDENTIFIED:
         for item in resource.get("identifier") or ():
             if isinstance(item, dict) and item.get("system") and item.get("value"):
-                return f"identifier:{item['system']}|{item['value']}"[:500]
+                return bounded(f"identifier:{item['system']}|{item['value']}", IDENTITY_CHARACTERS)
     if entry.full_url:
-        return f"url:{entry.full_url}"[:500]
+        return bounded(f"url:{entry.full_url}", IDENTITY_CHARACTERS)
     if resource.get("id"):
         return f"id:{resource['id']}"
     return f"sha256:{hashlib.sha256(dumps(resource).encode()).hexdigest()}"
@@ -52,7 +54,7 @@ def identity_of(entry: Entry) -> str:
 def conditional_identity(criteria: str, type: str) -> tuple[str, str] | None:
     """(type, identity) of ``Type?identifier=system|value`` or, for ifNoneExist, ``identifier=system|value``."""
     found = _CONDITIONAL.match(criteria if "?" in criteria else f"{type}?{criteria}")
-    return (found[1], f"identifier:{found[2]}|{found[3]}"[:500]) if found else None
+    return (found[1], bounded(f"identifier:{found[2]}|{found[3]}", IDENTITY_CHARACTERS)) if found else None
 
 
 def targets(entries: Mapping[int, str], submission: tuple[Entry, ...]) -> dict[str, str]:

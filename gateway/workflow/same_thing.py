@@ -13,6 +13,8 @@ from gateway.case.model import Demographics
 from gateway.case.patient_match import contradictions, name_words
 from gateway.store import resources
 from gateway.store.database import Session
+from gateway.store.ids import bounded
+from gateway.workflow.references import IDENTITY_CHARACTERS
 from gateway.workflow.submission import Entry
 from mappings.fhir_elements import Resource
 from mappings.fhir_to_case import demographics_of, subject_of
@@ -90,7 +92,7 @@ def _patients(entries: tuple[Entry, ...], keys: Keys, known_ids: KnownIds) -> di
 
 
 def _apart(key: tuple[str, str], mark: str) -> tuple[str, str]:
-    return key[0], f"{key[1][:430]}~{mark[:60]}"
+    return key[0], bounded(f"{key[1]}~{mark}", IDENTITY_CHARACTERS)
 
 
 def _fingerprint(patient: Demographics) -> str:

@@ -41,6 +41,8 @@ def without(index: int, *names: str) -> dict[str, Any]:
         (b"\xff\xfe{\x00}\x00", "not UTF-8"),
         (b"[1, 2]", "no object"),
         (b'"text"', "no object"),
+        (b'{"resourceType": "Bundle", "id": "\\u0000"}', "holds NUL"),
+        (b'{"resourceType": "Bundle", "id": "\\ud800"}', "surrogate"),
         (b"{}", "'resourceType' is missing"),
         (b'{"resourceType": 7}', "'resourceType' is missing"),
         (b'{"resourceType": "Patient"}', "A Bundle was expected"),

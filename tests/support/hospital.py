@@ -68,13 +68,18 @@ def images(mrn: str, count: int, study: str, series: str, **attributes: Any) -> 
     }
     return [
         make_file(
-            StudyInstanceUID=study,
-            SeriesInstanceUID=series,
-            SOPInstanceUID=f"{series}.{number}",
-            InstanceNumber=number,
-            ImagePositionPatient=[0, 0, number * 2.0],
-            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
-            **(told | attributes),
+            **(
+                told
+                | {
+                    "StudyInstanceUID": study,
+                    "SeriesInstanceUID": series,
+                    "SOPInstanceUID": f"{series}.{number}",
+                    "InstanceNumber": number,
+                    "ImagePositionPatient": [0, 0, number * 2.0],
+                    "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+                }
+                | attributes
+            ),
         )
         for number in range(1, count + 1)
     ]

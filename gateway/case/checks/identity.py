@@ -89,7 +89,7 @@ def _differs(study: Study, element: str, known: Demographics, seen: Demographics
         "sex": (known.sex, seen.sex),
     }[element]
     return Finding(
-        f"identity-differs:{study.study_instance_uid}:{element}:{values[1]}"[:400],
+        f"identity-differs:{study.study_instance_uid}:{element}:{values[1]}",
         "identity-differs",
         Severity.BLOCKS,
         f"{_words(study)}: {element}",

@@ -31,7 +31,7 @@ def record_fault(case: Case) -> Iterator[Finding]:
     """A fault of an entry that was accepted all the same."""
     for fault in case.record.faults:
         yield Finding(
-            f"record-fault:{fault.source.receipt_id}:{fault.expression}:{fault.text}"[:400],
+            f"record-fault:{fault.source.receipt_id}:{fault.expression}:{fault.text}",
             "record-fault",
             Severity.NOTE,
             "A faulty entry in the records",
