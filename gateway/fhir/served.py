@@ -89,17 +89,22 @@ def _made(
 
 def _tasks(services: Services, session: Session, partner: Partner, fhir_id: str | None) -> list[Served]:
     """Coordination Tasks (id: the case's) and their sub-Tasks, the enquiries (id: the enquiry's)."""
-    if fhir_id is not None and (found := _one_case(session, partner, fhir_id)) is not None:
-        return [_task(services, found)]
+    if fhir_id is not None:
+        return _one_task(services, session, partner, fhir_id)
     served = []
     for row in cases.every(session, partner):
         case = cases.to_case(session, row)
-        found_tasks = [
-            _task(services, case),
-            *(_enquiry(services, case, enquiry) for enquiry in case.enquiries),
-        ]
-        served += [task for task in found_tasks if fhir_id is None or task.id == fhir_id]
+        served += [_task(services, case), *(_enquiry(services, case, enquiry) for enquiry in case.enquiries)]
     return served
+
+
+def _one_task(services: Services, session: Session, partner: Partner, fhir_id: str) -> list[Served]:
+    case = _one_case(session, partner, fhir_id)
+    if case is not None:
+        return [_task(services, case)]
+    row = cases.of_enquiry(session, partner, fhir_id)
+    found = cases.to_case(session, row) if row is not None else None
+    return [_enquiry(services, found, e) for e in found.enquiries if e.id == fhir_id] if found else []
 
 
 def _one_case(session: Session, partner: Partner, case_id: str) -> Case | None:
@@ -141,11 +146,9 @@ def _imaging_study(services: Services, session: Session, row: StudyRow) -> Serve
 def _reports(services: Services, session: Session, partner: Partner, fhir_id: str | None) -> list[Served]:
     """Signed reports, byte for byte as they were frozen."""
     served = []
-    for opinion, _case in cases.signed_opinions(session, partner):
-        if fhir_id is None or opinion.id == fhir_id:
-            resource = loads(read_bytes(services.objects, opinion.report_key))
-            signed_at = opinion.signed_at or opinion.drafted_at
-            served.append(Served(resource, "1", signed_at, opinion.id))
+    for opinion, _case in cases.signed_opinions(session, partner, fhir_id):
+        resource = loads(read_bytes(services.objects, opinion.report_key))
+        served.append(Served(resource, "1", opinion.signed_at or opinion.drafted_at, opinion.id))
     return served
 
 

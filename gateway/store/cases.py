@@ -16,7 +16,7 @@ from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
 from gateway.store import findings, opinions, studies
 from gateway.store.ids import new_case_id
-from gateway.store.tables import CaseRow, FindingRow, OpinionRow, PartnerRow, StudyRow, UserRow
+from gateway.store.tables import CaseRow, EnquiryRow, FindingRow, OpinionRow, PartnerRow, StudyRow, UserRow
 
 _RECORD = TypeAdapter(Record)
 
@@ -123,8 +123,16 @@ def load(session: Session, viewer: Viewer, case_id: str) -> Case:
     return to_case(session, row(session, viewer, case_id))
 
 
-def signed_opinions(session: Session, viewer: Viewer) -> list[tuple[OpinionRow, CaseRow]]:
-    """Signed opinions of the cases that the viewer may see, oldest first."""
+def of_enquiry(session: Session, viewer: Viewer, enquiry_id: str) -> CaseRow | None:
+    """The case that an enquiry is about, if the viewer may see it."""
+    about = select(EnquiryRow.case_id).where(EnquiryRow.id == enquiry_id)
+    return session.scalar(visible(viewer).where(CaseRow.id.in_(about)))
+
+
+def signed_opinions(
+    session: Session, viewer: Viewer, opinion_id: str | None = None
+) -> list[tuple[OpinionRow, CaseRow]]:
+    """Signed opinions of the cases that the viewer may see, oldest first; only the one of that id, if it is given."""
     query = (
         select(OpinionRow, CaseRow)
         .join(CaseRow, CaseRow.id == OpinionRow.case_id)
@@ -133,6 +141,8 @@ def signed_opinions(session: Session, viewer: Viewer) -> list[tuple[OpinionRow, 
         )
         .order_by(OpinionRow.signed_at)
     )
+    if opinion_id is not None:
+        query = query.where(OpinionRow.id == opinion_id)
     return [(opinion, case) for opinion, case in session.execute(query)]
 
 

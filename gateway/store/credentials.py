@@ -32,10 +32,10 @@ def signing_keys(session: Session) -> list[dict[str, Any]]:
 
 
 def add_first_signing_key(session: Session, kid: str, jwk: dict[str, Any]) -> None:
-    """Keep the key unless there is one already; of two processes that race, one key stays."""
+    """Keep the key unless there is one for its ``alg`` already; of two processes that race, one key stays."""
     if session.get_bind().dialect.name == "postgresql":
         session.execute(text("LOCK TABLE signing_key IN SHARE ROW EXCLUSIVE MODE"))
-    if session.scalar(select(SigningKeyRow.kid).limit(1)) is None:
+    if jwk["alg"] not in [known["alg"] for known in signing_keys(session)]:
         session.add(SigningKeyRow(kid=kid, jwk=jwk, created_at=utc_now()))
 
 

@@ -26,7 +26,11 @@ class ApplicationEntity:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """All that is known of a partner. ``jwks`` or ``jwks_url`` verifies its client assertions."""
+    """All that is known of a partner. ``jwks`` or ``jwks_url`` verifies its client assertions.
+
+    Reports are pushed to ``fhir_endpoint``; where there is a ``fhir_token_url``, with a token that the gateway gets
+    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs.
+    """
 
     id: str
     name: str
@@ -36,6 +40,8 @@ class Registration:
     scopes: tuple[str, ...] = ("system/*.cruds",)
     fhir_endpoint: str = ""
     fhir_token_url: str = ""
+    fhir_client_id: str = ""
+    fhir_scopes: tuple[str, ...] = ()
     application_entities: tuple[ApplicationEntity, ...] = ()
 
     @property
@@ -64,6 +70,8 @@ def add(session: Session, new: Registration) -> None:
         scopes=list(new.scopes),
         fhir_endpoint=new.fhir_endpoint,
         fhir_token_url=new.fhir_token_url,
+        fhir_client_id=new.fhir_client_id,
+        fhir_scopes=list(new.fhir_scopes),
         created_at=utc_now(),
     )
     try:
@@ -123,5 +131,7 @@ def _registration(session: Session, row: PartnerRow) -> Registration:
         scopes=tuple(row.scopes),
         fhir_endpoint=row.fhir_endpoint,
         fhir_token_url=row.fhir_token_url,
+        fhir_client_id=row.fhir_client_id,
+        fhir_scopes=tuple(row.fhir_scopes),
         application_entities=tuple(ApplicationEntity(e.ae_title, e.host, e.port) for e in entities),
     )

@@ -67,6 +67,8 @@ class PartnerRow(Row):
     scopes: Mapped[list[str]]
     fhir_endpoint: Mapped[str] = mapped_column(String(500), default="")
     fhir_token_url: Mapped[str] = mapped_column(String(500), default="")
+    fhir_client_id: Mapped[str] = mapped_column(String(255), default="")
+    fhir_scopes: Mapped[list[str]] = mapped_column(default=list)
     created_at: Mapped[datetime]
 
 
@@ -115,7 +117,7 @@ class OAuthAssertionRow(Row):
 
 
 class SigningKeyRow(Row):
-    """The gateway's own keys for access tokens (private JWK)."""
+    """The gateway's own keys (private JWK): for access tokens (ES256) and for client assertions (ES384)."""
 
     __tablename__ = "signing_key"
 

@@ -17,6 +17,7 @@ from tests.support.bundles import (
     issues,
     patient,
     referral,
+    wait_for,
 )
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
@@ -218,6 +219,9 @@ def test_a_collection_with_a_faulty_entry_is_kept_and_the_fault_is_a_finding(
     )
     answer = ehr.post(sent)
     assert answer.status_code == 201, answer.text
+    case_id = answer.headers["Location"].split("/")[-1]
+    [note] = wait_for(lambda: ehr.task(case_id).get("note"))
+    assert "required element 'subject' is missing" in note["text"]
 
 
 def test_a_faulty_entry_of_a_batch_fails_alone(ehr: FhirClient) -> None:

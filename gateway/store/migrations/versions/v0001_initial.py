@@ -116,6 +116,8 @@ def _partner() -> None:
         sa.Column("scopes", sa.JSON(), nullable=False),
         sa.Column("fhir_endpoint", sa.String(length=500), nullable=False),
         sa.Column("fhir_token_url", sa.String(length=500), nullable=False),
+        sa.Column("fhir_client_id", sa.String(length=255), nullable=False),
+        sa.Column("fhir_scopes", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partner")),
     )
