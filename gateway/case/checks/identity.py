@@ -7,7 +7,13 @@ from gateway.case.patient_match import contradictions, same_name
 
 
 def identity_differs(case: Case) -> Iterator[Finding]:
-    """Birth date, sex or name of a joined study differ from the referral's."""
+    """Birth date, sex or name of a joined study differ from the referral's.
+
+    How: every identity inside the study is compared. Names agree when any two forms have the same words in any order,
+    without case and accents, one leaving out some; dates contradict as far as both are given; sex where both say male
+    or female.
+    Limits: patient numbers are not compared here. Names in scripts that have nothing in common are not compared.
+    """
     known = case.record.patient
     if known is None:
         return
@@ -18,7 +24,12 @@ def identity_differs(case: Case) -> Iterator[Finding]:
 
 
 def study_held(case: Case) -> Iterator[Finding]:
-    """A study that may be this child's was not joined: a person must compare and decide."""
+    """A study that may be this child's was not joined: a person must compare and decide.
+
+    How: a study joins by itself only when an identifier of the same issuer, or the referral naming it, agrees and the
+    name or the birth date too, and nothing differs. It blocks where something differs, else limits.
+    Limits: a study with nothing in common waits in no case; intake has a list of those.
+    """
     for held in case.held_studies:
         differing = contradictions(case.record.patient or Demographics(), held.study.patient)
         words = f"differs in {', '.join(differing)}" if differing else "cannot be told to be the same child"
@@ -34,7 +45,12 @@ def study_held(case: Case) -> Iterator[Finding]:
 
 
 def mixed_patients(case: Case) -> Iterator[Finding]:
-    """More than one child in the bundles of a case, or in one study."""
+    """More than one child in the bundles of a case, or in one study.
+
+    How: entries about another patient, and versions of the Patient that tell another name, birth date or sex; images of
+    one study whose headers do so.
+    Limits: a letter inside a document that is about another child is not noticed.
+    """
     others = [p.source for p in case.record.other_patients if p.source]
     places = [*others, *case.record.excluded]
     if places:
@@ -62,7 +78,11 @@ def mixed_patients(case: Case) -> Iterator[Finding]:
 
 
 def instance_conflict(case: Case) -> Iterator[Finding]:
-    """The same SOP Instance UID came with different bytes; both are kept, the first is shown."""
+    """The same SOP Instance UID came with different bytes; both are kept, the first is shown.
+
+    How: the SHA-256 of the data set, without the file's preamble and group 0002, and the transfer syntax are compared.
+    Limits: the same image compressed anew on its way differs in its bytes and is told.
+    """
     for study in case.studies:
         count = sum(i.conflict for series in study.series for i in series.instances)
         if count:

@@ -14,7 +14,11 @@ _FEWEST_SLICES = 3
 
 
 def series_not_received(case: Case) -> Iterator[Finding]:
-    """A series that the record's ImagingStudy lists and that did not come with its study."""
+    """A series that the record's ImagingStudy lists and that did not come with its study.
+
+    How: the Series Instance UIDs that are listed are compared with those that arrived.
+    Limits: an ImagingStudy that lists no series has none to miss.
+    """
     for expected in case.record.expected_studies:
         study = received(case, expected)
         if study is None:
@@ -34,7 +38,12 @@ def series_not_received(case: Case) -> Iterator[Finding]:
 
 
 def instances_missing(case: Case) -> Iterator[Finding]:
-    """Fewer instances than the record says, by series where it counts them, else by study."""
+    """Fewer instances than the record says, by series where it counts them, else by study.
+
+    How: ImagingStudy.series.numberOfInstances, else ImagingStudy.numberOfInstances, against the different SOP Instance
+    UIDs that arrived.
+    Limits: more images than the record counts are not told; nor are fewer frames inside one instance.
+    """
     for expected in case.record.expected_studies:
         study = received(case, expected)
         if study is None:
@@ -74,7 +83,16 @@ def _fewer(uid: str, subject: str, expected: int, arrived: int) -> Iterator[Find
 
 
 def slice_gap(case: Case) -> Iterator[Finding]:
-    """Gaps inside a stack by position (mm along the normal), else by instance number."""
+    """Gaps inside a stack by position (mm along the normal), else by instance number.
+
+    How: where more than half of a series' images, and ``_FEWEST_SLICES`` at least, have a position, their distances are
+    compared with the usual one, which is the median; else Instance Numbers must follow each other.
+    Threshold: a distance of more than ``GAP_FACTOR`` times the usual one is a gap; positions closer than
+    ``SPACING_TOLERANCE_MM`` mm are one. Both are set here: no standard gives them, and they were not yet measured on
+    clinical series.
+    Limits: slices missing at either end are not seen. A series of several orientations, as a localizer is, or numbers
+    with gaps on purpose can be told wrongly. Frames inside one instance are not looked at.
+    """
     for study in case.studies:
         for series in study.series:
             positions = sorted({i.position for i in series.instances if i.position is not None})

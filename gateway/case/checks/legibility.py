@@ -12,7 +12,14 @@ _WORDS = {
 
 
 def attachment_unreadable(case: Case) -> Iterator[Finding]:
-    """A document whose bytes are absent, elsewhere, or do not open."""
+    """A document whose bytes are absent, elsewhere, or do not open.
+
+    How: the bytes must be there, be base64, and have the size and the SHA-1 hash that the record says; then a PDF must
+    have a first page and need no password, an image must decode, a text must be in its character set and not blank.
+    Threshold: images of more than 200 million pixels are not decoded, for safety.
+    Limits: that a document opens says nothing of whether a person can read it. Other types, as word processors'
+    documents, are not opened.
+    """
     for document in case.record.documents:
         if document.superseded or document.content is Content.PRESENT:
             continue
@@ -28,7 +35,11 @@ def attachment_unreadable(case: Case) -> Iterator[Finding]:
 
 
 def record_fault(case: Case) -> Iterator[Finding]:
-    """A fault of an entry that was accepted all the same."""
+    """A fault of an entry that was accepted all the same.
+
+    How: the faults that the sender was told, as long as no later version of the resource has come.
+    Limits: what validation does not look at, see fhir/fhir.md.
+    """
     for fault in case.record.faults:
         yield Finding(
             f"record-fault:{fault.source.receipt_id}:{fault.expression}:{fault.text}",

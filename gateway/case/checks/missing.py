@@ -8,7 +8,11 @@ _REACHABLE = frozenset({"phone", "email", "fax", "sms", "url"})
 
 
 def no_question(case: Case) -> Iterator[Finding]:
-    """No request for an opinion was sent, or a request without words."""
+    """No request for an opinion was sent, or a request without words.
+
+    How: the question is the ServiceRequest's notes, else its order details, else its reasons.
+    Limits: the words are not understood: any text counts as a question.
+    """
     if not case.record.questions:
         yield Finding(
             "no-question",
@@ -32,7 +36,11 @@ def no_question(case: Case) -> Iterator[Finding]:
 
 
 def no_patient(case: Case) -> Iterator[Finding]:
-    """The record says nothing of whose it is, or too little to be sure."""
+    """The record says nothing of whose it is, or too little to be sure.
+
+    How: the Patient must tell a name, a birth date and a sex.
+    Limits: a year alone counts as birth date, and ``unknown`` as sex.
+    """
     patient = case.record.patient
     absent = [
         words
@@ -55,7 +63,12 @@ def no_patient(case: Case) -> Iterator[Finding]:
 
 
 def no_reachable_physician(case: Case) -> Iterator[Finding]:
-    """Nobody to whom the opinion can be sent and who can be asked."""
+    """Nobody to whom the opinion can be sent and who can be asked.
+
+    How: one who asks (ServiceRequest.requester, else the Composition's author, else the general practitioner) must have
+    a phone, email, fax, sms or url, of their own or of their PractitionerRole.
+    Limits: nothing is dialled or mailed to try it; a fax number or a web address alone is enough.
+    """
     physicians = case.record.physicians
     if any(contact.system in _REACHABLE and contact.value for p in physicians for contact in p.contacts):
         return
@@ -72,7 +85,12 @@ def no_reachable_physician(case: Case) -> Iterator[Finding]:
 
 
 def study_not_received(case: Case) -> Iterator[Finding]:
-    """A study that the record names and of which not one instance has come."""
+    """A study that the record names and of which not one instance has come.
+
+    How: each ImagingStudy of the record is looked for by Study Instance UID, or where it has none by accession number
+    and issuer. A study that is held for a person to compare is told by study-held instead.
+    Limits: imaging that is mentioned in words only, in a letter or a report, is not looked for.
+    """
     for expected in case.record.expected_studies:
         if received(case, expected) is None and not _is_held(case, expected):
             yield Finding(
