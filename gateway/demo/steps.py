@@ -16,22 +16,26 @@ from gateway.demo.timeline import StepFailed, require
 LEFT_OUT = 12
 """Index of the CT slice that the PACS forgets at first."""
 
-FINDINGS = """\
-Reviewed: CT of the abdomen of 15 October 2026 (24 slices of 5 mm, portal venous phase), ultrasound of 13 October 2026,
-referral letter and histopathology report in translation.
-
-Heterogeneous mass of 8.0 x 7.0 x 7.5 cm in the right anterior and right posterior sections, with a necrotic centre and
-coarse calcifications. The left medial and left lateral sections are free. The main portal vein and its bifurcation are
-patent; the right anterior branch is displaced, and no tumour is seen within it. Hepatic veins and inferior vena cava
-are patent. No tumour outside the liver in the abdomen."""
-CONCLUSION = """\
-1. The images support PRETEXT II, P0, V0.
-2. We prefer cisplatin before a delayed right hepatectomy: on slices of 5 mm, a margin of 1 cm to the middle hepatic
-vein and to the portal bifurcation cannot be shown.
-3. Transplantation need not be considered at this stage."""
-RECOMMENDATIONS = """\
-Please send the CT of the chest: without it we cannot confirm that there are no metastases, and the risk group stays
-open. Repeat AFP before each course. Please discuss in your tumour board; we are available to the treating team."""
+FINDINGS = (
+    "Reviewed: CT of the abdomen of 15 October 2026 (24 slices of 5 mm, portal venous phase), "
+    "ultrasound of 13 October 2026, referral letter and histopathology report in translation.\n\n"
+    "Heterogeneous mass of 8.0 x 7.0 x 7.5 cm in the right anterior and right posterior sections, "
+    "with a necrotic centre and coarse calcifications. The left medial and left lateral sections are "
+    "free. The main portal vein and its bifurcation are patent; the right anterior branch is "
+    "displaced, and no tumour is seen within it. Hepatic veins and inferior vena cava are patent. No "
+    "tumour outside the liver in the abdomen."
+)
+CONCLUSION = (
+    "1. The images support PRETEXT II, P0, V0.\n"
+    "2. We prefer cisplatin before a delayed right hepatectomy: on slices of 5 mm, a margin of 1 cm "
+    "to the middle hepatic vein and to the portal bifurcation cannot be shown.\n"
+    "3. Transplantation need not be considered at this stage."
+)
+RECOMMENDATIONS = (
+    "Please send the CT of the chest: without it we cannot confirm that there are no metastases, and "
+    "the risk group stays open. Repeat AFP before each course. Please discuss in your tumour board; "
+    "we are available to the treating team."
+)
 
 
 def start(stage: Stage) -> None:

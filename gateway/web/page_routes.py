@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, g, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, g, jsonify, make_response, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask_wtf.csrf import CSRFError, CSRFProtect
+from werkzeug.exceptions import NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gateway.case.access import Role
@@ -75,6 +76,7 @@ def blueprint(services: Services) -> Blueprint:
     made.context_processor(partial(_context, services))
     made.register_error_handler(GatewayError, _error_page)
     made.register_error_handler(CSRFError, _stale_form)
+    made.app_errorhandler(404)(partial(_no_such_page, services))
     return made
 
 
@@ -129,6 +131,15 @@ def _error_page(error: GatewayError) -> WerkzeugResponse | tuple[str, int]:
     if isinstance(error, Unauthenticated):
         return _to_sign_in()
     return render_template("error.html", problem=str(error), status=http_status(error)), http_status(error)
+
+
+def _no_such_page(services: Services, error: NotFound) -> tuple[str | Response, int]:
+    """An address that nobody serves: a page for a person, JSON for a program."""
+    accept = request.accept_mimetypes
+    if "text/html" in accept.values() and accept.best_match(["application/json", "text/html"]) == "text/html":
+        told = {"problem": "There is no page at this address.", "status": 404}
+        return render_template("error.html", **_context(services), **told), 404
+    return jsonify(error=error.name), 404
 
 
 def _to_sign_in() -> WerkzeugResponse:

@@ -62,6 +62,7 @@ def test_an_unknown_address_is_not_found_as_json_or_as_a_page(gateway: GatewayPr
     assert (program.status_code, program.json()) == (404, {"error": "Not Found"})
     assert browser.status_code == 404
     assert browser.headers["Content-Type"].startswith("text/html")
+    assert "There is no page at this address" in browser.text
 
 
 def test_a_wrong_method_is_told_the_right_ones(gateway: GatewayProcess) -> None:
