@@ -159,7 +159,16 @@ def partner() -> None:
 @click.option("--assigning-authority", default="", help="Issuer of its identifiers that name none.")
 @click.option("--ae", "entities", multiple=True, metavar="TITLE[@HOST:PORT]", help="DICOM peer; several.")
 @click.option("--fhir-endpoint", default="", help="FHIR base URL that reports are pushed to.")
-@click.option("--fhir-token-url", default="", help="Token endpoint for that.")
+@click.option("--fhir-token-url", default="", help="Token endpoint for that (SMART Backend Services).")
+@click.option(
+    "--fhir-client-id", default="", help="The gateway's client id there; its keys are at /oauth/jwks."
+)
+@click.option(
+    "--fhir-scope",
+    "fhir_scopes",
+    multiple=True,
+    help="Scope asked there; several.  [default: the creates it does]",
+)
 @_DATA_DIR
 def partner_add(data_dir: Path | None, **given: Any) -> None:
     """Register a partner."""

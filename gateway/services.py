@@ -4,21 +4,52 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.auth.keyring import Keyring
 from gateway.config import LOOPBACK, Config
 from gateway.store.database import Database
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import ObjectStore
+from gateway.store.partners import Registration
 from gateway.workflow.durable import Jobs
 
+if TYPE_CHECKING:
+    from gateway.senders.access_tokens import AccessTokens
 
-def push_over_fhir(endpoint: str, bundle: bytes) -> str:
-    """senders/fhir_rest.py, loaded by the process that sends; returns what the receiver answered."""
-    from gateway.senders import fhir_rest
 
-    return str(fhir_rest.push_transaction(endpoint, bundle))
+Push = Callable[[Registration, str, bytes], str]
+"""Sends a transaction to a partner's FHIR endpoint; returns what the receiver answered."""
+
+
+class PushOverFhir:
+    """senders/, loaded by the process that sends; it remembers the tokens that it was given."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def __call__(self, partner: Registration, endpoint: str, bundle: bytes) -> str:
+        from gateway.senders.fhir_rest import push_transaction
+
+        if not partner.fhir_token_url:
+            return str(push_transaction(endpoint, bundle))
+        return str(push_transaction(endpoint, bundle, token=self._token_of(partner)))
+
+    def _token_of(self, partner: Registration) -> Callable[[str], str]:
+        from gateway.senders.access_tokens import Client
+        from mappings.report_to_bundle import SCOPES
+
+        client = Client(partner.fhir_token_url, partner.fhir_client_id, partner.fhir_scopes or SCOPES)
+        return partial(self._tokens.get, client)
+
+    @cached_property
+    def _tokens(self) -> "AccessTokens":
+        from gateway.auth import own_assertion
+        from gateway.senders.access_tokens import AccessTokens
+
+        return AccessTokens(partial(own_assertion.sign, self._keyring))
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +59,7 @@ class Services:
     objects: ObjectStore
     jobs: Jobs
     keyring: Keyring
-    push: Callable[[str, bytes], str] = push_over_fhir
+    push: Push
 
 
 def build_services(config: Config) -> Services:
@@ -36,7 +67,7 @@ def build_services(config: Config) -> Services:
     config.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(config.sqlalchemy_url)
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
-    return Services(config, database, _object_store(config), Jobs(database), keyring)
+    return Services(config, database, _object_store(config), Jobs(database), keyring, PushOverFhir(keyring))
 
 
 def _object_store(config: Config) -> ObjectStore:

@@ -12,6 +12,13 @@ from urllib.parse import quote
 
 from mappings.fhir_datatypes import Element, present
 
+SCOPES = (
+    "system/DiagnosticReport.c",
+    "system/ImagingStudy.c",
+    "system/Patient.c",
+    "system/ServiceRequest.c",
+)
+"""What the transaction does, and no more: SMART App Launch 2.2.0 judges a transaction by its entries."""
 _ORDER_ELEMENTS = (
     "identifier",
     "status",

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from gateway.auth import passwords, scopes
 from gateway.auth.client_keys import read_jwks
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 _PARTNER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
+_CLIENT_ID = re.compile(r"[!-~]{1,255}")
+_SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]{1,500}")  # RFC 6749 A.4
 _MAX_NAME, _MAX_URL = 200, 500
 
 
@@ -95,9 +96,7 @@ def _partner_faults(new: Registration, allow_loopback: bool) -> list[str]:
     ]
     if not new.scopes:
         faults.append(f"at least one scope is needed, for example {scopes.ALL_SCOPES[0]}")
-    for what, url in (("FHIR endpoint", new.fhir_endpoint), ("token URL", new.fhir_token_url)):
-        if url and not _is_http_url(url):
-            faults.append(f"the {what} must be an http or https URL of at most {_MAX_URL} characters")
+    faults += _push_faults(new)
     faults += _ae_faults(new.application_entities)
     return faults
 
@@ -120,10 +119,33 @@ def _key_faults(new: Registration, allow_loopback: bool) -> list[str]:
             faults.append("two keys have the same kid")
         return [f"in the JWKS, {fault}" for fault in faults]
     if new.jwks_url:
-        fault = url_fault(new.jwks_url, allow_loopback=allow_loopback)
-        too_long = "it is too long" if len(new.jwks_url) > _MAX_URL else ""
-        return [f"the JWKS URL cannot be used: {fault or too_long}"] if fault or too_long else []
+        return _url_faults("JWKS URL", new.jwks_url, allow_loopback)
     return []
+
+
+def _push_faults(new: Registration) -> list[str]:
+    """The sender takes plain http to this machine, which no report leaves, and https to any other."""
+    faults = _url_faults("FHIR endpoint", new.fhir_endpoint, True) if new.fhir_endpoint else []
+    if new.fhir_token_url:
+        faults += _url_faults("token URL", new.fhir_token_url, True)
+    if bool(new.fhir_token_url) != bool(new.fhir_client_id):
+        faults.append("the token URL and the client id are registered together or not at all")
+    if new.fhir_token_url and not new.fhir_endpoint:
+        faults.append("a token URL needs the FHIR endpoint that its tokens are for")
+    if new.fhir_client_id and not _CLIENT_ID.fullmatch(new.fhir_client_id):
+        faults.append("the client id must be 1 to 255 printable ASCII characters without spaces")
+    if new.fhir_scopes and not new.fhir_token_url:
+        faults.append("scopes for the FHIR endpoint need the token URL that they are asked from")
+    if not all(map(_SCOPE_TOKEN.fullmatch, new.fhir_scopes)):
+        faults.append("a scope for the FHIR endpoint must be one word of printable ASCII characters")
+    return faults
+
+
+def _url_faults(what: str, url: str, allow_loopback: bool) -> list[str]:
+    fault = url_fault(url, allow_loopback=allow_loopback)
+    if not fault and len(url) > _MAX_URL:
+        fault = "it is too long"
+    return [f"the {what} cannot be used: {fault}"] if fault else []
 
 
 def _ae_faults(entities: tuple[ApplicationEntity, ...]) -> list[str]:
@@ -142,19 +164,3 @@ def _ae_faults(entities: tuple[ApplicationEntity, ...]) -> list[str]:
 
 def _is_one_word(text: str) -> bool:
     return text.isprintable() and " " not in text
-
-
-def _is_http_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and parts.username is None
-            and not parts.fragment
-            and len(url) <= _MAX_URL
-            and _is_one_word(url)
-        )
-    except ValueError:
-        return False

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from gateway.auth.accounts import demo_partner
 from gateway.case.access import Partner
 from gateway.errors import UnknownSender
@@ -14,10 +12,8 @@ from gateway.store import partners
 if TYPE_CHECKING:
     from gateway.services import Services
 
-log = structlog.get_logger(__name__)
 
-
-def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: str, address: str) -> Partner:
+def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: str) -> Partner:
     """The partner that the calling AE title is registered for; leading and trailing spaces mean nothing (PS3.5 6.2).
 
     With ``dev`` any other title, and any called title, is partner demo. Raises UnknownSender.
@@ -28,9 +24,7 @@ def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: 
     if services.config.dev:
         return registration.partner if registration else demo_partner(services)
     if registration is None:
-        log.warning("association-refused", calling_ae_title=calling_ae_title, address=address)
         raise UnknownSender("The calling AE title is not registered for any partner.")
     if called_ae_title.strip() != services.config.ae_title:
-        log.warning("association-refused", called_ae_title=called_ae_title, address=address)
         raise UnknownSender(f"The called AE title is not {services.config.ae_title}.")
     return registration.partner

@@ -32,7 +32,7 @@ class FetchedKeys:
 
 
 def url_fault(url: str, *, allow_loopback: bool) -> str:
-    """What is wrong with a JWKS URL, in plain words; empty when it may be asked."""
+    """What is wrong with a partner's URL, in plain words; empty when it may be asked."""
     try:
         parts = urlsplit(url)
         names_a_host = bool(parts.hostname) and parts.port != 0 and parts.username is None

@@ -16,6 +16,8 @@ REFETCH_SECONDS = 60.0
 """How soon an unknown kid makes the gateway ask a partner's JWKS URL again."""
 RETRY_SECONDS = 10.0
 """How soon after a failure a JWKS URL is asked again, and after a miss the own keys are read again."""
+TOKEN_ALGORITHM, ASSERTION_ALGORITHM = "ES256", "ES384"
+_CURVES = {TOKEN_ALGORITHM: "P-256", ASSERTION_ALGORITHM: "P-384"}
 
 
 @dataclass(slots=True)
@@ -50,26 +52,25 @@ class Keyring:
         return self._allow_loopback
 
     def signing_key(self) -> ECKey:
-        """The key that signs access tokens (ES256); the first process that needs one makes it."""
-        with self._own_lock:
-            if not self._own:
-                self._read_own()
-            if not self._own:
-                self._make_own()
-                self._read_own()
-            return next(iter(self._own.values()))
+        """The key that signs access tokens."""
+        return self._own_key(TOKEN_ALGORITHM)
+
+    def assertion_key(self) -> ECKey:
+        """The key by which the gateway proves who it is to a partner's authorization server."""
+        return self._own_key(ASSERTION_ALGORITHM)
 
     def verifying_key(self, kid: str) -> ECKey | None:
-        """The own key of that kid, which another process may have made since."""
+        """The own key for access tokens of that kid, which another process may have made since."""
         with self._own_lock:
             if kid not in self._own and time.monotonic() - self._own_read_at >= RETRY_SECONDS:
                 self._read_own()
-            return self._own.get(kid)
+            key = self._own.get(kid)
+            return key if key and key.alg == TOKEN_ALGORITHM else None
 
     def public_keys(self) -> list[dict[str, object]]:
         """Every own key as a public JWK."""
-        self.signing_key()
         with self._own_lock:
+            self._complete_own()
             return [dict(key.as_dict(private=False)) for key in self._own.values()]
 
     def keys_at(self, url: str, kid: str) -> list[ClientKey]:
@@ -99,13 +100,33 @@ class Keyring:
         with self._url_locks_lock:
             return self._url_locks.setdefault(url, Lock())
 
+    def _own_key(self, algorithm: str) -> ECKey:
+        with self._own_lock:
+            self._complete_own()
+            return next(key for key in self._own.values() if key.alg == algorithm)
+
+    def _complete_own(self) -> None:
+        """The first process that needs an own key makes all: a peer that caches /oauth/jwks then has each of them."""
+        if self._missing():
+            self._read_own()
+        if missing := self._missing():
+            self._make_own(missing)
+            self._read_own()
+
+    def _missing(self) -> set[str]:
+        return set(_CURVES) - {str(key.alg) for key in self._own.values()}
+
     def _read_own(self) -> None:
         with self._database.reading() as session:
             keys = [ECKey.import_key(jwk) for jwk in credentials.signing_keys(session)]
         self._own = {str(key.kid): key for key in keys}
         self._own_read_at = time.monotonic()
 
-    def _make_own(self) -> None:
-        key = ECKey.generate_key("P-256", parameters={"use": "sig", "alg": "ES256"}, auto_kid=True)
+    def _make_own(self, algorithms: set[str]) -> None:
+        keys = [
+            ECKey.generate_key(_CURVES[name], parameters={"use": "sig", "alg": name}, auto_kid=True)
+            for name in algorithms
+        ]
         with self._database.transaction() as session:
-            credentials.add_first_signing_key(session, str(key.kid), dict(key.as_dict(private=True)))
+            for key in keys:
+                credentials.add_first_signing_key(session, str(key.kid), dict(key.as_dict(private=True)))

@@ -9,13 +9,13 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError, ExpiredTokenError, JoseError
 from joserfc.jwk import ECKey, GuestProtocol, KeySet
 
+from gateway.auth.keyring import TOKEN_ALGORITHM as ALGORITHM
 from gateway.errors import Unauthenticated
 
 if TYPE_CHECKING:
     from gateway.services import Services
 
 LIFE_SECONDS = 300
-ALGORITHM = "ES256"
 _TYPES = ("at+jwt", "application/at+jwt")
 
 

@@ -61,11 +61,11 @@ class Admission:
         calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
         if called != self.services.config.ae_title and not self.services.config.dev:
             return Refusal.CALLED_AE_UNKNOWN
-        address = assoc.requestor.address
-        partner = authenticate_ae(self.services, calling, called, address)
+        partner = authenticate_ae(self.services, calling, called)
         if not self._has_room_for(assoc):
             return Refusal.LIMIT_EXCEEDED
-        cast(StoringDimse, assoc.dimse).peer = Peer(partner, Origin(CHANNEL, f"{calling}@{address}"))
+        origin = Origin(CHANNEL, f"{calling}@{assoc.requestor.address}")
+        cast(StoringDimse, assoc.dimse).peer = Peer(partner, origin)
         return None
 
     def _has_room_for(self, assoc: "Association") -> bool:

@@ -17,7 +17,7 @@ from gateway.case.model import DeliveryState, Study
 from gateway.case.status import Action, CaseStatus, move
 from gateway.clock import utc_now
 from gateway.errors import Conflict, GatewayError, NotFound, PeerRefused, StoreUnavailable
-from gateway.store import cases, opinions, resources
+from gateway.store import cases, opinions, partners, resources
 from gateway.store.objects import read_bytes
 from gateway.store.resources import StoredResource
 from gateway.workflow.durable import Work
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from gateway.services import Services
+    from gateway.store.partners import Registration
     from gateway.store.tables import CaseRow, DeliveryRow, OpinionRow
 
 log = structlog.get_logger(__name__)
@@ -62,8 +63,8 @@ def attempt(services: Services, delivery_id: str, last: bool) -> bool:
 
 def _try(services: Services, delivery_id: str) -> Outcome:
     try:
-        address, bundle = _parcel(services, delivery_id)
-        return Outcome(receipt=services.push(address, bundle))
+        partner, address, bundle = _parcel(services, delivery_id)
+        return Outcome(receipt=services.push(partner, address, bundle))
     except (PeerRefused, NotFound) as error:
         return Outcome(error=str(error), final=True)
     except GatewayError as error:
@@ -88,17 +89,18 @@ def _logged(error: Exception, delivery_id: str) -> str:
     return reference
 
 
-def _parcel(services: Services, delivery_id: str) -> tuple[str, bytes]:
-    """Where to, and the transaction with the report as it was frozen."""
+def _parcel(services: Services, delivery_id: str) -> tuple[Registration, str, bytes]:
+    """To whom, where to, and the transaction with the report as it was frozen."""
     with services.database.reading() as session:
         delivery = opinions.delivery_row(session, delivery_id)
         report = resources.loads(_signed_bytes(services, opinions.row(session, delivery.opinion_id)))
         case = cases.load(session, SYSTEM_ACTOR, delivery.case_id)
+        partner = partners.get(session, case.partner_id)
         patient = _as_sent(session, case.partner_id, report.get("subject"))
         order = _as_sent(session, case.partner_id, (report.get("basedOn") or [None])[0])
     studies = _imaging(services, report, case.studies)
     bundle = to_transaction(report, patient, order, studies)
-    return delivery.address, resources.dumps(bundle).encode()
+    return partner, delivery.address, resources.dumps(bundle).encode()
 
 
 def _signed_bytes(services: Services, opinion: OpinionRow) -> bytes:

@@ -65,11 +65,29 @@ def test_assertions_are_forgotten_once_they_have_expired(databases):
         assert [row.jti for row in session.query(OAuthAssertionRow)] == ["new"]
 
 
-def test_processes_that_start_at_once_share_one_signing_key(databases):
-    kids = _at_once(databases, lambda database: Keyring(database, allow_loopback=True).signing_key().kid)
-    assert len(set(kids)) == 1
+def test_processes_that_start_at_once_share_one_key_of_each_kind(databases):
+    def kids(database):
+        keyring = Keyring(database, allow_loopback=True)
+        return keyring.signing_key().kid, keyring.assertion_key().kid
+
+    [both] = set(_at_once(databases, kids))
     with databases[0].reading() as session:
-        assert session.query(SigningKeyRow).count() == 1
+        assert sorted(row.kid for row in session.query(SigningKeyRow)) == sorted(both)
+
+
+def test_the_keys_for_tokens_and_for_client_assertions_are_published_together(databases):
+    keyring = Keyring(databases[0], allow_loopback=True)
+    published = {key["alg"]: key for key in keyring.public_keys()}
+    assert {alg: key["crv"] for alg, key in published.items()} == {"ES256": "P-256", "ES384": "P-384"}
+    assert published["ES256"]["kid"] == keyring.signing_key().kid
+    assert published["ES384"]["kid"] == keyring.assertion_key().kid
+    assert all("d" not in key for key in published.values())
+
+
+def test_the_key_for_client_assertions_verifies_no_access_token(databases):
+    keyring = Keyring(databases[0], allow_loopback=True)
+    assert keyring.verifying_key(keyring.signing_key().kid) is not None
+    assert keyring.verifying_key(keyring.assertion_key().kid) is None
 
 
 def test_a_key_that_another_process_made_later_is_found(databases, monkeypatch):

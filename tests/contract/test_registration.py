@@ -25,7 +25,17 @@ AUTHORITY_FAULT = "the assigning authority must be a URI of at most 200 characte
 LOGIN_FAULT = "the login must be 1 to 100 letters, digits or . _ @ + - and begin with a letter or digit"
 ROLE_FAULT = "a user has one or more of the roles intake, specialist"
 PASSWORD_FAULT = "the password must have 12 to 200 characters"
-URL_FAULT = "must be an http or https URL of at most 500 characters"
+URL_FAULT = "cannot be used: it must be an https URL"
+HOST_FAULT = f"{URL_FAULT} with a host, without user name and fragment"
+PUSH = {
+    "fhir_endpoint": "https://h.example/fhir",
+    "fhir_token_url": "https://h.example/token",
+    "fhir_client_id": "so",
+}
+CLIENT_ID_FAULT = "the client id must be 1 to 255 printable ASCII characters without spaces"
+TOGETHER_FAULT = "the token URL and the client id are registered together or not at all"
+SCOPE_ALONE_FAULT = "scopes for the FHIR endpoint need the token URL that they are asked from"
+SCOPE_FAULT = "a scope for the FHIR endpoint must be one word of printable ASCII characters"
 
 
 @pytest.fixture
@@ -57,6 +67,8 @@ def test_a_partner_is_kept_as_registered(services):
         scopes=("system/Patient.rs", "system/*.write"),
         fhir_endpoint="https://fhir.hospital.example/r4",
         fhir_token_url="http://127.0.0.1:9000/token",
+        fhir_client_id="second-opinion",
+        fhir_scopes=("system/DiagnosticReport.cs", "https://h.example/.default"),
         application_entities=(
             ApplicationEntity(" PACS 1 ", "pacs.hospital.example", 104),
             ApplicationEntity("CT#1"),
@@ -105,10 +117,21 @@ def test_without_an_assigning_authority_the_partner_issues_its_own_identifiers(s
         ({"jwks": None, "jwks_url": "http://h.example/"}, ["the JWKS URL cannot be used: it must be an https URL"]),
         ({"jwks": None, "jwks_url": "https://h.example/" + "a" * 500}, ["the JWKS URL cannot be used: it is too long"]),
         ({"fhir_endpoint": "ftp://h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
-        ({"fhir_endpoint": "h.example/fhir"}, [f"the FHIR endpoint {URL_FAULT}"]),
-        ({"fhir_endpoint": "https://user:word@h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
-        ({"fhir_endpoint": "https://h.example:0/"}, [f"the FHIR endpoint {URL_FAULT}"]),
-        ({"fhir_token_url": "https://h .example/"}, [f"the token URL {URL_FAULT}"]),
+        ({"fhir_endpoint": "http://h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
+        ({"fhir_endpoint": "h.example/fhir"}, [f"the FHIR endpoint {HOST_FAULT}"]),
+        ({"fhir_endpoint": "https://user:word@h.example/"}, [f"the FHIR endpoint {HOST_FAULT}"]),
+        ({"fhir_endpoint": "https://h.example:0/"}, [f"the FHIR endpoint {HOST_FAULT}"]),
+        (PUSH | {"fhir_token_url": "http://h.example/"}, [f"the token URL {URL_FAULT}"]),
+        (PUSH | {"fhir_token_url": "https://h .example/"}, [f"the token URL {HOST_FAULT}"]),
+        (PUSH | {"fhir_token_url": "https://h.example/" + "a" * 500}, ["the token URL cannot be used: it is too long"]),
+        (PUSH | {"fhir_token_url": ""}, [TOGETHER_FAULT]),
+        (PUSH | {"fhir_client_id": ""}, [TOGETHER_FAULT]),
+        (PUSH | {"fhir_endpoint": ""}, ["a token URL needs the FHIR endpoint that its tokens are for"]),
+        (PUSH | {"fhir_client_id": "two words"}, [CLIENT_ID_FAULT]),
+        (PUSH | {"fhir_client_id": "c" * 256}, [CLIENT_ID_FAULT]),
+        (PUSH | {"fhir_scopes": ("system/*.c", "system/*.c system/*.r")}, [SCOPE_FAULT]),
+        (PUSH | {"fhir_scopes": ("",)}, [SCOPE_FAULT]),
+        ({"fhir_scopes": ("system/*.c",)}, [SCOPE_ALONE_FAULT]),
         ({"application_entities": (ApplicationEntity("  "),)}, [AE_FAULT]),
         ({"application_entities": (ApplicationEntity("A" * 17),)}, [AE_FAULT]),
         ({"application_entities": (ApplicationEntity("A\\B"),)}, [AE_FAULT]),
@@ -118,7 +141,7 @@ def test_without_an_assigning_authority_the_partner_issues_its_own_identifiers(s
         ({"application_entities": (ApplicationEntity("PACS", "", 104),)}, [AE_CALL_FAULT]),
         ({"application_entities": (ApplicationEntity("PACS", "pacs.example", 70000),)}, [AE_CALL_FAULT]),
         ({"application_entities": PACS_TWICE}, ["an AE title stands twice"]),
-        ({"id": "", "name": "", "fhir_endpoint": "x"}, [ID_FAULT, NAME_FAULT, f"the FHIR endpoint {URL_FAULT}"]),
+        ({"id": "", "name": "", "fhir_endpoint": "x"}, [ID_FAULT, NAME_FAULT, f"the FHIR endpoint {HOST_FAULT}"]),
     ],
 )  # fmt: skip
 def test_a_partner_that_could_not_work_is_refused(untouched, changed, faults):
@@ -172,7 +195,7 @@ def test_a_calling_ae_is_the_partner_that_it_is_registered_for(services):
     for partner_id, title in (("hospital-a", "PACS_A"), ("hospital-b", "PACS_B")):
         add_partner(services, replace(GOOD, id=partner_id, application_entities=(ApplicationEntity(title),)))
     for calling, expected in ((" PACS_A ", "hospital-a"), ("PACS_B", "hospital-b")):
-        assert authenticate_ae(services, calling, "SECONDOPINION   ", "192.0.2.1").id == expected
+        assert authenticate_ae(services, calling, "SECONDOPINION   ").id == expected
 
 
 @pytest.mark.parametrize(
@@ -188,12 +211,12 @@ def test_a_calling_ae_is_the_partner_that_it_is_registered_for(services):
 def test_an_unknown_ae_is_refused(services, calling, called, text):
     add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
     with pytest.raises(UnknownSender) as refused:
-        authenticate_ae(services, calling, called, "192.0.2.1")
+        authenticate_ae(services, calling, called)
     assert str(refused.value) == text
 
 
 def test_in_development_an_unknown_ae_is_partner_demo_and_a_known_one_itself(tmp_path):
     services = migrated_services(tmp_path, dev=True)
     add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
-    assert authenticate_ae(services, "STORESCU", "ANY-SCP", "127.0.0.1").id == DEMO_PARTNER_ID
-    assert authenticate_ae(services, "PACS", "ANY-SCP", "127.0.0.1").id == "hospital-a"
+    assert authenticate_ae(services, "STORESCU", "ANY-SCP").id == DEMO_PARTNER_ID
+    assert authenticate_ae(services, "PACS", "ANY-SCP").id == "hospital-a"

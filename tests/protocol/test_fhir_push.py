@@ -19,7 +19,8 @@ from gateway.clock import utc_now
 from gateway.config import Config
 from gateway.errors import Conflict, Forbidden, NotFound, PeerRefused, PeerUnreachable
 from gateway.processes import prepare
-from gateway.senders.fhir_rest import Patience, push_transaction
+from gateway.senders.fhir_rest import push_transaction
+from gateway.senders.transport import Patience
 from gateway.services import Services, build_services
 from gateway.store import cases, opinions, partners, receipts, resources, trail, users
 from gateway.store.objects import read_bytes
@@ -298,7 +299,7 @@ def test_a_stored_report_that_is_not_what_was_signed_is_not_sent(signed: Signed)
 
 
 def test_an_unknown_fault_is_told_by_reference_and_ends_with_a_person(signed: Signed):
-    def broken(_endpoint: str, _bundle: bytes) -> str:
+    def broken(_partner: Registration, _endpoint: str, _bundle: bytes) -> str:
         raise RuntimeError("Layla Haddad")
 
     services = replace(signed.services, push=broken)

@@ -171,7 +171,8 @@ def test_a_signed_assertion_buys_a_token_of_five_minutes(client):
 
 def test_the_token_is_a_jwt_as_rfc_9068_says_signed_with_the_published_key(house, client):
     token = client.token("system/Patient.rs")
-    [published] = requests.get(f"{house.base_url}/oauth/jwks", timeout=10).json()["keys"]
+    keys = requests.get(f"{house.base_url}/oauth/jwks", timeout=10).json()["keys"]
+    [published] = [key for key in keys if key["alg"] == "ES256"]
     decoded = jwt.decode(token, ECKey.import_key(published), algorithms=["ES256"])
     assert decoded.header == {"typ": "at+jwt", "alg": "ES256", "kid": published["kid"]}
     claims = decoded.claims
@@ -188,7 +189,7 @@ def test_the_token_is_a_jwt_as_rfc_9068_says_signed_with_the_published_key(house
 
 def test_the_published_keys_are_public_only(house):
     keys = requests.get(f"{house.base_url}/oauth/jwks", timeout=10).json()["keys"]
-    assert [set(key) for key in keys] == [{"kty", "crv", "x", "y", "kid", "use", "alg"}]
+    assert [set(key) for key in keys] == [{"kty", "crv", "x", "y", "kid", "use", "alg"}] * 2
 
 
 def test_an_rsa_key_buys_a_token_by_rs384(house):
@@ -561,6 +562,13 @@ def test_a_token_that_the_gateway_would_not_give_is_refused(house, header, chang
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
     assert response.json() == {"text": text}
+
+
+def test_the_key_of_the_gateway_s_own_client_assertions_signs_no_access_token(house):
+    key = house.services.keyring.assertion_key()
+    claims = jwt.decode(_signed(house), house.services.keyring.signing_key()).claims
+    forged = jwt.encode({"alg": "ES384", "typ": "at+jwt", "kid": key.kid}, claims, key, algorithms=["ES384"])
+    assert house.who(f"Bearer {forged}").status_code == 401
 
 
 def test_a_changed_token_is_refused(house, client):
