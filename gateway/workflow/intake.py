@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from gateway import audit
 from gateway.case import checks
 from gateway.case.access import SYSTEM_ACTOR
-from gateway.case.model import Content
+from gateway.case.model import Content, Document
 from gateway.case.status import OPEN, Action, CaseStatus, move
 from gateway.clock import utc_now
+from gateway.errors import NotFound
 from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
-from gateway.workflow.documents import read_document
+from gateway.workflow.documents import bytes_of
 from mappings.document_legibility import problem_of
 
 if TYPE_CHECKING:
@@ -40,21 +41,26 @@ def check_case(services: Services, case_id: str) -> None:
 
 
 def examine_documents(services: Services, case_id: str) -> None:
-    """Open each attachment once; outside any transaction, since it may take long."""
+    """Open each attachment once; no transaction that writes is open meanwhile, since it may take long."""
     with services.database.reading() as session:
-        record = cases.load(session, SYSTEM_ACTOR, case_id).record
-        wanted = {
-            examinations.key(d): d for d in record.documents if d.content is Content.PRESENT and d.sha256
-        }
+        row = cases.row(session, SYSTEM_ACTOR, case_id)
+        documents = cases.load_record(row.record).documents
+        wanted = {examinations.key(d): d for d in documents if d.content is Content.PRESENT and d.sha256}
         done = examinations.known(session, set(wanted))
     for key, document in wanted.items():
-        if key in done:
-            continue
-        problem = problem_of(
-            read_document(services, SYSTEM_ACTOR, case_id, document.id), document.content_type
-        )
-        with services.database.transaction() as session:
-            examinations.add(session, *key, problem, utc_now())
+        if key not in done:
+            _examine(services, row.partner_id, document)
+
+
+def _examine(services: Services, partner_id: str, document: Document) -> None:
+    try:
+        with services.database.reading() as session:
+            content = bytes_of(session, partner_id, document)
+    except NotFound:
+        return  # replaced since the record was read: the replacement's own check is under way
+    problem = problem_of(content, document.content_type)
+    with services.database.transaction() as session:
+        examinations.add(session, *examinations.key(document), problem, utc_now())
 
 
 def _answer_enquiries(session: Session, row: CaseRow) -> None:
