@@ -11,7 +11,9 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from pynetdicom import AE, _config, evt
+from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
+from pynetdicom import AE, _config, evt, sop_class
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made at import
 from pynetdicom.transport import AssociationServer, RequestHandler
 
@@ -34,6 +36,7 @@ GRACE_SECONDS = 5  # for running associations when the listener stops
 ABORT_SECONDS = 2
 MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
 CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; more are not answered
+_SERVICE_KINDS = frozenset({"SOP Class", "Meta SOP Class", "Service Class"})  # of the table of UIDs in PS3.6
 
 
 def serve(services: "Services", stop: threading.Event, listening: threading.Event | None = None) -> None:
@@ -75,6 +78,14 @@ def _configure_pynetdicom() -> None:
     _config.UNRESTRICTED_STORAGE_SERVICE = True
     _config.LOG_HANDLER_LEVEL = "none"
     _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False  # they name patients
+    _name_other_services()
+
+
+def _name_other_services() -> None:
+    """What is not named in pynetdicom's list, as the worklist by its keyword of PS3.6, would be taken for storage."""
+    for uid, (name, kind, _, _, keyword) in UID_dictionary.items():
+        if kind in _SERVICE_KINDS and keyword and "Storage" not in name and not hasattr(sop_class, keyword):
+            setattr(sop_class, keyword, UID(uid))
 
 
 def _on_connection_closed(event: evt.Event) -> None:

@@ -7,13 +7,27 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from pynetdicom.sop_class import CTImageStorage, Verification
+from pynetdicom import AE
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    ModalityPerformedProcedureStep,
+    ModalityWorklistInformationFind,
+    StorageCommitmentPushModel,
+    StudyRootQueryRetrieveInformationModelFind,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
 
 from gateway.dimse import scp
 from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
 from tests.support.gateway_process import GatewayProcess
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+JPEG_2000 = "1.2.840.10008.1.2.4.90"
+DETACHED_PATIENT_MANAGEMENT = "1.2.840.10008.3.1.2.1.1"
+ABSTRACT_SYNTAX_NOT_SUPPORTED = 0x03  # PS3.8 Table 9-18
 A_ABORT_PDU_TYPE = b"\x07"
 
 
@@ -61,6 +75,41 @@ def test_one_association_may_propose_128_presentation_contexts(gateway: GatewayP
 
     with association(gateway, contexts) as assoc:
         assert len(assoc.accepted_contexts) == 128
+
+
+def test_what_is_neither_verification_nor_storage_is_not_accepted(gateway: GatewayProcess) -> None:
+    asked = [
+        CTImageStorage,
+        StudyRootQueryRetrieveInformationModelFind,
+        StudyRootQueryRetrieveInformationModelMove,
+        StudyRootQueryRetrieveInformationModelGet,
+        ModalityWorklistInformationFind,
+        StorageCommitmentPushModel,
+        ModalityPerformedProcedureStep,
+        DETACHED_PATIENT_MANAGEMENT,
+    ]
+    with association(gateway, [(uid, IMPLICIT_LITTLE) for uid in asked]) as assoc:
+        assert [cx.abstract_syntax for cx in assoc.accepted_contexts] == [CTImageStorage]
+        assert {cx.result for cx in assoc.rejected_contexts} == {ABSTRACT_SYNTAX_NOT_SUPPORTED}
+        assert len(assoc.rejected_contexts) == len(asked) - 1
+
+
+def test_of_several_transfer_syntaxes_the_first_that_is_proposed_is_accepted(gateway: GatewayProcess) -> None:
+    for syntaxes in ([EXPLICIT_LITTLE, JPEG_2000, IMPLICIT_LITTLE], [JPEG_2000, EXPLICIT_LITTLE]):
+        ae = AE("HOSPITAL_A")
+        ae.add_requested_context(CTImageStorage, syntaxes)
+        assoc = ae.associate("127.0.0.1", gateway.dicom_port, ae_title=gateway.ae_title)
+
+        assert [cx.transfer_syntax for cx in assoc.accepted_contexts] == [[syntaxes[0]]]
+        assoc.release()
+
+
+def test_the_gateway_names_its_implementation_and_its_largest_pdu(gateway: GatewayProcess) -> None:
+    with association(gateway, [(Verification, IMPLICIT_LITTLE)]) as assoc:
+        assert assoc.acceptor.implementation_class_uid == "2.25.302872214079961481996349282370042220664"
+        assert assoc.acceptor.implementation_version_name == "SECONDOPINION_1"
+        assert assoc.acceptor.maximum_length == 128 * 1024
+        assert assoc.acceptor.asynchronous_operations == (1, 1)
 
 
 def test_associations_past_the_limit_are_rejected_until_one_ends(tmp_path: Path) -> None:
