@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import requests
 from flask import Flask, jsonify, request
+from pydantic import SecretStr
 
 from gateway.app import create_app
+from gateway.config import Config
 from gateway.processes import logs
+from gateway.services import build_services
 from tests.support.gateway_process import GatewayProcess
 from tests.support.in_process import migrated_services
 
@@ -111,6 +114,18 @@ def process_logging() -> Iterator[Callable[[], None]]:
     before = root.handlers, logging.raiseExceptions
     yield logs.configure
     root.handlers, logging.raiseExceptions = before
+
+
+def test_without_its_database_each_door_asks_to_try_again(tmp_path: Path) -> None:
+    lost = build_services(Config(data_dir=tmp_path, database_url=SecretStr("sqlite:////nowhere/x")))
+    peer = create_app(lost).test_client()
+    token = {"Authorization": "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ.e30.AAAA"}
+    fhir = peer.get("/fhir/Task", headers=token)
+    dicomweb = peer.get("/dicom-web/studies", headers=token)
+    assert (fhir.status_code, fhir.json["issue"][0]["code"]) == (503, "transient")
+    assert (dicomweb.status_code, dicomweb.json["error"]) == (503, "StoreUnavailable")
+    assert fhir.headers["Retry-After"]
+    assert dicomweb.headers["Retry-After"]
 
 
 def test_an_unexpected_error_tells_the_peer_its_reference_only(

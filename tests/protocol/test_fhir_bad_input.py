@@ -154,7 +154,8 @@ def test_real_stu3_files_are_refused_by_name(ehr: FhirClient, shared_data: Path)
 
 
 @pytest.mark.parametrize(
-    "content_type", ["text/plain", "application/pdf", "multipart/form-data; boundary=x", ""]
+    "content_type",
+    ["application/fhir+xml", "text/plain", "application/pdf", "multipart/form-data; boundary=x", ""],
 )
 def test_other_media_types_are_refused(ehr: FhirClient, content_type: str) -> None:
     answer = ehr.post(referral(), **{"Content-Type": content_type})
@@ -218,6 +219,8 @@ def test_what_is_not_offered_says_so(ehr: FhirClient) -> None:
     assert requests.put(f"{ehr.base}/Patient/1", headers=headers, json={}, timeout=20).status_code == 405
     assert ehr.get("Wizard/1").status_code == 404
     assert ehr.get("Medication/1").status_code == 405
+    assert ehr.get("Patient/1/_history/1").status_code == 405
+    assert ehr.get("Patient/$match").status_code in (404, 405)
     assert ehr.get("Binary").status_code == 405
     assert ehr.get("Patient/none").status_code == 404
 

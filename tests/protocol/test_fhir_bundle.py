@@ -196,32 +196,23 @@ def test_a_reference_to_what_was_sent_before_is_resolved(ehr: FhirClient) -> Non
 
 
 def test_digits_are_kept_as_they_were_sent(ehr: FhirClient) -> None:
-    raw = json.dumps(
-        referral(
-            result=lambda urls: {
-                "resourceType": "Observation",
-                "status": "final",
-                "code": {"text": "AFP"},
-                "subject": {"reference": urls["patient"]},
-                "valueQuantity": {"value": 1.5, "unit": "ng/mL"},
-            }
-        )
-    ).replace("1.5", "1.500")
-    assert ehr.post(raw).status_code == 200
+    sent = referral()
+    sent["entry"][2]["resource"]["quantityQuantity"] = {"value": 1.5, "unit": "ng/mL"}
+    answer = ehr.post(json.dumps(sent).replace('"value": 1.5,', '"value": 1.500,'))
+    location = answer.json()["entry"][2]["response"]["location"].split("/_history")[0]
+    assert json.loads(ehr.get(location).text, parse_float=str)["quantityQuantity"]["value"] == "1.500"
 
 
-def test_a_collection_with_a_faulty_entry_is_kept_and_the_fault_is_a_finding(
-    gateway: GatewayProcess, ehr: FhirClient
-) -> None:
+def test_a_collection_with_a_faulty_entry_is_kept_and_the_fault_is_a_finding(ehr: FhirClient) -> None:
     sent = referral(bundle_type="collection")
     sent["entry"].append(
         {"fullUrl": f"urn:uuid:{uuid4()}", "resource": {"resourceType": "Condition", "code": {}}}
     )
     answer = ehr.post(sent)
     assert answer.status_code == 201, answer.text
-    case_id = answer.headers["Location"].split("/")[-1]
+    case_id = answer.json()["id"]
     [note] = wait_for(lambda: ehr.task(case_id).get("note"))
-    assert "required element 'subject' is missing" in note["text"]
+    assert "The required element 'subject' is missing." in note["text"]
 
 
 def test_a_faulty_entry_of_a_batch_fails_alone(ehr: FhirClient) -> None:
