@@ -143,6 +143,16 @@ def demo(keep: bool) -> None:
     sys.exit(play.main(keep))
 
 
+@cli.command("write-conformance")
+@click.option("--project", type=click.Path(path_type=Path), default=".", help="The project's folder.")
+def write_conformance(project: Path) -> None:
+    """Write the parts of conformance/ that are read off the code."""
+    from gateway import conformance
+
+    for file in conformance.write(project):
+        click.echo(f"Written: {file}")
+
+
 @cli.group()
 def partner() -> None:
     """Referring hospitals and their systems."""
