@@ -70,27 +70,33 @@ Viewer = Partner | User | System
 Staff = User | System
 
 
-class CaseLike(Protocol):
-    """What of a case decides access; rows and Case alike have it."""
+class Scope(StrEnum):
+    """Which cases, and which of their imaging and reports, a viewer may see."""
 
-    @property
-    def partner_id(self) -> str: ...
+    ALL = "all"
+    OWN = "own"  # what the partner itself sent, and what was made of it
+    ASSIGNED = "assigned"  # cases that are assigned to the user
+
+
+def scope(viewer: Viewer) -> Scope:
+    """Partners see their own, intake all, a specialist what is assigned to them; the store puts it into SQL."""
+    match viewer:
+        case Partner():
+            return Scope.OWN
+        case User() if Role.INTAKE not in viewer.roles:
+            return Scope.ASSIGNED
+        case User() | System():
+            return Scope.ALL
+
+
+class HasAssignee(Protocol):
+    """What of a case decides who writes its opinion; rows and Case alike have it."""
+
     @property
     def assignee_id(self) -> str | None: ...
 
 
-def may_see(viewer: Viewer, case: CaseLike) -> bool:
-    """Partners see their own cases, intake all, a specialist the cases assigned to them."""
-    if isinstance(viewer, System):
-        return True
-    if isinstance(viewer, Partner):
-        return viewer.id == case.partner_id
-    if Role.INTAKE in viewer.roles:
-        return True
-    return Role.SPECIALIST in viewer.roles and case.assignee_id == viewer.id
-
-
-def require_author(user: Viewer, case: CaseLike) -> None:
+def require_author(user: Viewer, case: HasAssignee) -> None:
     """Only the specialist whom the case is assigned to drafts and signs; raises Forbidden."""
     if isinstance(user, User) and Role.SPECIALIST in user.roles and case.assignee_id == user.id:
         return

@@ -10,7 +10,7 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from gateway.case.access import Partner, Role, System, User, Viewer
+from gateway.case.access import Partner, Scope, System, Viewer, scope
 from gateway.case.model import Case, Demographics, FindingState, HeldStudy, Identifier, Record
 from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
@@ -42,14 +42,14 @@ def open_case(session: Session, partner: Partner, service_request: str, now: dat
 
 
 def visible(viewer: Viewer) -> Select[CaseRow]:
-    """Partners see their own cases, intake all, specialists the ones assigned to them (case/access.py)."""
+    """The cases in the viewer's scope."""
     query = select(CaseRow)
-    match viewer:
-        case Partner():
+    match scope(viewer):
+        case Scope.OWN:
             return query.where(CaseRow.partner_id == viewer.id)
-        case User() if Role.INTAKE not in viewer.roles:
+        case Scope.ASSIGNED:
             return query.where(CaseRow.assignee_id == viewer.id)
-        case User() | System():
+        case Scope.ALL:
             return query
 
 

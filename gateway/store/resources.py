@@ -10,7 +10,7 @@ import simplejson
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from gateway.case.access import Partner, System, User, Viewer
+from gateway.case.access import Partner
 from gateway.errors import NotFound
 from gateway.store.tables import ReceiptRow, ResourceRow
 
@@ -225,27 +225,21 @@ def earlier_versions(session: Session, partner_id: str, type: str, fhir_id: str)
     )
 
 
-def read(session: Session, viewer: Viewer, type: str, fhir_id: str) -> StoredResource:
-    """The current version. Raises NotFound where there is none that the viewer may see."""
-    rows = _stored(session, *_visible(viewer), ResourceRow.type == type, ResourceRow.fhir_id == fhir_id)
+def read(session: Session, partner: Partner, type: str, fhir_id: str) -> StoredResource:
+    """The current version. Raises NotFound where the partner has none."""
+    rows = _stored(session, *_own(partner), ResourceRow.type == type, ResourceRow.fhir_id == fhir_id)
     if not rows:
-        raise NotFound(
-            f"No {type} of yours has the id {fhir_id}." if isinstance(viewer, Partner) else "Not found."
-        )
+        raise NotFound(f"No {type} of yours has the id {fhir_id}.")
     return rows[0]
 
 
-def of_type(session: Session, viewer: Viewer, type: str) -> list[StoredResource]:
-    """All current resources of a type that the viewer may see, oldest first."""
-    return _stored(session, *_visible(viewer), ResourceRow.type == type)
+def of_type(session: Session, partner: Partner, type: str) -> list[StoredResource]:
+    """All current resources of a type that the partner sent, oldest first."""
+    return _stored(session, *_own(partner), ResourceRow.type == type)
 
 
-def _visible(viewer: Viewer) -> tuple[Any, ...]:
-    match viewer:
-        case Partner():
-            return (ResourceRow.partner_id == viewer.id, ResourceRow.current)
-        case System() | User():
-            return (ResourceRow.current,)
+def _own(partner: Partner) -> tuple[Any, ...]:
+    return ResourceRow.partner_id == partner.id, ResourceRow.current
 
 
 def _stored(session: Session, *conditions: Any) -> list[StoredResource]:

@@ -10,7 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
-from gateway.case.access import Partner, Role, System, User, Viewer
+from gateway.case.access import Partner, Scope, Viewer, scope
 from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Demographics, Identifier, Instance, Series, Study
 from gateway.errors import NotFound
@@ -174,15 +174,15 @@ def _series(session: Session, study: StudyRow, header: InstanceHeader) -> Series
 
 
 def visible(viewer: Viewer) -> Select[StudyRow]:
-    """The studies that a viewer may see: a partner's own; intake all; a specialist those of assigned cases."""
+    """The studies in the viewer's scope; with an assigned case only those that are joined to it."""
     query = select(StudyRow)
-    match viewer:
-        case Partner():
+    match scope(viewer):
+        case Scope.OWN:
             return query.where(StudyRow.partner_id == viewer.id)
-        case User() if Role.INTAKE not in viewer.roles:
+        case Scope.ASSIGNED:
             mine = select(CaseRow.id).where(CaseRow.assignee_id == viewer.id)
             return query.where(StudyRow.case_id.in_(mine), StudyRow.join_state == JOINED)
-        case User() | System():
+        case Scope.ALL:
             return query
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.case.access import SYSTEM_ACTOR, Partner, User, may_see, require_author
+from gateway.case.access import SYSTEM_ACTOR, Partner, Scope, User, require_author, scope
 from gateway.case.status import TRANSITIONS, Action, CaseStatus, actions_for, move
 from gateway.errors import Forbidden, TransitionRefused
 from tests.support.cases import case
@@ -37,13 +37,12 @@ def test_a_signed_case_is_never_drafted_or_signed_again() -> None:
 
 
 def test_a_specialist_sees_only_assigned_cases_and_a_partner_only_its_own() -> None:
-    mine, other = case(assignee_id="u2"), case(assignee_id="u9")
-    assert may_see(SPECIALIST, mine)
-    assert not may_see(SPECIALIST, other)
-    assert may_see(INTAKE, other)
-    assert may_see(SYSTEM_ACTOR, other)
-    assert may_see(Partner("hospital-a", "A", "a"), mine)
-    assert not may_see(Partner("hospital-b", "B", "b"), mine)
+    assert scope(SPECIALIST) is Scope.ASSIGNED
+    assert scope(INTAKE) is Scope.ALL
+    assert scope(User("u3", "Both", frozenset({"intake", "specialist"}))) is Scope.ALL
+    assert scope(User("u4", "Nothing", frozenset())) is Scope.ASSIGNED
+    assert scope(SYSTEM_ACTOR) is Scope.ALL
+    assert scope(Partner("hospital-a", "A", "a")) is Scope.OWN
 
 
 def test_intake_does_not_write_opinions_even_on_a_case_assigned_to_them() -> None:
