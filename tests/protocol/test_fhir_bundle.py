@@ -1,7 +1,10 @@
 """POST a Bundle: every type opens or updates a case, keeps what was sent and answers as FHIR R4 3.1.0.11 says."""
 
 import copy
+import hashlib
 import json
+import sqlite3
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -193,6 +196,25 @@ def test_a_reference_to_what_was_sent_before_is_resolved(ehr: FhirClient) -> Non
     note = document_reference(PDF)({"patient": location})
     answer = ehr.post(bundle("transaction", {"urn:uuid:" + str(uuid4()): note}))
     assert answer.status_code == 200, answer.text
+
+
+def test_a_reference_to_another_server_is_kept_as_it_is_and_not_followed(ehr: FhirClient) -> None:
+    sent = referral()
+    elsewhere = "https://no-such-server.example/fhir/Practitioner/1"
+    sent["entry"][2]["resource"]["requester"] = {"reference": elsewhere}
+    location = ehr.post(sent).json()["entry"][2]["response"]["location"].split("/_history")[0]
+    assert ehr.get(location).json()["requester"]["reference"] == elsewhere
+
+
+def test_what_was_received_is_kept_byte_for_byte(gateway: GatewayProcess, ehr: FhirClient) -> None:
+    sent = json.dumps(referral(), indent=3).encode() + b"\n\n"
+    assert ehr.post(sent).status_code == 200
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database:
+        [(key, state)] = database.execute(
+            "select object_key, state from receipt where sha256 = ?", (hashlib.sha256(sent).hexdigest(),)
+        ).fetchall()
+    assert state != "refused"
+    assert (gateway.data_dir / "objects" / key).read_bytes() == sent
 
 
 def test_digits_are_kept_as_they_were_sent(ehr: FhirClient) -> None:

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import sqlite3
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
@@ -174,6 +176,29 @@ def test_a_token_for_one_type_reads_no_other(ehr: FhirClient, sent: dict[str, st
     answer = requests.get(f"{ehr.base}/{sent['ServiceRequest']}", headers=headers, timeout=20)
     assert answer.status_code == 403
     assert "system/ServiceRequest.r" in issues(answer)[0][1]
+
+
+def test_what_is_read_and_searched_is_on_the_audit_trail_by_own_ids_only(
+    gateway: GatewayProcess, ehr: FhirClient, sent: dict[str, str]
+) -> None:
+    before = len(audit_rows(gateway))
+    ehr.get(sent["Patient"])
+    ehr.get(f"Patient?identifier={MRN}|{sent['mrn']}&family=okafor")
+    rows = audit_rows(gateway)[before:]
+    assert rows == [
+        ("partner:hospital-a", "read", sent["Patient"], '{"count": 1}'),
+        ("partner:hospital-a", "search", "Patient", '{"count": 1}'),
+    ]
+
+
+def audit_rows(gateway: GatewayProcess) -> list[tuple[str, str, str, str]]:
+    """What hospital-a read and searched at the FHIR door, oldest first."""
+    query = (
+        "SELECT actor, action, subject, detail FROM audit WHERE channel = 'fhir' "
+        "AND actor = 'partner:hospital-a' AND action IN ('read', 'search') ORDER BY id"
+    )
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database:
+        return database.execute(query).fetchall()
 
 
 def test_attachments_keep_their_hash(ehr: FhirClient) -> None:
