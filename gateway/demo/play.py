@@ -55,7 +55,7 @@ def _stage(timeline: Timeline) -> Iterator[Stage]:
         (output / name).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="gateway-demo-") as name:
         folder = Path(name)
-        with RunningGateway(folder) as gateway, ReportReceiver() as receiver:
+        with RunningGateway(folder) as gateway, ReportReceiver(f"{gateway.url}/oauth/jwks") as receiver:
             yield Stage(
                 timeline=timeline,
                 gateway=gateway,

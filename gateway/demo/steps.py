@@ -8,7 +8,7 @@ from pathlib import Path
 
 import requests
 
-from gateway.demo import hospital, page_picture
+from gateway.demo import hospital, page_picture, receiver
 from gateway.demo.report_check import check_push, check_report, forms, pdf_text
 from gateway.demo.stage import POLL_SECONDS, WAIT_SECONDS, Stage
 from gateway.demo.timeline import StepFailed, require
@@ -49,10 +49,12 @@ def register_the_hospital(stage: Stage) -> None:
     stage.gateway.command(
         *("partner", "add", hospital.PARTNER_ID, "--name", hospital.NAME),
         *("--jwks", str(stage.hospital.jwks_file()), "--ae", hospital.PACS_AE_TITLE),
-        *("--fhir-endpoint", stage.receiver.url),
+        *("--fhir-endpoint", stage.receiver.url, "--fhir-token-url", stage.receiver.token_url),
+        *("--fhir-client-id", receiver.CLIENT_ID),
     )
     known = json.loads(stage.gateway.command("partner", "show", hospital.PARTNER_ID))
     require(known["fhir_endpoint"] == stage.receiver.url, "the partner's FHIR endpoint was not kept")
+    require(known["fhir_token_url"] == stage.receiver.token_url, "the partner's token URL was not kept")
     stage.timeline.done(f"{hospital.NAME} is a partner: public key, AE title {hospital.PACS_AE_TITLE}")
 
 
@@ -213,8 +215,10 @@ def receive_the_push(stage: Stage) -> None:
     require(pushed[0]["state"] == "delivered", f"the push is {pushed[0]['state']}: {pushed[0]['last_error']}")
     require(len(stage.receiver.received) == 1, f"{len(stage.receiver.received)} transactions arrived")
     check_push(stage.receiver.received[0], stage.report)
+    require(len(stage.receiver.tokens) == 1, f"the hospital gave {len(stage.receiver.tokens)} tokens")
     stage.timeline.done(
-        f"The same report is pushed to the hospital's own server; receipt: {pushed[0]['receipt']}"
+        f"The same report is pushed to the hospital's own server, with a token for the gateway's ES384 key; "
+        f"receipt: {pushed[0]['receipt']}"
     )
 
 

@@ -39,6 +39,32 @@ def test_a_partner_is_registered_listed_and_shown(operator: GatewayProcess) -> N
     ]
 
 
+def test_a_partner_is_registered_with_its_token_endpoint(operator: GatewayProcess) -> None:
+    operator.add_partner(
+        "tokens",
+        options=(
+            *(
+                "--fhir-endpoint",
+                "https://south.example/fhir",
+                "--fhir-token-url",
+                "https://south.example/token",
+            ),
+            *("--fhir-client-id", "so", "--fhir-scope", "system/*.c", "--fhir-scope", "system/*.s"),
+        ),
+    )
+    shown = json.loads(operator.command("partner", "show", "tokens").stdout)
+    assert shown["fhir_token_url"] == "https://south.example/token"
+    assert shown["fhir_client_id"] == "so"
+    assert shown["fhir_scopes"] == ["system/*.c", "system/*.s"]
+
+
+def test_a_token_endpoint_without_a_client_id_is_refused(operator: GatewayProcess) -> None:
+    wanted = ("--fhir-endpoint", "https://h.example/fhir", "--fhir-token-url", "https://h.example/token")
+    code, said = refused(operator, "partner", "add", "half", "--name", "Half", *wanted)
+    assert code == 1
+    assert "the token URL and the client id are registered together or not at all" in said
+
+
 def test_a_partner_is_registered_once(operator: GatewayProcess) -> None:
     operator.add_partner("twice")
     code, said = refused(operator, "partner", "add", "twice", "--name", "Other")

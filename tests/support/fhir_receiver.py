@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
+from tests.support.authorization import Authorization
+
+NO_ACCESS = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "security"}]}
+
 
 @dataclass
 class Answer:
@@ -21,10 +25,15 @@ class Answer:
 
 
 class FhirReceiver:
-    """A context manager. Conditional creates are honoured: the same ifNoneExist makes one resource."""
+    """A context manager. Conditional creates are honoured: the same ifNoneExist makes one resource.
 
-    def __init__(self) -> None:
+    With an ``authorization`` it has a token endpoint too, and takes nothing without a token from there.
+    """
+
+    def __init__(self, authorization: Authorization | None = None) -> None:
+        self.authorization = authorization
         self.answers: list[Answer] = []
+        self.token_answers: list[Answer] = []
         self.received: list[tuple[str, dict[str, str], bytes]] = []
         self.kept: dict[str, dict[str, Any]] = {}
         receiver = self
@@ -32,6 +41,9 @@ class FhirReceiver:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.path == "/token":
+                    receiver.answer_token_request(self, body)
+                    return
                 receiver.received.append((self.path, dict(self.headers), body))
                 receiver.answer(self, body)
 
@@ -41,15 +53,37 @@ class FhirReceiver:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        if authorization is not None:
+            authorization.token_url = self.token_url
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/fhir"
 
+    @property
+    def token_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/token"
+
     def answer(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
         told = self.answers.pop(0) if self.answers else Answer()
+        bundle = json.loads(body)
+        if self.authorization:
+            created = {entry["request"]["url"] for entry in bundle["entry"]}
+            status = self.authorization.status_for(handler.headers["Authorization"], created)
+            told = told if status == 200 else Answer(status, json.dumps(NO_ACCESS).encode())
+        self._write(handler, told, self._transaction(bundle) if told.body is None else told.body)
+
+    def answer_token_request(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        if self.token_answers:
+            told = self.token_answers.pop(0)
+            self._write(handler, told, told.body or b"")
+            return
+        assert self.authorization is not None
+        status, content = self.authorization.answer(handler.headers["Content-Type"], body)
+        self._write(handler, Answer(status), content)
+
+    def _write(self, handler: BaseHTTPRequestHandler, told: Answer, content: bytes) -> None:
         time.sleep(told.wait_seconds)
-        content = self._transaction(json.loads(body)) if told.body is None else told.body
         try:
             handler.send_response(told.status)
             for name, value in told.headers.items():
