@@ -4,9 +4,11 @@ import secrets
 from uuid import uuid4
 
 import pytest
+from fhir.resources.R4B.imagingstudy import ImagingStudy
 
 from tests.support.bundles import (
     PDF,
+    FhirClient,
     document_reference,
     imaging_study,
     patient,
@@ -40,6 +42,27 @@ def test_a_named_study_joins_its_case_and_its_finding_closes_by_itself(scene: Sc
     assert scene.pacs.store(*images(mrn, 3, study, series)).status_code == 200
     scene.wait_for_checks(case_id)
     assert scene.wait_for_study(case_id)["study_instance_uid"] == study
+
+
+def test_the_hospital_reads_what_was_received_of_a_study_beside_what_it_announced(
+    scene: Scene, other_partner: Partner, mrn: str
+) -> None:
+    study, series = uids()
+    scene.pacs.store(*images(mrn, 2, study, series))
+    case_id = scene.ehr.open_case(referral(mrn, imaging=imaging_study(study, {series: 3})))
+    scene.wait_for_checks(case_id, "instances-missing")
+
+    query = f"ImagingStudy?identifier=urn:dicom:uid|urn:oid:{study}&modality="
+    [received] = [entry["resource"] for entry in scene.ehr.get(f"{query}CT").json().get("entry", [])]
+    announced = scene.ehr.get(f"ImagingStudy?identifier=urn:oid:{study}&status=available").json()["entry"]
+
+    assert ImagingStudy.model_validate(received).numberOfInstances == 2
+    assert received["subject"]["reference"] == scene.ehr.task(case_id)["for"]["reference"]
+    assert scene.ehr.get(f"ImagingStudy/{received['id']}").json() == received
+    assert {entry["resource"]["numberOfInstances"] for entry in announced} == {2, 3}
+    stranger = FhirClient(scene.gateway, other_partner)
+    assert stranger.get(f"ImagingStudy/{received['id']}").status_code == 404
+    assert stranger.get(f"{query}CT").json()["total"] == 0
 
 
 def test_imaging_that_comes_first_waits_and_joins_its_case(scene: Scene, mrn: str) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import InvalidContent
+from gateway.errors import GatewayError, InvalidContent
 from gateway.fhir.bundle import MAX_ENTRIES, read_submission
+from gateway.fhir.outcome import of_error
 from gateway.fhir.validation import MAX_DEPTH, faults
 from gateway.store.resources import dumps
 
@@ -62,6 +63,53 @@ def test_a_bundle_has_20_000_entries_at_most() -> None:
     with pytest.raises(InvalidContent) as refused:
         read_submission(dumps(bundle).encode())
     assert "more than 20000 entries" in refused.value.issues[0].text
+
+
+def bundle(kind: str, *entries: dict[str, Any]) -> bytes:
+    return dumps({"resourceType": "Bundle", "type": kind, "entry": list(entries)}).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "structure"),
+        (b"{", "structure"),
+        (b"\xff", "structure"),
+        (b"[]", "structure"),
+        (b'{"resourceType": "Patient"}', "structure"),
+        (b'{"resourceType": "Bundle"}', "required"),
+        (bundle("searchset", {}), "not-supported"),
+        (bundle("collection"), "invalid"),
+    ],
+)
+def test_each_refusal_of_a_body_has_its_code(body: bytes, code: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        read_submission(body)
+    assert [issue["code"] for issue in of_error(refused.value)["issue"]] == [code]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"method": "DELETE", "url": "Patient/1"}, "not-supported"),
+        ({"method": "PATCH", "url": "Patient/1"}, "not-supported"),
+        ({"method": "PUT", "url": "Patient?identifier=1"}, "not-supported"),
+        ({"method": "POST", "url": "Patient", "ifNoneExist": "name=x"}, "not-supported"),
+        ({"method": "POST", "url": "Observation"}, "value"),
+        ({}, "required"),
+    ],
+)
+def test_each_refusal_of_a_request_has_its_code(request_: dict[str, str], code: str) -> None:
+    entry = {"fullUrl": "urn:uuid:1", "resource": PATIENT, "request": request_}
+    found = read_submission(bundle("transaction", entry)).faults
+    assert [issue.code for issue in found] == [code]
+
+
+def test_the_same_full_url_twice_is_a_duplicate() -> None:
+    entry = {"fullUrl": "urn:uuid:1", "resource": PATIENT, "request": {"method": "POST", "url": "Patient"}}
+    assert [issue.code for issue in read_submission(bundle("transaction", entry, entry)).faults] == [
+        "duplicate"
+    ]
 
 
 @pytest.mark.parametrize(
