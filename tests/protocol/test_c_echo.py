@@ -1,12 +1,14 @@
 """Verification (PS3.4 Annex A), and who may open an association at all (PS3.8 9.3.4)."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from pynetdicom import AE
 from pynetdicom.sop_class import (
     CTImageStorage,
@@ -19,9 +21,11 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from gateway.config import Config
 from gateway.dimse import scp
+from gateway.services import build_services
 from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess, free_port
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
@@ -124,6 +128,23 @@ def test_associations_past_the_limit_are_rejected_until_one_ends(tmp_path: Path)
     assert "F: Result: Rejected Transient, Source: Service Provider (Presentation Related)" in refused.stdout
     assert "F: Reason: Local Limit Exceeded" in refused.stdout
     assert admitted.returncode == 0
+
+
+def test_without_its_database_the_gateway_asks_to_try_again(tmp_path: Path) -> None:
+    lost = build_services(
+        Config(data_dir=tmp_path, dicom_port=free_port(), database_url=SecretStr("sqlite:////nowhere/x"))
+    )
+    stop, listening = threading.Event(), threading.Event()
+    thread = threading.Thread(target=scp.serve, args=(lost, stop, listening), daemon=True)
+    thread.start()
+    assert listening.wait(10)
+
+    done = dcmtk("echoscu", RunningListener(lost.config.dicom_port, tmp_path, stop, thread))
+    stop.set()
+    thread.join(10)
+
+    assert "F: Result: Rejected Transient, Source: Service Provider (Presentation Related)" in done.stdout
+    assert "F: Reason: Temporary Congestion" in done.stdout
 
 
 def test_connections_that_ask_for_nothing_take_no_association_away(tmp_path: Path) -> None:

@@ -217,8 +217,10 @@ def test_another_hospitals_imaging_is_not_there(gateway, pacs, other_partner, st
 
 def test_what_is_not_there_is_404_and_what_is_not_offered_501(pacs, study):
     assert pacs.get("/studies/1.2.3.4").status_code == 404
-    assert pacs.get(f"{instance_path(study[0])}/rendered").status_code == 501
+    for resource in ("rendered", "thumbnail", "frames/1", "bulkdata/7FE00010", "pixeldata"):
+        assert pacs.get(f"{instance_path(study[0])}/{resource}").status_code == 501
     assert pacs.get("/workitems").status_code == 501
+    assert pacs.get("/").status_code == 501
 
 
 def test_nobody_without_a_valid_token_retrieves(pacs, study):
