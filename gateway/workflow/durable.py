@@ -35,7 +35,7 @@ CONCURRENCY = 2
 POLLING_SECONDS = 0.2
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
-RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # about five and a half days
+RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # a little more than five days
 
 Perform = Callable[["Services", "Work", str, bool], bool]
 
