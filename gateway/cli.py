@@ -149,7 +149,11 @@ def write_conformance(project: Path) -> None:
     """Write the parts of conformance/ that are read off the code."""
     from gateway import conformance
 
-    for file in conformance.write(project):
+    try:
+        changed = conformance.write(project)
+    except FileNotFoundError as error:
+        raise WrongConfiguration(str(error)) from None
+    for file in changed:
         click.echo(f"Written: {file}")
 
 

@@ -14,7 +14,6 @@ from gateway.case import checks
 from gateway.case.model import Severity
 from gateway.dicomweb import status as dicomweb
 from gateway.dimse import status as dimse
-from gateway.errors import GatewayError
 from gateway.fhir import outcome
 from gateway.fhir.capability import capability_statement
 
@@ -25,12 +24,8 @@ _CONSTANT = re.compile(r"``(_?[A-Z][A-Z_]+)``")
 _PARTS = ("How", "Threshold", "Limits")
 
 
-class NoProject(GatewayError):
-    """The folder is not the project's."""
-
-
 def write(project: Path) -> list[Path]:
-    """Write every generated file under ``project``/conformance and name those that changed. Raises NoProject."""
+    """Write every generated file under ``project``/conformance; those that changed. Raises FileNotFoundError."""
     changed = []
     for name, text in generated(project).items():
         file = project / "conformance" / name
@@ -44,7 +39,7 @@ def write(project: Path) -> list[Path]:
 def generated(project: Path) -> dict[str, str]:
     """Content by path below conformance/. The tests in ``project`` are read for those that prove a check."""
     if not (project / TESTS_OF_CHECKS).is_file():
-        raise NoProject(f"{project} is not the project's folder: it has no {TESTS_OF_CHECKS}.")
+        raise FileNotFoundError(f"{project} is not the project's folder: it has no {TESTS_OF_CHECKS}.")
     return {
         "fhir/capability-statement.json": _capability(),
         "errors.md": "\n".join(_errors()) + "\n",

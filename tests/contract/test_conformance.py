@@ -103,7 +103,7 @@ def test_writing_names_what_changed_and_then_nothing(tmp_path: Path) -> None:
 
 
 def test_another_folder_than_the_project_s_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(conformance.NoProject, match="not the project's folder"):
+    with pytest.raises(FileNotFoundError, match="not the project's folder"):
         conformance.write(tmp_path)
 
 
