@@ -10,6 +10,8 @@ from typing import Any
 from fhir.resources.R4B import get_fhir_model_class
 from fhir_core.fhirabstractmodel import FHIRAbstractModel
 
+from gateway.fhir.required_codes import OPEN_CODES, REQUIRED_CODES
+
 NOT_R4 = frozenset(
     {
         "AdministrableProductDefinition",
@@ -68,15 +70,20 @@ def elements_of(model: type[FHIRAbstractModel]) -> dict[str, Element]:
             child=_child(field.annotation),
             is_list=_is_list(field.annotation),
             required=field.is_required() or bool(extra.get("element_required")),
-            codes=frozenset(_strings(extra.get("enum_values"))),
+            codes=_codes(model.__name__, field.alias or name, extra),
             choice=str(extra.get("one_of_many") or ""),
             choice_required=bool(extra.get("one_of_many_required")),
         )
     return found
 
 
-def _strings(value: Any) -> list[str]:
-    return [str(item) for item in value] if isinstance(value, list) else []
+def _codes(model_name: str, element: str, extra: dict[str, Any]) -> frozenset[str]:
+    """The codes that R4 requires here; none where they are not limited or not known whole."""
+    if (model_name, element) in OPEN_CODES:
+        return frozenset()
+    listed = extra.get("enum_values")
+    codes = frozenset(str(code) for code in listed) if isinstance(listed, list) else frozenset()
+    return REQUIRED_CODES.get((model_name, element), frozenset() if "+" in codes else codes)
 
 
 def _is_list(annotation: Any) -> bool:
