@@ -391,5 +391,10 @@ class Case:
         return drafts[-1] if drafts else None
 
     @property
+    def failed_deliveries(self) -> tuple[Delivery, ...]:
+        """Given up: nothing is sent again until a person has it tried."""
+        return tuple(d for d in self.deliveries if d.state is DeliveryState.FAILED)
+
+    @property
     def open_enquiries(self) -> tuple[Enquiry, ...]:
         return tuple(e for e in self.enquiries if e.answered_at is None)

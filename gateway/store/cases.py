@@ -11,12 +11,29 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner, Scope, System, Viewer, scope
-from gateway.case.model import Case, Demographics, FindingState, HeldStudy, Identifier, Record
+from gateway.case.model import (
+    Case,
+    DeliveryState,
+    Demographics,
+    FindingState,
+    HeldStudy,
+    Identifier,
+    Record,
+)
 from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
 from gateway.store import findings, opinions, studies
 from gateway.store.ids import new_case_id
-from gateway.store.tables import CaseRow, EnquiryRow, FindingRow, OpinionRow, PartnerRow, StudyRow, UserRow
+from gateway.store.tables import (
+    CaseRow,
+    DeliveryRow,
+    EnquiryRow,
+    FindingRow,
+    OpinionRow,
+    PartnerRow,
+    StudyRow,
+    UserRow,
+)
 
 _RECORD = TypeAdapter(Record)
 
@@ -184,19 +201,23 @@ class WorklistEntry:
     assignee_name: str
     open_findings: int
     blocking_findings: int
+    failed_deliveries: int
     opened_at: datetime
     updated_at: datetime
 
 
 def worklist(session: Session, viewer: Viewer, statuses: Sequence[str] = ()) -> list[WorklistEntry]:
     """The viewer's cases with counts, last changed first; all statuses where none is named."""
-    open_count = _count(FindingRow.state == FindingState.OPEN)
-    blocking_count = _count(FindingRow.state == FindingState.OPEN, FindingRow.severity == "blocks")
+    open_count = _count(FindingRow, FindingRow.state == FindingState.OPEN)
+    blocking_count = _count(
+        FindingRow, FindingRow.state == FindingState.OPEN, FindingRow.severity == "blocks"
+    )
+    failed_count = _count(DeliveryRow, DeliveryRow.state == DeliveryState.FAILED)
     query = (
         visible(viewer)
         .join(PartnerRow, PartnerRow.id == CaseRow.partner_id)
         .outerjoin(UserRow, UserRow.id == CaseRow.assignee_id)
-        .add_columns(PartnerRow.name, UserRow.name, open_count, blocking_count)
+        .add_columns(PartnerRow.name, UserRow.name, open_count, blocking_count, failed_count)
         .order_by(CaseRow.updated_at.desc())
     )
     if statuses:
@@ -210,18 +231,19 @@ def worklist(session: Session, viewer: Viewer, statuses: Sequence[str] = ()) -> 
             assignee_name=assignee or "",
             open_findings=open_findings,
             blocking_findings=blocking,
+            failed_deliveries=failed,
             opened_at=case.opened_at,
             updated_at=case.updated_at,
         )
-        for case, partner, assignee, open_findings, blocking in session.execute(query)
+        for case, partner, assignee, open_findings, blocking, failed in session.execute(query)
     ]
 
 
-def _count(*conditions: Any) -> Any:
+def _count(counted: type[FindingRow | DeliveryRow], *conditions: Any) -> Any:
     return (
         select(func.count())
-        .select_from(FindingRow)
-        .where(FindingRow.case_id == CaseRow.id, *conditions)
+        .select_from(counted)
+        .where(counted.case_id == CaseRow.id, *conditions)
         .correlate(CaseRow)
         .scalar_subquery()
     )

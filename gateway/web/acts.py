@@ -11,7 +11,7 @@ from gateway.web import pages
 from gateway.web.status import http_status
 from gateway.web.visit import Visit
 from gateway.web.words import DONE
-from gateway.workflow import opinion, review, viewing
+from gateway.workflow import deliver, opinion, review, viewing
 from gateway.workflow.viewing import look_again
 
 Form = Mapping[str, str]
@@ -32,8 +32,9 @@ def act(visit: Visit, case_id: str, action: str) -> Answer:
 
 
 def _form_id(action: str) -> str:
-    """Waiving and deciding are offered once for each finding and study: the subject tells which form it was."""
-    subject = request.form.get({"waive": "finding_id"}.get(action, "study_id"))
+    """Some forms are offered once for each finding, study or delivery: the subject tells which one it was."""
+    field = {"waive": "finding_id", "retry": "delivery_id"}.get(action, "study_id")
+    subject = request.form.get(field)
     return f"{action}-{subject}" if subject else action
 
 
@@ -73,6 +74,10 @@ def _part_study(visit: Visit, case_id: str, form: Form) -> None:
     review.part_study(visit.services, visit.user, case_id, study_id, because, visit.origin)
 
 
+def _retry(visit: Visit, case_id: str, form: Form) -> None:
+    deliver.retry(visit.services, visit.user, case_id, form.get("delivery_id", ""), visit.origin)
+
+
 ACTS: dict[str, Callable[[Visit, str, Form], None]] = {
     "accept": _accept,
     "ask": _ask,
@@ -82,6 +87,7 @@ ACTS: dict[str, Callable[[Visit, str, Form], None]] = {
     "close": _close,
     "join-study": _join_study,
     "part-study": _part_study,
+    "retry": _retry,
 }
 
 

@@ -21,7 +21,7 @@ from gateway.web.openapi import EVERYBODY, described
 from gateway.web.pages import possible_actions
 from gateway.web.timeline import timeline as in_words
 from gateway.web.visit import Guest, Visit, end_session, start_session
-from gateway.workflow import opinion, review, viewing
+from gateway.workflow import deliver, opinion, review, viewing
 
 
 @described("list_cases", models.CaseList, "cases")
@@ -126,6 +126,13 @@ def join_study(visit: Visit, case_id: str, json: models.StudyDecision) -> models
 def part_study(visit: Visit, case_id: str, json: models.StudyDecision) -> models.ActAnswer:
     """Decide that a study does not belong to this case."""
     review.part_study(visit.services, visit.user, case_id, json.study_id, json.because, visit.origin)
+    return _acted(visit, case_id)
+
+
+@described("retry", models.ActAnswer, "acts")
+def retry(visit: Visit, case_id: str, json: models.Retry) -> models.ActAnswer:
+    """Have a delivery that has failed tried again, to where the hospital is registered now. For intake."""
+    deliver.retry(visit.services, visit.user, case_id, json.delivery_id, visit.origin)
     return _acted(visit, case_id)
 
 

@@ -75,6 +75,10 @@ class StudyDecision(_Body):
     because: Words
 
 
+class Retry(_Body):
+    delivery_id: Id
+
+
 class CaseFilter(BaseModel):
     status: list[CaseStatus] = Field(
         default_factory=list, description="Statuses wanted; all where none is given."
@@ -109,6 +113,7 @@ class CaseLine(_Answer):
     assignee_name: str
     open_findings: int
     blocking_findings: int
+    failed_deliveries: int
     opened_at: datetime
     updated_at: datetime
 

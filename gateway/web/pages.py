@@ -188,7 +188,7 @@ def opinion(visit: Visit, case_id: str) -> str:
     signed = found.signed_opinion
     if signed is None:
         raise NotFound("No opinion of this case is signed yet.")
-    return render_template("opinion.html", case=found, opinion=signed, now=utc_now())
+    return render_template("opinion.html", case=found, opinion=signed, attempt=NO_ATTEMPT, now=utc_now())
 
 
 def imaging(visit: Visit) -> str:

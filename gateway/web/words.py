@@ -110,6 +110,7 @@ DONE = {
     "close": "The case is closed.",
     "join-study": "The study belongs to the case now.",
     "part-study": "The study is taken out of the case.",
+    "retry": "The report is on its way again.",
 }
 
 DID = {
@@ -122,6 +123,9 @@ DID = {
     "draft": "saved a draft of the opinion",
     "sign": "signed the opinion",
     "deliver": "delivered the report",
+    "deliver-delayed": "could not deliver the report yet",
+    "deliver-failed": "gave up delivering the report",
+    "retry": "had the delivery tried again",
     "waive": "waived a finding",
     "join-study": "put a study into the case",
     "part-study": "took a study out of the case",

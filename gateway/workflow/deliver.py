@@ -5,25 +5,21 @@ from __future__ import annotations
 import hashlib
 import secrets
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 
 from gateway import audit
 from gateway.case.access import NO_ORIGIN, SYSTEM_ACTOR, Origin, Partner, Role, User, Viewer, require_role
-from gateway.case.model import DeliveryState, Study
+from gateway.case.model import DeliveryState
 from gateway.case.status import Action, CaseStatus, move
 from gateway.clock import utc_now
 from gateway.errors import Conflict, GatewayError, NotFound, PeerRefused, StoreUnavailable
-from gateway.store import cases, opinions, partners, resources
+from gateway.store import cases, opinions, partners
 from gateway.store.objects import read_bytes
-from gateway.store.resources import StoredResource
 from gateway.workflow.durable import Work
 from gateway.workflow.opinion import PORTAL
-from mappings.report_to_bundle import to_transaction
-from mappings.study_to_imaging_study import to_imaging_study
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -34,13 +30,17 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-DELIVER_FAILED, DELIVER_DELAYED, RETRY = "deliver-failed", "deliver-delayed", "retry-delivery"
+DELIVER_FAILED, DELIVER_DELAYED, RETRY = "deliver-failed", "deliver-delayed", "retry"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one attempt. ``error`` is safe to show; ``final`` means that trying again is of no use."""
+    """What came of one attempt at ``address``, which is empty where nothing could be sent.
 
+    ``error`` is safe to show; ``final`` means that trying again is of no use.
+    """
+
+    address: str = ""
     receipt: str = ""
     error: str = ""
     final: bool = False
@@ -62,17 +62,19 @@ def attempt(services: Services, delivery_id: str, last: bool) -> bool:
 
 
 def _try(services: Services, delivery_id: str) -> Outcome:
+    """Sent to where the hospital is registered now, with the token for there: what was corrected since holds."""
+    address = ""
     try:
-        partner, address, bundle = _parcel(services, delivery_id)
-        return Outcome(receipt=services.push(partner, address, bundle))
-    except (PeerRefused, NotFound) as error:
-        return Outcome(error=str(error), final=True)
+        partner, bundle = _parcel(services, delivery_id)
+        address = partner.fhir_endpoint
+        return Outcome(address, receipt=services.push(partner, address, bundle))
+    except (PeerRefused, NotFound, Conflict) as error:
+        return Outcome(address, error=str(error), final=True)
     except GatewayError as error:
-        return Outcome(error=str(error))
+        return Outcome(address, error=str(error))
     except Exception as error:  # noqa: BLE001 (edge of a durable step: an unknown fault must not end the tries unseen)
-        return Outcome(
-            error=f"The report could not be sent; the log tells why under {_logged(error, delivery_id)}."
-        )
+        said = f"The report could not be sent; the log tells why under {_logged(error, delivery_id)}."
+        return Outcome(address, error=said)
 
 
 def _logged(error: Exception, delivery_id: str) -> str:
@@ -89,41 +91,26 @@ def _logged(error: Exception, delivery_id: str) -> str:
     return reference
 
 
-def _parcel(services: Services, delivery_id: str) -> tuple[Registration, str, bytes]:
-    """To whom, where to, and the transaction with the report as it was frozen."""
+def _parcel(services: Services, delivery_id: str) -> tuple[Registration, bytes]:
+    """To whom, and what was frozen at signing: what the hospital has sent since changes nothing of it.
+
+    Raises Conflict when the hospital's registration has no place for it any more.
+    """
     with services.database.reading() as session:
         delivery = opinions.delivery_row(session, delivery_id)
-        report = resources.loads(_signed_bytes(services, opinions.row(session, delivery.opinion_id)))
-        case = cases.load(session, SYSTEM_ACTOR, delivery.case_id)
-        partner = partners.get(session, case.partner_id)
-        patient = _as_sent(session, case.partner_id, report.get("subject"))
-        order = _as_sent(session, case.partner_id, (report.get("basedOn") or [None])[0])
-    studies = _imaging(services, report, case.studies)
-    bundle = to_transaction(report, patient, order, studies)
-    return partner, delivery.address, resources.dumps(bundle).encode()
+        signed = opinions.row(session, delivery.opinion_id)
+        partner = partners.get(session, cases.row(session, SYSTEM_ACTOR, delivery.case_id).partner_id)
+    if not partner.fhir_endpoint:
+        raise Conflict("No FHIR endpoint is registered for the hospital any more.")
+    return partner, _signed_bytes(services, signed)
 
 
 def _signed_bytes(services: Services, opinion: OpinionRow) -> bytes:
-    """Raises StoreUnavailable when the stored bytes are not those that were signed."""
-    content = read_bytes(services.objects, opinion.report_key)
-    if hashlib.sha256(content).hexdigest() != opinion.report_sha256:
+    """Raises StoreUnavailable when the stored bytes are not those that were made at signing."""
+    content = read_bytes(services.objects, opinion.parcel_key)
+    if hashlib.sha256(content).hexdigest() != opinion.parcel_sha256:
         raise StoreUnavailable("The stored report is not the one that was signed.")
     return content
-
-
-def _as_sent(session: Session, partner_id: str, reference: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The partner's own resource that the report refers to, or None."""
-    wanted = (reference or {}).get("reference", "")
-    found: list[StoredResource] = resources.by_reference(session, partner_id, [wanted]) if wanted else []
-    return found[0].content if found else None
-
-
-def _imaging(services: Services, report: dict[str, Any], studies: Sequence[Study]) -> list[dict[str, Any]]:
-    """The studies that the report names, as they are now."""
-    named = {reference.get("reference") for reference in report.get("imagingStudy", ())}
-    patient = report.get("subject", {}).get("reference", "")
-    base = f"{services.config.base_url}/dicom-web"
-    return [to_imaging_study(s, patient, base) for s in studies if f"ImagingStudy/{s.id}" in named]
 
 
 def _record(services: Services, delivery_id: str, outcome: Outcome, finished: bool) -> None:
@@ -134,12 +121,13 @@ def _record(services: Services, delivery_id: str, outcome: Outcome, finished: bo
         if delivery.state != DeliveryState.PENDING:
             return
         delivery.attempts += 1
+        delivery.address = outcome.address or delivery.address
         delivery.last_error, delivery.updated_at = outcome.error, utc_now()
         if outcome.receipt:
             _delivered(session, SYSTEM_ACTOR, case, delivery, outcome.receipt, NO_ORIGIN)
             return
         if finished:
-            delivery.state = DeliveryState.FAILED
+            delivery.state, case.updated_at = DeliveryState.FAILED, delivery.updated_at
         action = DELIVER_FAILED if finished else DELIVER_DELAYED
         subject = f"delivery:{delivery.id}"
         audit.record(session, SYSTEM_ACTOR, action, subject, case_id=case.id, attempts=delivery.attempts)
@@ -197,12 +185,17 @@ def _available(session: Session, partner: Partner, opinion_id: str) -> DeliveryR
     return next(waiting, None)
 
 
-def retry(services: Services, user: User, delivery_id: str, origin: Origin) -> None:
-    """A person has seen why it failed and has it tried again. Raises Conflict unless the delivery has failed."""
+def retry(services: Services, user: User, case_id: str, delivery_id: str, origin: Origin) -> None:
+    """A person has seen why it failed and has it tried again, as often as a new one would be.
+
+    Raises NotFound for a delivery of another case, Conflict unless it has failed.
+    """
     with services.database.transaction() as session:
         require_role(user, Role.INTAKE)
-        case = cases.row(session, user, opinions.delivery_row(session, delivery_id).case_id, lock=True)
+        case = cases.row(session, user, case_id, lock=True)
         delivery = opinions.delivery_row(session, delivery_id, lock=True)
+        if delivery.case_id != case.id:
+            raise NotFound("No such delivery.")
         if delivery.state != DeliveryState.FAILED:
             raise Conflict(
                 f"Only a delivery that has failed can be tried again; this one is {delivery.state}."

@@ -26,6 +26,7 @@ from gateway.store import cases, opinions, partners, receipts, resources, trail,
 from gateway.store.objects import read_bytes
 from gateway.store.partners import Registration
 from gateway.store.resources import NewVersion
+from gateway.store.tables import PartnerRow
 from gateway.workflow import deliver, opinion
 from tests.support.fhir_receiver import Answer, FhirReceiver
 from tests.support.gateway_process import free_port
@@ -70,6 +71,14 @@ class Signed:
 
     def attempt(self, *, last: bool = False) -> bool:
         return deliver.attempt(self.services, self.delivery().id, last)
+
+    def retry(self, user: User) -> None:
+        deliver.retry(self.services, user, self.case_id, self.delivery().id, NO_ORIGIN)
+
+    def register(self, endpoint: str) -> None:
+        """The hospital's FHIR endpoint changes."""
+        with self.services.database.transaction() as session:
+            session.get_one(PartnerRow, self.case().partner_id).fhir_endpoint = endpoint
 
     def signed_report(self) -> dict[str, Any]:
         with self.services.database.reading() as session:
@@ -270,22 +279,61 @@ def test_the_last_try_fails_for_good_and_a_person_can_have_it_tried_again(signed
     assert signed.attempt(last=True) is True
     assert signed.delivery().state is DeliveryState.FAILED
     with pytest.raises(Forbidden):
-        deliver.retry(signed.services, signed.specialist, signed.delivery().id, NO_ORIGIN)
-    deliver.retry(signed.services, signed.intake, signed.delivery().id, NO_ORIGIN)
+        signed.retry(signed.specialist)
+    signed.retry(signed.intake)
     assert signed.delivery().state is DeliveryState.PENDING
-    assert signed.audited()[-1] == "retry-delivery"
+    assert signed.audited()[-1] == "retry"
     assert signed.attempt() is True
     assert signed.delivery().state is DeliveryState.DELIVERED
 
 
 def test_only_a_failed_delivery_can_be_tried_again(signed: Signed):
-    with pytest.raises(Conflict):
-        deliver.retry(signed.services, signed.intake, signed.delivery().id, NO_ORIGIN)
+    with pytest.raises(Conflict, match="this one is pending"):
+        signed.retry(signed.intake)
+
+
+def test_a_delivery_is_tried_again_only_from_its_own_case(signed: Signed):
+    signed.receiver.answers = [Answer(422, b"")]
+    signed.attempt()
+    with pytest.raises(NotFound):
+        deliver.retry(signed.services, signed.intake, "SO-NOTHERE0", signed.delivery().id, NO_ORIGIN)
+    other = open_case(signed.services, f"{signed.case().partner_id}-x", "", signed.specialist)
+    with pytest.raises(NotFound, match="No such delivery"):
+        deliver.retry(signed.services, signed.intake, other, signed.delivery().id, NO_ORIGIN)
+
+
+def test_giving_up_is_a_change_of_the_case(signed: Signed):
+    before = signed.case().updated_at
+    signed.receiver.answers = [Answer(503, b""), Answer(422, b"")]
+    signed.attempt()
+    assert signed.case().updated_at == before
+    signed.attempt()
+    assert signed.case().updated_at > before
+    assert [d.id for d in signed.case().failed_deliveries] == [signed.delivery().id]
+
+
+def test_the_report_goes_to_where_the_hospital_is_registered_now(signed: Signed):
+    signed.receiver.answers = [Answer(503, b"")]
+    signed.attempt()
+    with FhirReceiver() as moved:
+        signed.register(moved.url)
+        assert signed.attempt() is True
+        assert len(moved.of_type("DiagnosticReport")) == 1
+        assert signed.delivery().address == moved.url
+    assert len(signed.receiver.received) == 1
+
+
+def test_a_hospital_that_is_registered_without_an_endpoint_meanwhile_is_sent_nothing(signed: Signed):
+    signed.register("")
+    assert signed.attempt() is True
+    delivery = signed.delivery()
+    assert (delivery.state, delivery.address) == (DeliveryState.FAILED, signed.receiver.url)
+    assert delivery.last_error == "No FHIR endpoint is registered for the hospital any more."
+    assert signed.receiver.received == []
 
 
 def test_nobody_listening_is_tried_again(signed: Signed):
-    with signed.services.database.transaction() as session:
-        opinions.delivery_row(session, signed.delivery().id).address = f"http://127.0.0.1:{free_port()}/fhir"
+    signed.register(f"http://127.0.0.1:{free_port()}/fhir")
     assert signed.attempt() is False
     assert signed.delivery().last_error == "The receiver could not be reached (ConnectionError)."
 
