@@ -1,8 +1,11 @@
 """The composition root: what every process of the gateway is built from. Nothing opens at import or here."""
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -85,10 +88,37 @@ def secret_key(config: Config) -> str:
     if configured:
         return configured
     path = config.data_dir / "secret-key"
+    with _locked(config.data_dir):
+        return _read_key(path) or _make_key(path)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time; the kernel lets go for a process that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return path.read_text()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read_key(path: Path) -> str:
+    """Empty where there is none, also where a machine that lost power left a file without content."""
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _make_key(path: Path) -> str:
+    """Whole or not at all."""
+    made = secrets.token_urlsafe(48)
+    descriptor, unfinished = tempfile.mkstemp(prefix="secret-key-", dir=path.parent)
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
-    return path.read_text()
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(unfinished, path)
+    return made
