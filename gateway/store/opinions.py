@@ -41,12 +41,14 @@ def draft_row(session: Session, case_id: str) -> OpinionRow | None:
 
 @dataclass(frozen=True, slots=True)
 class FrozenReport:
-    """Object keys of the signed report's three forms, and the SHA-256 of its FHIR JSON."""
+    """Object keys of the signed report's three forms and of the parcel that is pushed, each JSON with its SHA-256."""
 
     report_key: str
     report_sha256: str
     html_key: str
     pdf_key: str
+    parcel_key: str
+    parcel_sha256: str
 
 
 def freeze(session: Session, opinion_id: str, report: FrozenReport, signed_at: datetime) -> None:
@@ -57,6 +59,7 @@ def freeze(session: Session, opinion_id: str, report: FrozenReport, signed_at: d
     row.signed_at = signed_at
     row.report_key, row.report_sha256 = report.report_key, report.report_sha256
     row.html_key, row.pdf_key = report.html_key, report.pdf_key
+    row.parcel_key, row.parcel_sha256 = report.parcel_key, report.parcel_sha256
     session.flush()
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner
+from gateway.case.model import Source
 from gateway.errors import NotFound
 from gateway.store.tables import ReceiptRow, ResourceRow
 
@@ -40,6 +41,7 @@ class StoredResource:
     receipt_sha256: str
     path: str
     case_id: str | None
+    identity: str
     text: str
 
     @property
@@ -225,6 +227,20 @@ def earlier_versions(session: Session, partner_id: str, type: str, fhir_id: str)
     )
 
 
+def at_source(session: Session, partner_id: str, source: Source) -> StoredResource | None:
+    """The very version that a fact was read from, whatever has come since."""
+    kind, _, fhir_id = (source.reference or "").partition("/")
+    found = _stored(
+        session,
+        ResourceRow.partner_id == partner_id,
+        ResourceRow.type == kind,
+        ResourceRow.fhir_id == fhir_id,
+        ResourceRow.receipt_id == source.receipt_id,
+        ResourceRow.path == source.path,
+    )
+    return found[-1] if found else None
+
+
 def read(session: Session, partner: Partner, type: str, fhir_id: str) -> StoredResource:
     """The current version. Raises NotFound where the partner has none."""
     rows = _stored(session, *_own(partner), ResourceRow.type == type, ResourceRow.fhir_id == fhir_id)
@@ -259,6 +275,7 @@ def _stored(session: Session, *conditions: Any) -> list[StoredResource]:
             receipt_sha256=sha256,
             path=row.path,
             case_id=row.case_id,
+            identity=row.identity,
             text=row.content,
         )
         for row, sha256 in session.execute(query)

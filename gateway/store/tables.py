@@ -362,6 +362,8 @@ class OpinionRow(Row):
     report_sha256: Mapped[str] = mapped_column(String(64), default="")
     html_key: Mapped[str] = mapped_column(String(200), default="")
     pdf_key: Mapped[str] = mapped_column(String(200), default="")
+    parcel_key: Mapped[str] = mapped_column(String(200), default="")  # the transaction that brings it back
+    parcel_sha256: Mapped[str] = mapped_column(String(64), default="")
 
 
 class DeliveryRow(Row):

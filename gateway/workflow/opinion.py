@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway import audit
 from gateway.case.access import Origin, User, require_author
 from gateway.case.confirmation import fingerprint
-from gateway.case.model import Case, DeliveryState, Opinion
+from gateway.case.model import Case, DeliveryState, Opinion, Source
 from gateway.case.status import Action, move
 from gateway.clock import utc_now
 from gateway.errors import Conflict, InvalidContent
-from gateway.store import cases, opinions, partners
+from gateway.store import cases, opinions, partners, resources
 from gateway.store.database import Session
 from gateway.store.objects import keep_bytes
-from gateway.store.resources import dumps
 from gateway.workflow.durable import Work
 from gateway.workflow.review import refuse_if_blocked
 from mappings.opinion_to_report import report_of, to_diagnostic_report
+from mappings.report_to_bundle import to_transaction
 from mappings.report_to_document import to_html, to_pdf
+from mappings.study_to_imaging_study import to_imaging_study
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -57,33 +60,47 @@ def sign(services: Services, user: User, case_id: str, origin: Origin, confirmed
     the case is no longer what was confirmed, or changes while the report is made.
     """
     with services.database.reading() as session:
-        case, opinion = _ready_to_sign(session, user, case_id)
-    seen = fingerprint(case)
-    if confirmed and confirmed != seen:
+        reviewed = _ready_to_sign(session, user, case_id)
+    if confirmed and confirmed != fingerprint(reviewed.case):
         raise Conflict(_CHANGED)
     now = utc_now()
-    frozen = _make_report(services, case, opinion, now)
+    frozen = _make_report(services, reviewed, now)
     with services.database.transaction() as session:
         row = cases.row(session, user, case_id, lock=True)
-        case, opinion = _ready_to_sign(session, user, case_id)
-        if fingerprint(case) != seen:
+        if _ready_to_sign(session, user, case_id).seal != reviewed.seal:
             raise Conflict(_CHANGED)
-        opinions.freeze(session, opinion.id, frozen, now)
+        opinion_id = reviewed.opinion.id
+        opinions.freeze(session, opinion_id, frozen, now)
         row.status, row.updated_at = move(row.status, Action.SIGN, user.roles), now
         audit.record(
             session,
             user,
             Action.SIGN,
-            f"opinion:{opinion.id}",
+            f"opinion:{opinion_id}",
             case_id=row.id,
             origin=origin,
             report_sha256=frozen.report_sha256,
         )
-        _hand_over(services, session, case, opinion.id, now)
-    return opinion.id
+        _hand_over(services, session, reviewed.case, opinion_id, now)
+    return opinion_id
 
 
-def _ready_to_sign(session: Session, user: User, case_id: str) -> tuple[Case, Opinion]:
+@dataclass(frozen=True, slots=True)
+class _Reviewed:
+    """What is signed: the case with its draft, and the Patient and ServiceRequest that it was read from."""
+
+    case: Case
+    opinion: Opinion
+    patient: dict[str, Any] | None
+    service_request: dict[str, Any] | None
+
+    @property
+    def seal(self) -> tuple[object, ...]:
+        """Differs as soon as anything differs that the report or the parcel is made of."""
+        return fingerprint(self.case), self.patient, self.service_request
+
+
+def _ready_to_sign(session: Session, user: User, case_id: str) -> _Reviewed:
     """The case and its draft, if this user may sign it now."""
     row = cases.row(session, user, case_id)
     require_author(user, row)
@@ -93,23 +110,50 @@ def _ready_to_sign(session: Session, user: User, case_id: str) -> tuple[Case, Op
     opinion = case.draft_opinion
     if opinion is None or not opinion.conclusion.strip():
         raise InvalidContent("An opinion needs a conclusion before it can be signed.")
-    return case, opinion
+    patient, record = case.record.patient, case.record
+    asked = next((q.source for q in record.questions if q.source.reference == case.service_request), None)
+    return _Reviewed(
+        case,
+        opinion,
+        _as_reviewed(session, case, patient.source if patient else None),
+        _as_reviewed(session, case, asked),
+    )
 
 
-def _make_report(
-    services: Services, case: Case, opinion: Opinion, signed_at: datetime
-) -> opinions.FrozenReport:
-    """The report's three forms, stored; takes a second, and therefore no transaction is open meanwhile."""
-    report = report_of(case, opinion, signed_at, services.config.programme_name)
+def _as_reviewed(session: Session, case: Case, source: Source | None) -> dict[str, Any] | None:
+    """The resource as it was when the record was read from it; a later version may tell of another child."""
+    found = resources.at_source(session, case.partner_id, source) if source else None
+    return found.content if found else None
+
+
+def _make_report(services: Services, reviewed: _Reviewed, signed_at: datetime) -> opinions.FrozenReport:
+    """The report's three forms and the parcel, stored; takes a second, and no transaction is open meanwhile."""
+    report = report_of(reviewed.case, reviewed.opinion, signed_at, services.config.programme_name)
     html, pdf = to_html(report).encode(), to_pdf(report)
     resource = to_diagnostic_report(report, services.config.fhir_base, html, pdf)
-    stored = keep_bytes(services.objects, [dumps(resource).encode()])
+    signed = resources.dumps(resource).encode()
+    parcel = _parcel(services, reviewed, resources.loads(signed))
     return opinions.FrozenReport(
-        report_key=stored.key,
-        report_sha256=stored.sha256,
-        html_key=keep_bytes(services.objects, [html]).key,
-        pdf_key=keep_bytes(services.objects, [pdf]).key,
+        report_key=_kept(services, signed),
+        report_sha256=hashlib.sha256(signed).hexdigest(),
+        html_key=_kept(services, html),
+        pdf_key=_kept(services, pdf),
+        parcel_key=_kept(services, parcel),
+        parcel_sha256=hashlib.sha256(parcel).hexdigest(),
     )
+
+
+def _parcel(services: Services, reviewed: _Reviewed, report: dict[str, Any]) -> bytes:
+    """The transaction for the hospital's own server: the report, and what it refers to as it was reviewed."""
+    subject = report.get("subject", {}).get("reference", "")
+    base = f"{services.config.base_url}/dicom-web"
+    studies = [to_imaging_study(study, subject, base) for study in reviewed.case.studies]
+    bundle = to_transaction(report, reviewed.patient, reviewed.service_request, studies)
+    return resources.dumps(bundle).encode()
+
+
+def _kept(services: Services, content: bytes) -> str:
+    return keep_bytes(services.objects, [content]).key
 
 
 def _hand_over(services: Services, session: Session, case: Case, opinion_id: str, now: datetime) -> None:

@@ -140,11 +140,58 @@ def open_case(
         resources.save(session, partner, receipt, sent, utc_now())
         row = cases.open_case(session, partner, "ServiceRequest/s1", utc_now())
         row.record, row.status, row.assignee_id = (
-            cases.dump_record(record),
+            cases.dump_record(read_from(receipt.id, record)),
             CaseStatus.ASSIGNED,
             specialist.id,
         )
         return row.id
+
+
+def read_from(receipt_id: str, record: Record) -> Record:
+    """The record as if it had been read from what ``open_case`` keeps."""
+    assert record.patient is not None
+    child = replace(record.patient.source, receipt_id=receipt_id)
+    [question] = record.questions
+    order = replace(question.source, receipt_id=receipt_id, path="Bundle.entry[1].resource")
+    return replace(
+        record,
+        patient=replace(record.patient, source=child),
+        questions=(replace(question, source=order),),
+    )
+
+
+def send_again(signed: Signed, kind: str, content: dict[str, Any]) -> None:
+    """The hospital puts other content in the place of what it sent."""
+    with signed.services.database.transaction() as session:
+        partner = partners.get(session, signed.case().partner_id).partner
+        with signed.services.objects.spool() as spool:
+            spool.write(json.dumps(content).encode())
+            stored = signed.services.objects.keep(spool)
+        receipt = receipts.add(session, partner, stored, Origin("fhir"), "application/fhir+json")
+        fhir_id = content["id"]
+        new = NewVersion(kind, fhir_id, fhir_id, "Bundle.entry[0].resource", content)
+        resources.save(session, partner, receipt, [new], utc_now())
+
+
+def test_a_patient_put_in_place_of_the_reviewed_one_after_signing_does_not_go_out_with_the_report(
+    signed: Signed,
+):
+    dirk = {"identifier": [{"system": f"{HOSPITAL}/mrn", "value": "99"}], "name": [{"text": "Dirk"}]}
+    send_again(signed, "Patient", {"resourceType": "Patient", "id": "p1"} | dirk)
+    send_again(signed, "ServiceRequest", REQUEST | {"id": "s1", "priority": "stat"})
+    assert signed.attempt() is True
+    assert signed.receiver.of_type("Patient") == [CHILD]
+    assert "priority" not in signed.receiver.of_type("ServiceRequest")[0]
+    assert b"Dirk" not in signed.receiver.received[0][2]
+
+
+def test_what_is_sent_are_the_very_bytes_that_were_made_when_the_opinion_was_signed(signed: Signed):
+    with signed.services.database.reading() as session:
+        frozen = opinions.row(session, signed.opinion_id)
+    parcel = read_bytes(signed.services.objects, frozen.parcel_key)
+    assert hashlib.sha256(parcel).hexdigest() == frozen.parcel_sha256
+    signed.attempt()
+    assert signed.receiver.received[0][2] == parcel
 
 
 def test_the_report_arrives_as_it_was_signed_with_its_receipt_on_the_case(signed: Signed):
@@ -340,7 +387,7 @@ def test_nobody_listening_is_tried_again(signed: Signed):
 
 def test_a_stored_report_that_is_not_what_was_signed_is_not_sent(signed: Signed):
     with signed.services.database.transaction() as session:
-        opinions.row(session, signed.opinion_id).report_sha256 = "0" * 64
+        opinions.row(session, signed.opinion_id).parcel_sha256 = "0" * 64
     assert signed.attempt() is False
     assert signed.delivery().last_error == "The stored report is not the one that was signed."
     assert signed.receiver.received == []

@@ -242,6 +242,8 @@ def _opinion() -> None:
         sa.Column("report_sha256", sa.String(length=64), nullable=False),
         sa.Column("html_key", sa.String(length=200), nullable=False),
         sa.Column("pdf_key", sa.String(length=200), nullable=False),
+        sa.Column("parcel_key", sa.String(length=200), nullable=False),
+        sa.Column("parcel_sha256", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(["author_id"], ["app_user.id"], name=op.f("fk_opinion_author_id_app_user")),
         sa.ForeignKeyConstraint(["case_id"], ["case_file.id"], name=op.f("fk_opinion_case_id_case_file")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_opinion")),
