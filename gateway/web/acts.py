@@ -129,7 +129,7 @@ def sign(visit: Visit, case_id: str) -> Answer:
         confirmed = request.form.get("confirmed", "")
         if not confirmed or request.form.get("read") != "yes":
             raise InvalidContent("Confirm that you have read the report before you sign it.")
-        opinion.sign(visit.services, visit.user, case_id, visit.origin, confirmed)
+        opinion.sign(visit.services, visit.user, case_id, confirmed, visit.origin)
     except (InvalidContent, Conflict) as error:
         found = viewing.view_case(visit.services, visit.user, case_id, visit.origin)
         if found.signed_opinion is not None:

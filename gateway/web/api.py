@@ -104,7 +104,7 @@ def draft(visit: Visit, case_id: str, json: models.OpinionText) -> models.ActAns
 @described("sign", models.ActAnswer, "acts")
 def sign(visit: Visit, case_id: str, json: models.Signature) -> models.ActAnswer:
     """Sign the draft. What is signed is never changed again."""
-    created = opinion.sign(visit.services, visit.user, case_id, visit.origin, json.confirmed)
+    created = opinion.sign(visit.services, visit.user, case_id, json.confirmed, visit.origin)
     return _acted(visit, case_id, created)
 
 

@@ -19,6 +19,7 @@ from gateway.case.status import CaseStatus
 
 Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=20_000)]
 Id = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class _Body(BaseModel):
@@ -67,7 +68,7 @@ class OpinionText(_Body):
 class Signature(_Body):
     """``confirmed`` is the ``fingerprint`` of the case as the signer saw it; a case that changed is not signed."""
 
-    confirmed: str = Field("", max_length=64)
+    confirmed: Sha256
 
 
 class StudyDecision(_Body):

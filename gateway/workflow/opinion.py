@@ -52,16 +52,16 @@ def draft(
         return saved.id
 
 
-def sign(services: Services, user: User, case_id: str, origin: Origin, confirmed: str = "") -> str:
+def sign(services: Services, user: User, case_id: str, confirmed: str, origin: Origin) -> str:
     """Sign the draft: freeze it, make the report, hand it over for delivery; returns the opinion's id.
 
-    ``confirmed`` is the fingerprint (case/confirmation.py) of what the signer was shown, where somebody was shown it.
+    ``confirmed`` is the fingerprint (case/confirmation.py) of what the signer was shown.
     Raises ReviewBlocked while a blocking finding is open, InvalidContent when there is no conclusion, Conflict when
     the case is no longer what was confirmed, or changes while the report is made.
     """
     with services.database.reading() as session:
         reviewed = _ready_to_sign(session, user, case_id)
-    if confirmed and confirmed != fingerprint(reviewed.case):
+    if confirmed != fingerprint(reviewed.case):
         raise Conflict(_CHANGED)
     now = utc_now()
     frozen = _make_report(services, reviewed, now)

@@ -96,7 +96,8 @@ def test_from_referral_to_delivered_report(scene: Scene) -> None:
     assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=specialist["id"]).ok
     written = {"findings_text": "None.", "conclusion": "Resectable.", "recommendations": ""}
     assert scene.specialist.post(f"cases/{case_id}/draft", **written).ok
-    signed = at_once(lambda _: scene.specialist.post(f"cases/{case_id}/sign").status_code)
+    seen = scene.specialist.case(case_id)["fingerprint"]
+    signed = at_once(lambda _: scene.specialist.post(f"cases/{case_id}/sign", confirmed=seen).status_code)
     assert sorted(signed) == [200] + [409] * (AT_ONCE - 1)
     [entry] = scene.ehr.get(f"DiagnosticReport?patient={scene.ehr.task(case_id)['for']['reference']}").json()[
         "entry"

@@ -235,7 +235,7 @@ def test_from_referral_to_report(scene: Scene, mrn: str) -> None:
     assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=specialist["id"]).ok
     written = {"findings_text": "A lesion.", "conclusion": "Resectable.", "recommendations": "Surgery."}
     assert scene.specialist.post(f"cases/{case_id}/draft", **written).ok
-    assert scene.specialist.post(f"cases/{case_id}/sign").ok
+    assert scene.specialist.sign(case_id).ok
     task = scene.ehr.task(case_id)
     assert task["status"] == "completed"
     request = task["focus"]["reference"]

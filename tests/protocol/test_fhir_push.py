@@ -13,6 +13,7 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from gateway.case.access import NO_ORIGIN, SYSTEM_ACTOR, Origin, User
+from gateway.case.confirmation import fingerprint
 from gateway.case.model import Case, Delivery, DeliveryState, Record
 from gateway.case.status import CaseStatus
 from gateway.clock import utc_now
@@ -119,7 +120,9 @@ def signed(services: Services, staff: tuple[User, User], receiver: FhirReceiver,
     case_id = open_case(services, partner_id, receiver.url, specialist)
     texts = (OPINION.findings_text, OPINION.conclusion, OPINION.recommendations)
     opinion.draft(services, specialist, case_id, *texts, NO_ORIGIN)
-    opinion_id = opinion.sign(services, specialist, case_id, NO_ORIGIN)
+    with services.database.reading() as session:
+        seen = fingerprint(cases.load(session, specialist, case_id))
+    opinion_id = opinion.sign(services, specialist, case_id, seen, NO_ORIGIN)
     return Signed(services, receiver, specialist, intake, case_id, opinion_id)
 
 

@@ -85,7 +85,7 @@ def drafted_case(scene: Scene, **parts: object) -> str:
 def cases(scene: Scene) -> Cases:
     in_review = drafted_case(scene, document=document_reference(PDF))
     signed = drafted_case(scene)
-    answer = scene.specialist.post(f"cases/{signed}/sign")
+    answer = scene.specialist.sign(signed)
     assert answer.status_code == 200, answer.text
     document = scene.intake.case(in_review)["record"]["documents"][0]["id"]
     return Cases(in_review, signed, document)

@@ -60,9 +60,9 @@ def test_a_case_goes_its_way_from_acceptance_to_signature(scene: Scene) -> None:
         (scene.intake, "accept", {}, "accepted"),
         (scene.intake, "assign", {"specialist_id": _id(scene)}, "assigned"),
         (scene.specialist, "draft", {"conclusion": "Operable."}, "in-review"),
-        (scene.specialist, "sign", {}, "signed"),
+        (scene.specialist, "sign", None, "signed"),
     ):
-        answer = staff.post(f"cases/{case_id}/{act}", **body)
+        answer = staff.sign(case_id) if body is None else staff.post(f"cases/{case_id}/{act}", **body)
         assert answer.status_code == 200, answer.text
         assert answer.json()["status"] == status
     assert specialist["roles"] == ["specialist"]
@@ -84,9 +84,10 @@ def test_every_fact_of_a_case_names_its_source(scene: Scene) -> None:
         assert re.fullmatch(r"Bundle\.entry\[\d]\.resource", fact["source"]["path"])
 
 
-def test_the_timeline_tells_who_did_what_and_who_looked(scene: Scene) -> None:
+def test_the_timeline_tells_who_did_what_and_who_looked(scene: Scene, gateway: GatewayProcess) -> None:
     case_id = scene.ehr.open_case(referral())
     scene.intake.case(case_id)
+    gateway.command("case", "show", case_id)
     assert scene.intake.post(f"cases/{case_id}/decline", because="Outside the programme.").status_code == 200
     acts = scene.intake.get(f"cases/{case_id}/timeline")["acts"]
     assert [
@@ -173,11 +174,29 @@ def test_a_blocked_case_is_not_accepted(scene: Scene) -> None:
     refusal(scene.intake.post(f"cases/{case_id}/accept"), 409, "ReviewBlocked")
 
 
-def test_signing_what_has_changed_since_is_refused(scene: Scene) -> None:
+@pytest.fixture
+def drafted(scene: Scene) -> str:
+    """A case whose opinion waits for its signature."""
     case_id = scene.ehr.open_case(referral())
     assert scene.intake.post(f"cases/{case_id}/accept").status_code == 200
     assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=_id(scene)).status_code == 200
     assert scene.specialist.post(f"cases/{case_id}/draft", conclusion="First.").status_code == 200
+    return case_id
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"confirmed": ""}, {"confirmed": "0" * 63}, {"confirmed": "G" * 64}, {"confirmed": None}],
+    ids=["nothing", "empty", "short", "not-hexadecimal", "null"],
+)
+def test_nobody_signs_without_naming_what_they_have_seen(scene: Scene, drafted: str, body: Any) -> None:
+    refusal(scene.specialist.post(f"cases/{drafted}/sign", **body), 400, "InvalidContent")
+    refusal(scene.specialist.post(f"cases/{drafted}/sign", confirmed="0" * 64), 409, "Conflict")
+    assert scene.specialist.case(drafted)["status"] == "in-review"
+
+
+def test_signing_what_has_changed_since_is_refused(scene: Scene, drafted: str) -> None:
+    case_id = drafted
     seen = scene.specialist.case(case_id)["fingerprint"]
     assert scene.specialist.post(f"cases/{case_id}/draft", conclusion="Second.").status_code == 200
     refusal(scene.specialist.post(f"cases/{case_id}/sign", confirmed=seen), 409, "Conflict")

@@ -34,7 +34,7 @@ class Receiving:
         assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=specialist_id).ok
         written = {"findings_text": "A lesion.", "conclusion": "Resectable.", "recommendations": "Surgery."}
         assert scene.specialist.post(f"cases/{case_id}/draft", **written).ok
-        signed = scene.specialist.post(f"cases/{case_id}/sign")
+        signed = scene.specialist.sign(case_id)
         assert signed.ok, signed.text
         return case_id
 
