@@ -1,19 +1,24 @@
 """The one configuration of a process: validated at start, frozen, secrets never in its repr."""
 
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 MIB = 1024 * 1024
+_DATABASES = ("sqlite:///", "postgresql://", "postgresql+psycopg://")
+_STORES = ("file:", "s3://", "gs://", "az://")
 
 
 class Config(BaseSettings):
     """Every field is a ``GATEWAY_…`` environment variable and, where it makes sense, an option of ``gateway serve``."""
 
-    model_config = SettingsConfigDict(env_prefix="GATEWAY_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="GATEWAY_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     dev: bool = Field(False, description="Loopback only; requests without credentials are partner 'demo'.")
     data_dir: Path = Field(
@@ -35,11 +40,23 @@ class Config(BaseSettings):
         SecretStr(""), description="Signs session cookies; default made in data_dir."
     )
     programme_name: str = Field("Remote Second Opinion Programme")
-    max_fhir_bytes: int = Field(64 * MIB, description="Largest FHIR request body.")
-    max_stow_bytes: int = Field(16 * 1024 * MIB, description="Largest STOW-RS request body.")
-    max_associations: int = Field(16, description="DICOM associations at one time.")
-    web_threads: int = Field(16, ge=1)
-    log_level: str = Field("INFO")
+    max_fhir_bytes: int = Field(64 * MIB, ge=1, description="Largest FHIR request body.")
+    max_stow_bytes: int = Field(16 * 1024 * MIB, ge=1, description="Largest STOW-RS request body.")
+    max_associations: int = Field(16, ge=1, description="DICOM associations at one time.")
+    web_threads: int = Field(
+        64, ge=1, description="HTTP requests at one time; those past it wait, or displace slow peers."
+    )
+    http_connections: int = Field(
+        512, ge=2, description="HTTP connections at one time; a new one displaces one that waits."
+    )
+    head_seconds: float = Field(10, gt=0, description="From the first byte of a request's head to its last.")
+    silence_seconds: float = Field(
+        60, gt=0, description="Longest wait for a peer that sends a body or takes an answer."
+    )
+    slowest_bytes_per_second: int = Field(
+        1024, ge=1, description="A peer that is waited for longer than silence_seconds must average this."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO")
 
     @field_validator("ae_title")
     @classmethod
@@ -49,12 +66,54 @@ class Config(BaseSettings):
             raise ValueError("an AE title is 1 to 16 printable ASCII characters without backslash")
         return value.strip()
 
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _in_capitals(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _of_a_known_database(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not value.get_secret_value().startswith(_DATABASES):
+            raise ValueError(f"a database URL begins with {', '.join(_DATABASES)}")
+        return value
+
+    @field_validator("objects_url")
+    @classmethod
+    def _of_a_known_store(cls, value: str) -> str:
+        if value and not value.startswith(_STORES):
+            raise ValueError(f"an object store's URL begins with {', '.join(_STORES)}")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable_by_http(cls, value: str) -> str:
+        if value and not _is_base_url(value):
+            raise ValueError("the gateway is reached at a URL such as https://opinions.example.org")
+        return value
+
     @model_validator(mode="after")
     def _dev_stays_on_loopback(self) -> Self:
         if self.dev and self.host not in LOOPBACK:
             raise ValueError(
                 f"--dev lets anybody in and therefore binds to loopback only, not to {self.host}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _others_know_how_to_reach_it(self) -> Self:
+        """What is announced to hospitals, such as token_endpoint, is where they can go."""
+        if self.host not in LOOPBACK and not self.public_url:
+            raise ValueError(
+                f"on {self.host} GATEWAY_PUBLIC_URL must say how senders reach the gateway, "
+                "such as https://opinions.example.org"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _connections_outnumber_threads(self) -> Self:
+        if self.http_connections <= self.web_threads:
+            raise ValueError("http_connections must be more than web_threads: others must be able to wait")
         return self
 
     @property
@@ -72,3 +131,13 @@ class Config(BaseSettings):
     @property
     def fhir_base(self) -> str:
         return f"{self.base_url}/fhir"
+
+
+def _is_base_url(text: str) -> bool:
+    """Scheme, host, perhaps a port and a path; no user, query or fragment."""
+    try:
+        url = urlsplit(text)
+        named = url.hostname is not None and url.port != 0
+    except ValueError:
+        return False
+    return named and url.scheme in ("http", "https") and not (url.query or url.fragment or "@" in url.netloc)

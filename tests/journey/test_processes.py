@@ -107,6 +107,14 @@ def test_dev_refuses_an_address_that_others_can_reach(tmp_path: Path) -> None:
     assert "loopback" in gateway.log_text
 
 
+def test_an_address_that_others_can_reach_is_refused_without_the_url_by_which_they_do() -> None:
+    gateway = GatewayProcess(options=("--host", "0.0.0.0"))
+    gateway.launch()
+    assert gateway.wait() == 2
+    assert len(gateway.log_text.splitlines()) == 1
+    assert "GATEWAY_PUBLIC_URL" in gateway.log_text
+
+
 def test_dev_warns(dev_gateway: GatewayProcess) -> None:
     assert "WARNING: --dev" in dev_gateway.log_text
 
