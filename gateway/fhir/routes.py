@@ -129,13 +129,14 @@ def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Respon
     require_scope(partner, type_name, "r")
     with services.database.reading() as session:
         found = served.read(services, session, partner, type_name, fhir_id)
-    _record_reads(services, partner, "read", type_name, [found])
-    if type_name == "Binary" and not _wants_json():
+    native = type_name == "Binary" and not _wants_json()
+    if not native:
+        answers.require_json_answer()
+    unchanged = not native and request.headers.get("If-None-Match") == f'W/"{found.version}"'
+    _record_reads(services, partner, "read", type_name, [found], carried=not unchanged)
+    if native:
         return _native(found)
-    answers.require_json_answer()
-    if request.headers.get("If-None-Match") == f'W/"{found.version}"':
-        return Response(status=304)
-    return answers.of_served(found, base)
+    return Response(status=304) if unchanged else answers.of_served(found, base)
 
 
 def _wants_json() -> bool:
@@ -192,13 +193,19 @@ def _links(base: str, query: search.Query, total: int) -> list[dict[str, str]]:
 
 
 def _record_reads(
-    services: Services, partner: Partner, action: str, type_name: str, found: list[served.Served]
+    services: Services,
+    partner: Partner,
+    action: str,
+    type_name: str,
+    found: list[served.Served],
+    *,
+    carried: bool = True,
 ) -> None:
-    """Every read is on the trail; a report that goes out to its hospital is thereby delivered."""
+    """Every read is on the trail; a report that the answer carries to its hospital is thereby delivered."""
     subject = f"{type_name}/{found[0].id}" if action == "read" else type_name
     disclosure.record(services, partner, action, subject, _origin(), count=len(found))
     for report in found:
-        if report.opinion_id:
+        if report.opinion_id and carried and request.method != "HEAD":
             deliver.record_read(services, partner, report.opinion_id, _origin())
 
 
