@@ -10,6 +10,7 @@ from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+from gateway.admission import refuse_other_hosts
 from gateway.config import Config
 from gateway.processes import health
 from gateway.services import Services, secret_key
@@ -44,6 +45,7 @@ def create_app(services: Services) -> Flask:
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it, the base class not
     app.before_request(_name_request)
+    app.before_request(refuse_other_hosts(config.host_names))
     app.after_request(_name_answer)
     app.after_request(_secure(config))
     app.register_error_handler(HTTPException, _refuse)

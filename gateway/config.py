@@ -129,6 +129,18 @@ class Config(BaseSettings):
         return (self.public_url or f"http://{host}:{self.http_port}").rstrip("/")
 
     @property
+    def host_names(self) -> frozenset[str]:
+        """What an HTTP request may call the gateway."""
+        named = () if self.dev else (self.host.lower(), urlsplit(self.base_url).hostname or "")
+        return LOOPBACK.union(named)
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Of the gateway's own pages (RFC 6454 6.1)."""
+        loopback = ("127.0.0.1", "[::1]", "localhost") if self.host in LOOPBACK else ()
+        return frozenset({self.base_url, *(f"http://{name}:{self.http_port}" for name in loopback)})
+
+    @property
     def fhir_base(self) -> str:
         return f"{self.base_url}/fhir"
 

@@ -95,14 +95,17 @@ def refuse_other_origins(services: Services) -> None:
     A client that is no browser sends neither header, and has no cookie that a stranger could use.
     """
     sent = request.headers.get("Origin")
-    own = {_site(services.config.base_url), _site(request.host_url)}
+    own = {_site(url) for url in services.config.origins}
     if (sent is not None and _site(sent) not in own) or request.headers.get("Sec-Fetch-Site") == "cross-site":
         raise Forbidden("This request comes from a page of another site.")
 
 
 def _site(url: str) -> tuple[str, str]:
+    """Scheme and host with port; a port that the scheme means anyway is left out, as browsers do."""
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.netloc.lower().removesuffix(
+        {"http": ":80", "https": ":443"}.get(parts.scheme, " ")
+    )
 
 
 def safe_next(target: str) -> str:
