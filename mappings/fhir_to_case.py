@@ -12,11 +12,13 @@ from gateway.case.model import (
     ExpectedStudy,
     Fault,
     Identifier,
+    Name,
     Person,
     Question,
     Record,
     Source,
 )
+from gateway.case.patient_match import contradictions, same_name
 from mappings.attachments import attachments_of, open_attachment
 from mappings.clinical_items import ITEM_KINDS, to_item
 from mappings.fhir_elements import (
@@ -39,10 +41,14 @@ _GENDERS = frozenset({"male", "female", "other", "unknown"})
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A resource and where it was read; ``source.reference`` is its ``Type/id``."""
+    """A resource and where it was read; ``source.reference`` is its ``Type/id``, None for a contained one.
+
+    ``container`` is the resource that a contained one stands in.
+    """
 
     content: Resource
     source: Source
+    container: "Sourced | None" = None
 
     @property
     def reference(self) -> str:
@@ -51,6 +57,11 @@ class Sourced:
     @property
     def type(self) -> str:
         return text(self.content.get("resourceType"))
+
+
+_ABOUT_SOMEBODY = frozenset(
+    {*ITEM_KINDS, "DocumentReference", "ImagingStudy", "Media", "Composition", "Consent"}
+)
 
 
 class _Bag:
@@ -66,18 +77,21 @@ class _Bag:
     def get(self, wanted: str) -> Sourced | None:
         return self._by_reference.get(wanted)
 
-    def about(self, subject: Sourced | None) -> tuple["_Bag", list[Sourced]]:
-        """The bag without what names another patient than ``subject`` as its own, and what was left out."""
-        if subject is None:
-            return self, []
-        foreign = [
-            r
-            for r in self.own
-            if r.type != "Patient" and subject_of(r.content) not in ("", subject.reference)
-        ]
-        own = [r for r in self.own if r not in foreign]
-        beside = [r for r in self._by_reference.values() if r not in self.own]
-        return _Bag(own, beside), foreign
+    def follow(self, holder: Sourced, value: Any) -> Sourced | None:
+        """What a Reference of ``holder`` names, contained resources included (FHIR R4 2.3.0.9)."""
+        wanted = reference(value)
+        if not wanted.startswith("#"):
+            return self.get(wanted)
+        container = holder.container or holder
+        for index, contained in enumerate(objects(container.content.get("contained"))):
+            if f"#{text(contained.get('id'))}" == wanted:
+                path = f"{container.source.path}.contained[{index}]"
+                return Sourced(contained, replace(container.source, path=path, reference=None), container)
+        return None
+
+    def without(self, left_out: list[Sourced]) -> "_Bag":
+        own = [r for r in self.own if r not in left_out]
+        return _Bag(own, (r for r in self._by_reference.values() if r not in self.own))
 
     def binaries(self) -> dict[str, Resource]:
         return {key: r.content for key, r in self._by_reference.items() if r.type == "Binary"}
@@ -90,21 +104,27 @@ def to_record(
     service_request: str = "",
     faults: tuple[Fault, ...] = (),
     earlier_patients: Iterable[Sourced] = (),
+    shared_receipts: frozenset[str] = frozenset(),
 ) -> Record:
     """The record of one case.
 
     ``own`` are the case's resources, ``beside`` others of the same partner that they refer to.
     ``assigning_authority`` issues identifiers without a system; ``service_request`` (``Type/id``) is the
     request that opened the case. ``earlier_patients`` are versions of the Patient that contradict the present one.
-    What is about another patient is left out of the record and named in ``excluded``.
+    What is about another patient is left out of the record and named in ``excluded``, and so is what names none in a
+    bundle about several (``shared_receipts`` are the ids of those).
     """
     bag = _Bag(own, beside)
     requests = _requests(bag, service_request)
     subject = _subject(bag, requests)
     patients = [p for p in bag.of("Patient") if subject is None or p.reference != subject.reference]
-    bag, excluded = bag.about(subject)
+    child = to_demographics(subject, assigning_authority) if subject else None
+    excluded = [
+        r for r in bag.own if not _is_about(bag, r, subject, child, assigning_authority, shared_receipts)
+    ]
+    bag = bag.without(excluded)
     return Record(
-        patient=to_demographics(subject, assigning_authority) if subject else None,
+        patient=child,
         other_patients=tuple(to_demographics(p, assigning_authority) for p in [*patients, *earlier_patients]),
         excluded=tuple(r.source for r in excluded),
         guardians=_guardians(bag, subject),
@@ -139,8 +159,47 @@ def demographics_of(content: Resource, assigning_authority: str) -> Demographics
 
 def subject_of(resource: Resource) -> str:
     """Whom a resource is about, by reference: subject, patient, for or beneficiary."""
+    return next((found for found in map(reference, _subject_elements(resource)) if found), "")
+
+
+def contained_patient(resource: Resource) -> Resource | None:
+    """The contained Patient whom a resource is about."""
+    wanted = subject_of(resource)
+    inside = objects(resource.get("contained")) if wanted.startswith("#") else []
+    return next((c for c in inside if f"#{text(c.get('id'))}" == wanted), None)
+
+
+def _subject_elements(resource: Resource) -> list[Resource]:
     elements = (resource.get(name) for name in ("subject", "patient", "for", "beneficiary"))
-    return next((found for found in map(reference, elements) if found), "")
+    return [element for element in elements if isinstance(element, dict)]
+
+
+def _is_about(
+    bag: _Bag,
+    resource: Sourced,
+    subject: Sourced | None,
+    child: Demographics | None,
+    assigning_authority: str,
+    shared_receipts: frozenset[str],
+) -> bool:
+    """Whether a resource may be shown as the child's: it says so, or says nothing in a bundle about nobody else.
+
+    A subject may be a reference, an identifier (logical reference) or a name alone (FHIR R4 2.3.0).
+    """
+    if resource.type == "Patient" or subject is None or child is None:
+        return True
+    elements = _subject_elements(resource.content)
+    if not elements:
+        return resource.type not in _ABOUT_SOMEBODY or resource.source.receipt_id not in shared_receipts
+    element = elements[0]
+    if wanted := reference(element):
+        found = bag.follow(resource, element)
+        if found is None or found.container is None:
+            return wanted == subject.reference
+        return not contradictions(child, demographics_of(found.content, assigning_authority))
+    if logical := identifiers([element.get("identifier")], assigning_authority):
+        return logical[0] in child.identifiers
+    return same_name((Name(text(element.get("display"))),), child.names) is not False
 
 
 def _requests(bag: _Bag, service_request: str) -> list[Sourced]:
@@ -158,7 +217,7 @@ def _subject(bag: _Bag, requests: list[Sourced]) -> Sourced | None:
         *requests,
         *bag.of("Composition", "DocumentReference", "ImagingStudy", "DiagnosticReport"),
     ]:
-        found = bag.get(reference(resource.content.get("subject")))
+        found = bag.follow(resource, resource.content.get("subject"))
         if found is not None and found.type == "Patient":
             return found
     patients = bag.of("Patient")
@@ -189,13 +248,13 @@ def _guardians(bag: _Bag, subject: Sourced | None) -> tuple[Person, ...]:
 
 def _physicians(bag: _Bag, requests: list[Sourced], subject: Sourced | None) -> tuple[Person, ...]:
     """Who asks: ServiceRequest.requester, else the Composition's author, else the general practitioner."""
-    wanted = [reference(r.content.get("requester")) for r in requests]
-    if not any(wanted):
-        wanted = [reference(a) for c in bag.of("Composition") for a in objects(c.content.get("author"))]
-    if not any(wanted) and subject is not None:
-        wanted = [reference(g) for g in objects(subject.content.get("generalPractitioner"))]
-    people = (_physician(bag, bag.get(found)) for found in dict.fromkeys(wanted) if found)
-    return tuple(person for person in people if person is not None)
+    wanted = [(r, r.content.get("requester")) for r in requests]
+    if not any(reference(value) for _, value in wanted):
+        wanted = [(c, a) for c in bag.of("Composition") for a in objects(c.content.get("author"))]
+    if not any(reference(value) for _, value in wanted) and subject is not None:
+        wanted = [(subject, g) for g in objects(subject.content.get("generalPractitioner"))]
+    people = [_physician(bag, bag.follow(holder, value)) for holder, value in wanted]
+    return tuple(dict.fromkeys(person for person in people if person is not None))
 
 
 def _physician(bag: _Bag, found: Sourced | None) -> Person | None:
@@ -211,7 +270,7 @@ def _physician(bag: _Bag, found: Sourced | None) -> Person | None:
                 if reference(r.content.get("practitioner")) == found.reference
             ]
             more = [c for role in roles for c in contacts(role.content.get("telecom"))]
-            organisations = [_named(bag, role.content.get("organization")) for role in roles]
+            organisations = [_named(bag, role, role.content.get("organization")) for role in roles]
             return Person(
                 display_name(content.get("name")),
                 "",
@@ -220,7 +279,7 @@ def _physician(bag: _Bag, found: Sourced | None) -> Person | None:
                 found.source,
             )
         case "PractitionerRole":
-            person = bag.get(reference(content.get("practitioner")))
+            person = bag.follow(found, content.get("practitioner"))
             theirs = contacts(person.content.get("telecom")) if person else ()
             name = (
                 display_name(person.content.get("name")) if person else _display(content.get("practitioner"))
@@ -228,15 +287,17 @@ def _physician(bag: _Bag, found: Sourced | None) -> Person | None:
             role = " ".join(
                 coded(c).text for c in objects(content.get("code")) or objects(content.get("specialty"))
             )
-            return Person(name, role, _named(bag, content.get("organization")), (*own, *theirs), found.source)
+            return Person(
+                name, role, _named(bag, found, content.get("organization")), (*own, *theirs), found.source
+            )
         case "Organization":
             return Person("", "", text(content.get("name")), own, found.source)
         case _:
             return None
 
 
-def _named(bag: _Bag, value: Any) -> str:
-    found = bag.get(reference(value))
+def _named(bag: _Bag, holder: Sourced, value: Any) -> str:
+    found = bag.follow(holder, value)
     return text(found.content.get("name")) if found else _display(value)
 
 
@@ -249,9 +310,9 @@ def _organisation(bag: _Bag, requests: list[Sourced], subject: Sourced | None) -
         if person.organisation:
             return person.organisation
     for composition in bag.of("Composition"):
-        if found := _named(bag, composition.content.get("custodian")):
+        if found := _named(bag, composition, composition.content.get("custodian")):
             return found
-    return _named(bag, subject.content.get("managingOrganization")) if subject else ""
+    return _named(bag, subject, subject.content.get("managingOrganization")) if subject else ""
 
 
 def _question(request: Sourced) -> Question:
@@ -262,7 +323,12 @@ def _question(request: Sourced) -> Question:
     details = [coded(d).text for d in objects(content.get("orderDetail"))]
     words = [w for w in notes if w] or [w for w in details if w] or [r.text for r in reasons if r.text]
     return Question(
-        "\n\n".join(words), specialties(content), reasons, text(content.get("priority")), request.source
+        "\n\n".join(words),
+        specialties(content),
+        reasons,
+        text(content.get("priority")),
+        request.source,
+        text(content.get("status")),
     )
 
 

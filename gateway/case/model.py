@@ -202,6 +202,12 @@ class Study:
         return sum(len(series.instances) for series in self.series)
 
     @property
+    def title(self) -> str:
+        """What people call it: its description, else its modalities and date."""
+        when = self.started or "unknown date"
+        return self.description or f"{'/'.join(self.modalities) or 'Imaging'} study of {when}"
+
+    @property
     def modalities(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(series.modality for series in self.series if series.modality))
 
@@ -223,6 +229,7 @@ class Question:
     reasons: tuple[Coded, ...]
     priority: str
     source: Source
+    status: str = "active"  # ServiceRequest.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,8 +394,14 @@ class Case:
 
     @property
     def draft_opinion(self) -> Opinion | None:
-        drafts = [o for o in self.opinions if o.signed_at is None]
-        return drafts[-1] if drafts else None
+        """The draft of the specialist whom the case is assigned to: the one that can be signed."""
+        drafts = (o for o in self.opinions if o.signed_at is None and o.author_id == self.assignee_id)
+        return next(drafts, None)
+
+    @property
+    def earlier_drafts(self) -> tuple[Opinion, ...]:
+        """Drafts of specialists whom the case was assigned to before; nobody signs them."""
+        return tuple(o for o in self.opinions if o.signed_at is None and o.author_id != self.assignee_id)
 
     @property
     def failed_deliveries(self) -> tuple[Delivery, ...]:

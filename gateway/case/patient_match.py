@@ -56,13 +56,20 @@ def _verdict(strong: bool, agreeing: dict[str, str], contrary: dict[str, str]) -
 
 
 def contradictions(known: Demographics, seen: Demographics) -> dict[str, str]:
-    """What differs between two descriptions of a child, by element: name, birth date, sex."""
+    """What differs between two descriptions of a child, by element: name, birth date, sex, identifier."""
     return _compare(known, seen)[1]
 
 
 def _equal_identifiers(known: Demographics, seen: Demographics) -> list[str]:
     common = set(known.identifiers) & set(seen.identifiers)
     return [f"same identifier of issuer {issuer}" for issuer in sorted({i.issuer for i in common})]
+
+
+def identifiers_differ(known: Demographics, seen: Demographics) -> bool:
+    """Some issuer gave both an identifier, and none that both have: its two numbers are two children's."""
+    shared = {i.issuer for i in known.identifiers} & {i.issuer for i in seen.identifiers}
+    equal = {i.issuer for i in set(known.identifiers) & set(seen.identifiers)}
+    return bool(shared - equal)
 
 
 def _compare(known: Demographics, seen: Demographics) -> tuple[dict[str, str], dict[str, str]]:
@@ -72,6 +79,7 @@ def _compare(known: Demographics, seen: Demographics) -> tuple[dict[str, str], d
         ("name", same_name(known.names, seen.names)),
         ("birth date", _same_date(known.birth_date, seen.birth_date)),
         ("sex", _same_sex(known.sex, seen.sex)),
+        ("identifier", False if identifiers_differ(known, seen) else None),
     ):
         if verdict is True:
             agreeing[element] = f"same {element}"
@@ -97,7 +105,8 @@ def _same_sex(known: str, seen: str) -> bool | None:
 def same_name(known: Iterable[Name], seen: Iterable[Name]) -> bool | None:
     """True when any two forms hold the same words in any order, one possibly leaving some out.
 
-    None when forms cannot be compared (no common script). False when comparable forms share too little.
+    None when forms cannot be compared: no common script, or one word alone that a whole family may have. False when
+    comparable forms share too little.
     """
     verdicts = [_same_words(name_words(a), name_words(b)) for a in known for b in seen]
     if any(verdict is True for verdict in verdicts):
@@ -106,20 +115,23 @@ def same_name(known: Iterable[Name], seen: Iterable[Name]) -> bool | None:
 
 
 def name_words(name: Name) -> frozenset[str]:
-    """Words without case, accents, punctuation or order; letters of other scripts stay."""
+    """Words and numbers ("Boy 2") without case, accents, punctuation or order; letters of other scripts stay."""
     whole = " ".join([name.family, *name.given]) if name.family or name.given else name.text
     decomposed = unicodedata.normalize("NFKD", whole.casefold())
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return frozenset(re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", plain)))
+    return frozenset(re.findall(r"[^\W_]+", unicodedata.normalize("NFC", plain)))
 
 
 def _same_words(known: frozenset[str], seen: frozenset[str]) -> bool | None:
     if not known or not seen or _scripts(known).isdisjoint(_scripts(seen)):
         return None
     shared = known & seen
-    return shared in (known, seen) and len(shared) >= min(2, len(known), len(seen))
+    if shared not in (known, seen):
+        return False
+    return True if len(shared) >= 2 or known == seen else None
 
 
 def _scripts(words: frozenset[str]) -> set[str]:
     """Unicode's name of the script that each letter is of: LATIN, CYRILLIC, CJK, ARABIC, ..."""
-    return {unicodedata.name(letter, "UNKNOWN").split()[0] for word in words for letter in word}
+    letters = (letter for word in words for letter in word if letter.isalpha())
+    return {unicodedata.name(letter, "UNKNOWN").split()[0] for letter in letters}

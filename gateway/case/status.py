@@ -62,6 +62,10 @@ OPEN = frozenset(_S) - {_S.CLOSED, _S.DECLINED}
 """Statuses in which the case still takes new material without a person's decision."""
 
 
+UNDER_REVIEW = OPEN - {_S.SIGNED, _S.DELIVERED}
+"""Statuses in which the opinion is still to be written."""
+
+
 def move(status: str, action: Action, roles: frozenset[str]) -> CaseStatus:
     """The status after ``action``; raises TransitionRefused with what would be allowed."""
     for role in sorted(roles):

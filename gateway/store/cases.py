@@ -100,14 +100,32 @@ class CaseIdentity:
     accessions: tuple[Identifier, ...]
 
 
-def identities(session: Session, partner: Partner, statuses: Sequence[str]) -> list[CaseIdentity]:
-    """Of every case of the partner in one of the statuses, oldest first."""
+@dataclass(frozen=True, slots=True)
+class KnownCase:
+    """A case and what it is recognised by; ``service_request`` is empty while it has no request."""
+
+    status: str
+    service_request: str
+    identity: CaseIdentity
+
+    @property
+    def id(self) -> str:
+        return self.identity.case_id
+
+
+def known(session: Session, partner: Partner, statuses: Sequence[str]) -> list[KnownCase]:
+    """Every case of the partner in one of the statuses, the one opened last first."""
     query = (
-        select(CaseRow.identity)
+        select(CaseRow.status, CaseRow.service_request, CaseRow.identity)
         .where(CaseRow.partner_id == partner.id, CaseRow.status.in_(statuses), CaseRow.identity != "")
-        .order_by(CaseRow.opened_at)
+        .order_by(CaseRow.opened_at.desc(), CaseRow.id)
     )
-    return [_IDENTITY.validate_json(text) for text in session.scalars(query)]
+    rows = session.execute(query)
+    return [KnownCase(status, request, _IDENTITY.validate_json(text)) for status, request, text in rows]
+
+
+def identity_of(case: CaseRow) -> CaseIdentity:
+    return _IDENTITY.validate_json(case.identity)
 
 
 def set_record(case: CaseRow, record: Record) -> None:

@@ -23,7 +23,10 @@ class Reconciled:
 
 
 def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: datetime) -> Reconciled:
-    """Open what is newly found, close what is gone, reopen what came back; a waiver by a person stays."""
+    """Open what is newly found, close what is gone, reopen what came back.
+
+    A waiver by a person stays as long as the same is found.
+    """
     rows = {row.key: row for row in session.scalars(select(FindingRow).where(FindingRow.case_id == case_id))}
     opened, closed = [], []
     present = {bounded(finding.key, _KEY_CHARACTERS): finding for finding in found}
@@ -33,8 +36,9 @@ def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: dat
             row = FindingRow(id=new_id(), case_id=case_id, key=key, state=FindingState.OPEN, opened_at=now)
             session.add(row)
             opened.append(key)
-        elif row.state == FindingState.RESOLVED:
+        elif row.state == FindingState.RESOLVED or _says_something_else(row, finding):
             row.state, row.opened_at, row.closed_at = FindingState.OPEN, now, None
+            row.waived_by = row.waived_because = ""
             opened.append(key)
         row.check, row.severity = finding.check, finding.severity
         row.subject, row.text, row.remedy = finding.subject, finding.text, finding.remedy
@@ -45,6 +49,14 @@ def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: dat
             closed.append(key)
     session.flush()
     return Reconciled(tuple(opened), tuple(closed))
+
+
+def _says_something_else(row: FindingRow, finding: Finding) -> bool:
+    """A person waived what was found then; what is found now is another matter."""
+    return row.state == FindingState.WAIVED and (row.text, row.evidence) != (
+        finding.text,
+        dict(finding.evidence),
+    )
 
 
 def waive(session: Session, case_id: str, finding_id: str, by: str, because: str, now: datetime) -> bool:

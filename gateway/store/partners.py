@@ -29,7 +29,8 @@ class Registration:
     """All that is known of a partner. ``jwks`` or ``jwks_url`` verifies its client assertions.
 
     Reports are pushed to ``fhir_endpoint``; where there is a ``fhir_token_url``, with a token that the gateway gets
-    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs.
+    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs. One that is
+    ``disabled`` is known no more at any door, and is sent nothing; what it sent stays.
     """
 
     id: str
@@ -43,6 +44,7 @@ class Registration:
     fhir_client_id: str = ""
     fhir_scopes: tuple[str, ...] = ()
     application_entities: tuple[ApplicationEntity, ...] = ()
+    disabled: bool = False
 
     @property
     def partner(self) -> Partner:
@@ -58,52 +60,64 @@ def add(session: Session, new: Registration) -> None:
     """Register a partner. Raises Conflict when the id or an AE title is taken."""
     if session.get(PartnerRow, new.id) is not None:
         raise Conflict(f"Partner {new.id} is registered already.")
+    _write(session, PartnerRow(id=new.id, created_at=utc_now()), new)
+
+
+def change(session: Session, new: Registration) -> None:
+    """Write a registration anew. Raises NotFound, Conflict when an AE title is taken."""
+    _write(session, _row(session, new.id, lock=True), new)
+
+
+def set_disabled(session: Session, partner_id: str, disabled: bool) -> None:
+    """Raises NotFound."""
+    row = _row(session, partner_id, lock=True)
+    row.disabled_at = (row.disabled_at or utc_now()) if disabled else None
+    session.flush()
+
+
+def _write(session: Session, row: PartnerRow, new: Registration) -> None:
     for ae in new.application_entities:
-        if session.get(PartnerAeRow, ae.ae_title) is not None:
+        owner = session.get(PartnerAeRow, ae.ae_title)
+        if owner is not None and owner.partner_id != new.id:
             raise Conflict(f"AE title {ae.ae_title} belongs to a partner already.")
-    row = PartnerRow(
-        id=new.id,
-        name=new.name,
-        assigning_authority=new.assigning_authority or default_assigning_authority(new.id),
-        jwks=new.jwks,
-        jwks_url=new.jwks_url,
-        scopes=list(new.scopes),
-        fhir_endpoint=new.fhir_endpoint,
-        fhir_token_url=new.fhir_token_url,
-        fhir_client_id=new.fhir_client_id,
-        fhir_scopes=list(new.fhir_scopes),
-        created_at=utc_now(),
-    )
+    row.name = new.name
+    row.assigning_authority = new.assigning_authority or default_assigning_authority(new.id)
+    row.jwks, row.jwks_url = new.jwks, new.jwks_url
+    row.scopes = list(new.scopes)
+    row.fhir_endpoint, row.fhir_token_url = new.fhir_endpoint, new.fhir_token_url
+    row.fhir_client_id, row.fhir_scopes = new.fhir_client_id, list(new.fhir_scopes)
     try:
         with session.begin_nested():
             session.add(row)
             session.flush()
-            set_application_entities(session, new.id, new.application_entities)
+            _write_application_entities(session, new)
     except IntegrityError as error:  # somebody else took one of them this moment
         raise Conflict(f"Partner {new.id} or one of its AE titles is registered already.") from error
 
 
-def set_application_entities(
-    session: Session, partner_id: str, entities: tuple[ApplicationEntity, ...]
-) -> None:
-    session.execute(delete(PartnerAeRow).where(PartnerAeRow.partner_id == partner_id))
+def _write_application_entities(session: Session, new: Registration) -> None:
+    session.execute(delete(PartnerAeRow).where(PartnerAeRow.partner_id == new.id))
     session.add_all(
-        PartnerAeRow(ae_title=ae.ae_title, partner_id=partner_id, host=ae.host, port=ae.port)
-        for ae in entities
+        PartnerAeRow(ae_title=ae.ae_title, partner_id=new.id, host=ae.host, port=ae.port)
+        for ae in new.application_entities
     )
 
 
-def get(session: Session, partner_id: str) -> Registration:
-    """Raises NotFound."""
-    row = session.get(PartnerRow, partner_id)
-    if row is None:
+def get(session: Session, partner_id: str, *, lock: bool = False) -> Registration:
+    """Raises NotFound. ``lock`` reads it anew and keeps others from changing it until the end of the transaction."""
+    return _registration(session, _row(session, partner_id, lock=lock))
+
+
+def _row(session: Session, partner_id: str, *, lock: bool = False) -> PartnerRow:
+    found = session.get(PartnerRow, partner_id, with_for_update=lock, populate_existing=lock)
+    if found is None:
         raise NotFound(f"No partner {partner_id}.")
-    return _registration(session, row)
+    return found
 
 
 def lock(session: Session, partner: Partner) -> None:
     """Let one transaction at a time change what this partner sent (SQLite has one writer anyway)."""
-    session.execute(select(PartnerRow.id).where(PartnerRow.id == partner.id).with_for_update())
+    session.execute(select(PartnerRow.id).where(PartnerRow.id == partner.id).with_for_update(key_share=True))
 
 
 def by_calling_ae(session: Session, ae_title: str) -> Registration | None:
@@ -134,4 +148,5 @@ def _registration(session: Session, row: PartnerRow) -> Registration:
         fhir_client_id=row.fhir_client_id,
         fhir_scopes=tuple(row.fhir_scopes),
         application_entities=tuple(ApplicationEntity(e.ae_title, e.host, e.port) for e in entities),
+        disabled=row.disabled_at is not None,
     )

@@ -142,3 +142,9 @@ def _causes(session: Session, receipt_ids: list[str]) -> dict[str, str]:
         select(AuditRow).where(AuditRow.action == "refused", AuditRow.subject.in_(subjects))
     )
     return {row.subject.removeprefix("receipt:"): str(row.detail.get("cause", "")) for row in rows}
+
+
+def of_several_cases(session: Session, receipt_ids: set[str]) -> frozenset[str]:
+    """Which of the bundles went to more than one case."""
+    rows = session.execute(select(ReceiptRow.id, ReceiptRow.answer).where(ReceiptRow.id.in_(receipt_ids)))
+    return frozenset(receipt_id for receipt_id, answer in rows if len((answer or {}).get("case_ids", ())) > 1)

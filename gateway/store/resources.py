@@ -162,6 +162,7 @@ def _current_rows(
             select(ResourceRow).where(
                 ResourceRow.partner_id == partner.id,
                 ResourceRow.current,
+                ResourceRow.type.in_({kind for kind, _ in chunk}),
                 ResourceRow.fhir_id.in_({fhir_id for _, fhir_id in chunk}),
             )
         )

@@ -194,8 +194,10 @@ def rows(session: Session, viewer: Viewer, *conditions: Any) -> list[StudyRow]:
     )
 
 
-def row(session: Session, viewer: Viewer, study_id: str) -> StudyRow:
-    """Raises NotFound."""
+def row(session: Session, viewer: Viewer, study_id: str, *, lock: bool = False) -> StudyRow:
+    """Raises NotFound. ``lock``: nobody else places the study or adds to it until the transaction ends."""
+    if lock:
+        session.execute(select(StudyRow.id).where(StudyRow.id == study_id).with_for_update())
     found = rows(session, viewer, StudyRow.id == study_id)
     if not found:
         raise NotFound("No such study.")
@@ -282,11 +284,11 @@ def _to_instances(found: Iterable[InstanceRow]) -> Iterable[Instance]:
         )
 
 
-def undecided(session: Session, partner_id: str) -> list[str]:
-    """Ids of studies that wait or are held and about which no person has decided."""
+def undecided(session: Session, partner_id: str) -> list[StudyRow]:
+    """Studies that wait or are held and about which no person has decided."""
     return list(
         session.scalars(
-            select(StudyRow.id).where(
+            select(StudyRow).where(
                 StudyRow.partner_id == partner_id,
                 StudyRow.join_state.in_((WAITING, HELD)),
                 StudyRow.decided_by == "",

@@ -58,9 +58,17 @@ def _examine(services: Services, partner_id: str, document: Document) -> None:
             content = bytes_of(session, partner_id, document)
     except NotFound:
         return  # replaced since the record was read: the replacement's own check is under way
-    problem = problem_of(content, document.content_type)
+    problem = _problem_of(content, document.content_type)
     with services.database.transaction() as session:
         examinations.add(session, *examinations.key(document), problem, utc_now())
+
+
+def _problem_of(content: bytes, content_type: str) -> str:
+    """A document on which the examination itself fails is a finding, never a case that is not checked."""
+    try:
+        return problem_of(content, content_type)
+    except Exception as error:  # noqa: BLE001 - whatever a decoder does with hostile bytes
+        return f"The document could not be examined ({type(error).__name__})."
 
 
 def _answer_enquiries(session: Session, row: CaseRow) -> None:

@@ -13,16 +13,23 @@ from gateway import audit
 from gateway.case.access import SYSTEM_ACTOR, Partner
 from gateway.case.model import Demographics, Fault, Identifier, Source
 from gateway.case.patient_match import Match, Verdict, contradictions, match
-from gateway.case.status import OPEN
+from gateway.case.status import OPEN, UNDER_REVIEW
 from gateway.clock import utc_now
 from gateway.store import cases, examinations, partners, receipts, resources, studies
-from gateway.store.cases import CaseIdentity
+from gateway.store.cases import CaseIdentity, KnownCase
 from gateway.store.database import Session
 from gateway.store.resources import StoredResource
 from gateway.store.tables import CaseRow, StudyRow
 from gateway.workflow.durable import Work
-from mappings.fhir_elements import reference, references
-from mappings.fhir_to_case import Sourced, subject_of, to_demographics, to_record
+from mappings.fhir_elements import objects, references, text
+from mappings.fhir_to_case import (
+    Sourced,
+    contained_patient,
+    demographics_of,
+    subject_of,
+    to_demographics,
+    to_record,
+)
 from mappings.second_opinion_request import asks_for_second_opinion
 
 if TYPE_CHECKING:
@@ -59,7 +66,9 @@ def place_bundle(session: Session, partner: Partner, kept: list[str]) -> Placed:
     found: dict[str, CaseRow] = {}
     opened = False
     for request in requests:
-        subject = reference(request.content.get("subject"))
+        subject = subject_of(request.content)
+        if subject.startswith("#"):
+            subject = f"{request.reference}{subject}"
         if subject in found and not cases.by_service_request(session, partner, request.reference):
             continue  # a further question about the same child
         case, is_new = _case_of_request(session, partner, request)
@@ -71,17 +80,29 @@ def place_bundle(session: Session, partner: Partner, kept: list[str]) -> Placed:
 
 def _requests(stored: list[StoredResource]) -> list[StoredResource]:
     """Active ServiceRequests that ask for a second opinion, or the only active one of the bundle."""
-    active = [r for r in stored if r.type == "ServiceRequest" and r.content.get("status") not in _INACTIVE]
+    active = [
+        r for r in stored if r.type == "ServiceRequest" and text(r.content.get("status")) not in _INACTIVE
+    ]
     asking = [r for r in active if asks_for_second_opinion(r.content)]
     return asking or (active if len(active) == 1 else [])
 
 
 def _case_of_request(session: Session, partner: Partner, request: StoredResource) -> tuple[CaseRow, bool]:
-    """The request's case, and whether it was opened just now."""
+    """The request's case, and whether it was opened just now.
+
+    Records may have come before the request: it then takes over the case that its child has without a question.
+    """
     row = cases.by_service_request(session, partner, request.reference)
     if row is None and request.case_id is not None:
         row = cases.row(session, partner, request.case_id)
     if row is not None:
+        return row, False
+    child = _child_of(session, partner, request)
+    waiting = [c for c in cases.known(session, partner, sorted(UNDER_REVIEW)) if not c.service_request]
+    same = [c for c in waiting if child is not None and _is_same(c.identity.patient, child)]
+    if len(same) == 1:
+        row = cases.row(session, partner, same[0].id)
+        row.service_request = request.reference
         return row, False
     return cases.open_case(session, partner, request.reference, utc_now()), True
 
@@ -110,35 +131,54 @@ def _case_without_request(
         case = cases.by_service_request(session, partner, named)
         if case is not None:
             return case, False
-    child = _only_child(session, stored, partner)
-    known = cases.identities(session, partner, sorted(OPEN)) if child else []
-    same = [case.case_id for case in known if child and _is_same(case.patient, child)]
-    if len(same) == 1:
-        return cases.row(session, partner, same[0]), False
+    subjects = {r.reference for r in stored if r.type == "Patient"} | {
+        subject_of(r.content) for r in stored
+    } - {""}
+    if len(subjects) == 1:
+        child = _patient(session, partner, next(iter(subjects)))
+        if child is not None and (case := _open_case_of(session, partner, child)) is not None:
+            return case, False
     return cases.open_case(session, partner, "", utc_now()), True
 
 
-def _only_child(session: Session, stored: list[StoredResource], partner: Partner) -> Demographics | None:
-    """The one patient that the material is about, sent with it or before; None when there are none or several."""
-    patients = {r.reference for r in stored if r.type == "Patient"}
-    subjects = {subject_of(r.content) for r in stored} - {""} | patients
-    if len(subjects) != 1:
-        return None
-    found = resources.by_reference(session, partner.id, subjects)
-    return to_demographics(_sourced(found[0]), partner.assigning_authority) if found else None
+def _child_of(session: Session, partner: Partner, request: StoredResource) -> Demographics | None:
+    inside = contained_patient(request.content)
+    if inside is not None:
+        return demographics_of(inside, partner.assigning_authority)
+    return _patient(session, partner, subject_of(request.content))
+
+
+def _patient(session: Session, partner: Partner, reference: str) -> Demographics | None:
+    """The Patient of that reference, as the partner sent it."""
+    found = resources.by_reference(session, partner.id, [reference])
+    is_patient = bool(found) and found[0].type == "Patient"
+    return to_demographics(_sourced(found[0]), partner.assigning_authority) if is_patient else None
+
+
+def _open_case_of(session: Session, partner: Partner, child: Demographics) -> CaseRow | None:
+    """The one case under review whose very Patient this is, whatever it says now; else the one of the same child."""
+    known = cases.known(session, partner, sorted(UNDER_REVIEW))
+    reference = child.source.reference if child.source else ""
+    own = [c for c in known if (p := c.identity.patient) and p.source and p.source.reference == reference]
+    same = own or [c for c in known if _is_same(c.identity.patient, child)]
+    return cases.row(session, partner, same[0].id) if len(same) == 1 else None
 
 
 def _is_same(known: Demographics | None, child: Demographics) -> bool:
-    """The very Patient resource of the case, or the same child by strong evidence and without contradiction."""
-    if known is None:
-        return False
-    found = match(known, child, _same_resource(known, child))
-    return found.verdict is Verdict.SAME
+    """The same child by strong evidence and without contradiction."""
+    return known is not None and match(known, child).verdict is Verdict.SAME
 
 
-def _same_resource(known: Demographics, child: Demographics) -> list[str]:
-    same = known.source and child.source and known.source.reference == child.source.reference
-    return ["the same Patient resource"] if same else []
+def touched_cases(session: Session, partner: Partner, changed: list[str]) -> set[str]:
+    """Cases, beside those that a bundle was placed in, which rest on resources that it changed (``Type/id``)."""
+    found = {r.case_id for r in resources.by_reference(session, partner.id, changed) if r.case_id is not None}
+    patients = {reference for reference in changed if reference.startswith("Patient/")}
+    if patients:
+        for case in cases.known(session, partner, sorted(OPEN)):
+            patient = case.identity.patient
+            if patient is not None and patient.source and patient.source.reference in patients:
+                found.add(case.id)
+    return found
 
 
 def renew_record(services: Services, session: Session, case_id: str) -> None:
@@ -154,12 +194,15 @@ def renew_record(services: Services, session: Session, case_id: str) -> None:
         row.service_request,
         _faults(session, case_id, own),
         map(_sourced, _contradicting(session, row.partner_id, authority, [*own, *beside])),
+        receipts.of_several_cases(session, {r.receipt_id for r in own}),
     )
     cases.set_record(row, examinations.apply(session, record))
     row.updated_at = utc_now()
     services.jobs.enqueue(session, Work.CHECK_CASE, case_id)
+    identity = cases.identity_of(row)
     for study in studies.undecided(session, row.partner_id):
-        services.jobs.enqueue(session, Work.PLACE_STUDY, study)
+        if study.case_id == case_id or _match(identity, study).verdict is not Verdict.DIFFERENT:
+            services.jobs.enqueue(session, Work.PLACE_STUDY, study.id)
 
 
 def _beside(session: Session, partner_id: str, own: list[StoredResource]) -> list[StoredResource]:
@@ -193,8 +236,8 @@ def _named(stored: StoredResource) -> Iterable[str]:
     content = stored.content
     yield from references(content)
     if stored.type == "DocumentReference":
-        for part in content.get("content") or ():
-            attachment = part.get("attachment") if isinstance(part, dict) else None
+        for part in objects(content.get("content")):
+            attachment = part.get("attachment")
             if isinstance(attachment, dict) and isinstance(attachment.get("url"), str):
                 yield attachment["url"]
 
@@ -221,7 +264,7 @@ def _faults(session: Session, case_id: str, own: list[StoredResource]) -> tuple[
 def place_study(services: Services, study_id: str) -> None:
     """Find the case of a study and join it when the evidence allows; otherwise it waits, or is held for a person."""
     with services.database.transaction() as session:
-        study = studies.row(session, SYSTEM_ACTOR, study_id)
+        study = studies.row(session, SYSTEM_ACTOR, study_id, lock=True)
         before = study.case_id
         if not study.decided_by and study.join_state != studies.JOINED:
             _place(session, study)
@@ -231,27 +274,28 @@ def place_study(services: Services, study_id: str) -> None:
 
 def _place(session: Session, study: StudyRow) -> None:
     partner = partners.get(session, study.partner_id).partner
-    candidates = [(c.case_id, _match(c, study)) for c in cases.identities(session, partner, sorted(OPEN))]
+    known = [(c, _match(c.identity, study)) for c in cases.known(session, partner, sorted(OPEN))]
     before = (study.case_id, study.join_state)
-    same = [(c, m) for c, m in candidates if m.verdict is Verdict.SAME]
-    doubtful = [(c, m) for c, m in candidates if m.verdict in (Verdict.CONTRADICTED, Verdict.POSSIBLE)]
+    same = _closest([(c, m) for c, m in known if m.verdict is Verdict.SAME], study)
+    doubtful = [(c, m) for c, m in known if m.verdict in (Verdict.CONTRADICTED, Verdict.POSSIBLE)]
     if len(same) == 1:
-        _set_place(study, studies.JOINED, same[0][0], same[0][1].reasons)
-    elif len(same) > 1:
-        _set_place(study, studies.HELD, same[0][0], ("more than one open case of this child",))
+        _set_place(study, studies.JOINED, same[0][0].id, same[0][1].reasons)
+    elif same:
+        _set_place(study, studies.HELD, same[0][0].id, ("more than one open case of this child",))
     elif doubtful:
         doubtful.sort(key=lambda found: found[1].verdict is not Verdict.CONTRADICTED)
-        _set_place(study, studies.HELD, doubtful[0][0], doubtful[0][1].reasons)
+        _set_place(study, studies.HELD, doubtful[0][0].id, doubtful[0][1].reasons)
     else:
         _set_place(study, studies.WAITING, None, ("no open case is about this child",))
     if (study.case_id, study.join_state) != before:
-        audit.record(
-            session,
-            SYSTEM_ACTOR,
-            f"study-{study.join_state}",
-            f"study:{study.id}",
-            case_id=study.case_id or before[0],
-        )
+        case_id = study.case_id or before[0]
+        audit.record(session, SYSTEM_ACTOR, f"study-{study.join_state}", f"study:{study.id}", case_id=case_id)
+
+
+def _closest(same: list[tuple[KnownCase, Match]], study: StudyRow) -> list[tuple[KnownCase, Match]]:
+    """Of a child's several cases those that name the study; of those the ones whose opinion is still to be written."""
+    naming = [(c, m) for c, m in same if _ways_named(c.identity, study)] or same
+    return [(c, m) for c, m in naming if c.status in UNDER_REVIEW] or naming
 
 
 def _set_place(study: StudyRow, state: str, case_id: str | None, reasons: tuple[str, ...]) -> None:

@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
+from gateway.case.patient_match import contradictions
 from gateway.clock import utc_now
 from gateway.errors import InvalidContent, Issue
 from gateway.store import partners, receipts, resources
 from gateway.store.database import Session
-from gateway.store.ids import bounded, new_id
+from gateway.store.ids import new_id
 from gateway.store.objects import Spool, Stored
-from gateway.store.resources import NewVersion, Outcome
+from gateway.store.resources import NewVersion, Outcome, StoredResource
 from gateway.workflow import normalise
 from gateway.workflow.references import (
-    IDENTITY_CHARACTERS,
     RELATIVE,
     conditional_identity,
-    identity_of,
     resolve,
     targets,
     wanted_outside,
 )
-from gateway.workflow.same_thing import split_patients, split_subjects
+from gateway.workflow.same_thing import identify
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
+from mappings.fhir_to_case import demographics_of
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -80,7 +80,8 @@ def _keep(
     placed = normalise.place_bundle(session, partner, [o.reference for o in saved])
     receipt.case_id = placed.case_ids[0] if placed.case_ids else None
     receipt.answer = _answer(placed.case_ids, placed.opened, outcomes)
-    for case_id in placed.case_ids:
+    changed = [o.reference for o in saved if o.status == "updated"]
+    for case_id in sorted({*placed.case_ids, *normalise.touched_cases(session, partner, changed)}):
         normalise.renew_record(services, session, case_id)
     audit.record(
         session,
@@ -116,12 +117,8 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
     """Give every kept entry its FHIR id, then point the references at one another."""
     existing = _existing(session, partner, submission.kept)
     entries = tuple(entry for entry in submission.kept if entry.index not in existing)
-    keys = _distinct_identities(entries)
+    keys = identify(session, partner, entries)
     known_ids = resources.identities(session, partner, keys.values())
-    for split in (split_patients, split_subjects):
-        changed = split(session, partner, entries, keys, known_ids)
-        keys |= changed
-        known_ids |= resources.identities(session, partner, changed.values())
     given = {e.index: f"{e.type}/{_fhir_id(e, known_ids.get(keys[e.index]))}" for e in entries}
     names = targets(given | existing, submission.kept)
     known = _known(session, partner, wanted_outside(entries, names, server))
@@ -138,30 +135,34 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
 
 
 def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> dict[int, str]:
-    """Conditional creates (ifNoneExist) whose resource is here already keep the earlier one (FHIR R4 3.1.0.8.1)."""
+    """Conditional creates (ifNoneExist) whose resource is here already keep the earlier one (FHIR R4 3.1.0.8.1).
+
+    Not where a Patient contradicts it: the condition matches a number, and the number was given to another child.
+    """
     asked = {e.index: conditional_identity(e.if_none_exist, e.type) for e in entries if e.if_none_exist}
     wanted = {index: key for index, key in asked.items() if key is not None}
     ids = resources.identities(session, partner, wanted.values())
-    return {index: f"{key[0]}/{ids[key]}" for index, key in wanted.items() if key in ids}
+    found = {index: f"{key[0]}/{ids[key]}" for index, key in wanted.items() if key in ids}
+    stored = {r.reference: r for r in resources.by_reference(session, partner.id, found.values())}
+    by_index = {entry.index: entry for entry in entries}
+    return {
+        index: reference
+        for index, reference in found.items()
+        if not _is_another_child(partner, by_index[index], stored[reference])
+    }
 
 
-def _distinct_identities(entries: tuple[Entry, ...]) -> dict[int, tuple[str, str]]:
-    """(type, identity) by entry index; two entries of one bundle never share one."""
-    keys: dict[int, tuple[str, str]] = {}
-    used: set[tuple[str, str]] = set()
-    for entry in entries:
-        key = (entry.type, identity_of(entry))
-        if key in used:
-            key = (entry.type, bounded(f"{key[1]}#{entry.full_url or entry.index}", IDENTITY_CHARACTERS))
-        used.add(key)
-        keys[entry.index] = key
-    return keys
+def _is_another_child(partner: Partner, entry: Entry, stored: StoredResource) -> bool:
+    if entry.type != "Patient":
+        return False
+    authority = partner.assigning_authority
+    known, told = demographics_of(stored.content, authority), demographics_of(entry.resource or {}, authority)
+    return bool(contradictions(known, told))
 
 
 def _fhir_id(entry: Entry, known: str | None) -> str:
-    if entry.method == "PUT":
-        return entry.url.split("/")[1]
-    return known or new_id()
+    named = RELATIVE.match(entry.url) if entry.method == "PUT" else None
+    return named[2] if named else known or new_id()
 
 
 def _known(session: Session, partner: Partner, wanted: set[str]) -> dict[str, str]:

@@ -3,57 +3,25 @@
 FHIR R4 2.36.4.1 (resolving references in bundles) and 3.1.0.11.2 (replacing them in transactions).
 """
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from gateway.errors import Issue
 from gateway.store.ids import bounded
-from gateway.store.resources import dumps
 from gateway.workflow.submission import Entry
+from mappings.fhir_elements import objects
 
 IDENTITY_CHARACTERS = 500
 RELATIVE = re.compile(r"^([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[^/]+)?$")
 _CONDITIONAL = re.compile(r"^([A-Z][A-Za-z]+)\?identifier=([^&|]*)\|([^&]+)$")
-_IDENTIFIED = frozenset(
-    {
-        "Patient",
-        "RelatedPerson",
-        "Practitioner",
-        "Organization",
-        "ServiceRequest",
-        "Task",
-        "DocumentReference",
-        "DiagnosticReport",
-        "ImagingStudy",
-        "Consent",
-    }
-)
-
-
-def identity_of(entry: Entry) -> str:
-    """How a sender will name the same resource again: its id in a PUT, its business identifier, its fullUrl, its id.
-
-    Only types whose identifier names one thing are identified by it; an Observation's may be shared by a panel.
-    """
-    resource = entry.resource or {}
-    if entry.method == "PUT" and RELATIVE.match(entry.url):
-        return f"id:{entry.url.split('/')[1]}"
-    if entry.type in _IDENTIFIED:
-        for item in resource.get("identifier") or ():
-            if isinstance(item, dict) and item.get("system") and item.get("value"):
-                return bounded(f"identifier:{item['system']}|{item['value']}", IDENTITY_CHARACTERS)
-    if entry.full_url:
-        return bounded(f"url:{entry.full_url}", IDENTITY_CHARACTERS)
-    if resource.get("id"):
-        return f"id:{resource['id']}"
-    return f"sha256:{hashlib.sha256(dumps(resource).encode()).hexdigest()}"
 
 
 def conditional_identity(criteria: str, type: str) -> tuple[str, str] | None:
     """(type, identity) of ``Type?identifier=system|value`` or, for ifNoneExist, ``identifier=system|value``."""
-    found = _CONDITIONAL.match(criteria if "?" in criteria else f"{type}?{criteria}")
+    criteria = unquote(criteria)
+    found = _CONDITIONAL.match(criteria if "?" in criteria.split("=")[0] else f"{type}?{criteria}")
     return (found[1], bounded(f"identifier:{found[2]}|{found[3]}", IDENTITY_CHARACTERS)) if found else None
 
 
@@ -93,7 +61,7 @@ def resolve(
     written to reference as stored. Absolute URLs elsewhere are kept and never followed.
     """
     unresolved = []
-    contained = {f"#{c.get('id')}" for c in resource.get("contained") or () if isinstance(c, dict)} | {"#"}
+    contained = {f"#{c.get('id')}" for c in objects(resource.get("contained"))} | {"#"}
     for holder, key, value, where in list(referenced(resource, path)):
         local = value.removeprefix(f"{server}/")
         plain = re.sub(r"/_history/[^/]+$", "", local)

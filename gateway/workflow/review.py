@@ -124,7 +124,7 @@ def join_study(
     with _acting(services, user, case_id) as (session, row):
         require_role(user, Role.INTAKE)
         _refuse_when_over(row)
-        study = studies.row(session, user, study_id)
+        study = studies.row(session, user, study_id, lock=True)
         if study.partner_id != row.partner_id:
             raise Conflict("The study came from another partner than the case.")
         if study.join_state == studies.JOINED:
@@ -143,7 +143,7 @@ def part_study(
     with _acting(services, user, case_id) as (session, row):
         require_role(user, Role.INTAKE)
         _refuse_when_over(row)
-        study = studies.row(session, user, study_id)
+        study = studies.row(session, user, study_id, lock=True)
         if study.case_id != row.id:
             raise NotFound("The study is not of this case.")
         study.case_id, study.join_state, study.decided_by = None, studies.REFUSED, user.actor

@@ -1,101 +1,256 @@
-"""The same identifier does not make the same child: when an entry is not what its identity says.
+"""Which earlier resource of the sender an entry is: the key under which it will be known again.
 
-A hospital may give a dead child's number to another, or number documents from 1 for every patient. An
-entry that contradicts the resource it would replace becomes a resource of its own; a PUT is the
-sender's express word and is obeyed, and the case then shows the contradiction (case/checks/identity.py).
+What the sender says expressly counts: the id of a PUT, a business identifier, an absolute RESTful fullUrl. A
+``urn:uuid`` and a bare id name a thing inside their own bundle only, for many senders number every bundle anew or fill
+in a template: such a resource is known by its content, and sending it again neither doubles nor replaces anything.
+
+The same identifier does not make the same child. A hospital may give a number to another child, or number documents
+from 1 for every patient: an entry that contradicts the resource it would replace becomes a resource of its own. A PUT
+is obeyed, and so is the correction of a patient by the request that the case rests on; the case then shows what
+changed (case/checks/identity.py).
 """
 
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 
 from gateway.case.access import Partner
 from gateway.case.model import Demographics
-from gateway.case.patient_match import contradictions, name_words
+from gateway.case.patient_match import contradictions, identifiers_differ, name_words, same_name
 from gateway.store import resources
 from gateway.store.database import Session
 from gateway.store.ids import bounded
-from gateway.workflow.references import IDENTITY_CHARACTERS
+from gateway.store.resources import dumps
+from gateway.workflow.references import IDENTITY_CHARACTERS, RELATIVE, referenced
 from gateway.workflow.submission import Entry
-from mappings.fhir_elements import Resource
+from mappings.fhir_elements import Resource, names, objects, text
 from mappings.fhir_to_case import demographics_of, subject_of
 
-Keys = dict[int, tuple[str, str]]
-KnownIds = Mapping[tuple[str, str], str]
+Key = tuple[str, str]  # resource type and identity
+Keys = dict[int, Key]
+
+_IDENTIFIED = frozenset(
+    {
+        "Patient",
+        "RelatedPerson",
+        "Practitioner",
+        "Organization",
+        "ServiceRequest",
+        "Task",
+        "DocumentReference",
+        "DiagnosticReport",
+        "ImagingStudy",
+        "Consent",
+    }
+)
+"""Types of which an identifier names one thing; an Observation's may be shared by a panel."""
+_PEOPLE = frozenset({"Practitioner", "RelatedPerson"})
+_RESTFUL = re.compile(r"^https?://[^?#]+/([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}$")
 
 
-def split_patients(
-    session: Session, partner: Partner, entries: tuple[Entry, ...], keys: Keys, known_ids: KnownIds
-) -> Keys:
-    """New identities for Patients that contradict the earlier Patient of their identifier."""
-    earlier = _earlier(session, partner, entries, keys, known_ids, "Patient")
-    changed = {}
+def identify(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> Keys:
+    """The key of every entry, by its index; no two entries of one bundle share one."""
+    keys = {entry.index: key for entry in entries if (key := _express_key(entry)) is not None}
+    earlier = _Earlier(session, partner)
+    earlier.of(keys.values())
+    for split in (_split_patients, _split_people, _split_subjects):
+        keys |= split(partner, entries, keys, earlier)
+    return _distinct(entries, keys | _content_keys(entries, keys))
+
+
+class _Earlier:
+    """The sender's current resources by key, read once."""
+
+    def __init__(self, session: Session, partner: Partner) -> None:
+        self._session, self._partner = session, partner
+        self._found: dict[Key, tuple[str, Resource] | None] = {}
+
+    def by_reference(self, reference: str) -> tuple[Key, Resource] | None:
+        """(key, content) of the sender's resource ``Type/id``."""
+        found = resources.by_reference(self._session, self._partner.id, [reference])
+        return ((found[0].type, found[0].identity), found[0].content) if found else None
+
+    def of(self, keys: Iterable[Key]) -> dict[Key, tuple[str, Resource]]:
+        """(reference, content) of those that are there."""
+        missing = [key for key in keys if key not in self._found]
+        ids = resources.identities(self._session, self._partner, missing)
+        references = {key: f"{key[0]}/{fhir_id}" for key, fhir_id in ids.items()}
+        stored = {
+            r.reference: r.content
+            for r in resources.by_reference(self._session, self._partner.id, references.values())
+        }
+        for key in missing:
+            reference = references.get(key, "")
+            self._found[key] = (reference, stored[reference]) if reference in stored else None
+        return {key: found for key in keys if (found := self._found[key]) is not None}
+
+
+def _express_key(entry: Entry) -> Key | None:
+    """By business identifier, by the id of a PUT, or by an absolute fullUrl; None where only the content tells."""
+    resource = entry.resource or {}
+    if entry.type in _IDENTIFIED:
+        for item in objects(resource.get("identifier")):
+            system, value = text(item.get("system")), text(item.get("value"))
+            if system and value:
+                return entry.type, bounded(f"identifier:{system}|{value}", IDENTITY_CHARACTERS)
+    if entry.method == "PUT" and RELATIVE.match(entry.url):
+        return entry.type, f"id:{entry.url.split('/')[1]}"
+    restful = _RESTFUL.match(entry.full_url)
+    if restful and restful[1] == entry.type and subject_of(resource):
+        return entry.type, bounded(f"url:{entry.full_url}", IDENTITY_CHARACTERS)
+    return None
+
+
+def _split_patients(partner: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier) -> Keys:
+    """A Patient is the one whom its known request is about; else it must not contradict its earlier namesake."""
+    requested = _patients_of_known_requests(partner, entries, keys, earlier)
+    changed: Keys = {}
     for entry in entries:
-        before = earlier.get(entry.index)
+        if entry.type != "Patient" or entry.method == "PUT":
+            continue
+        if entry.index in requested:
+            changed[entry.index] = requested[entry.index]
+            continue
+        key = keys.get(entry.index)
+        before = earlier.of([key]).get(key) if key else None
+        seen = demographics_of(entry.resource or {}, partner.assigning_authority)
+        if key and before and contradictions(demographics_of(before[1], partner.assigning_authority), seen):
+            changed[entry.index] = _apart(key, _fingerprint(seen))
+    return changed
+
+
+def _patients_of_known_requests(
+    partner: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier
+) -> Keys:
+    """Patients of the bundle that a request sent before is about, with the key of that earlier Patient.
+
+    Not where both have identifiers of one issuer that differ: then the order number was used again.
+    """
+    own = _names(entries)
+    requests = [e for e in entries if e.type == "ServiceRequest" and e.index in keys]
+    known = earlier.of([keys[e.index] for e in requests])
+    found: Keys = {}
+    for request in requests:
+        before = known.get(keys[request.index])
+        patient = own.get(subject_of(request.resource or {}))
+        if before is None or patient is None or patient.type != "Patient":
+            continue
+        reference = subject_of(before[1])
+        old = earlier.by_reference(reference)
+        if old is None:
+            continue
+        authority = partner.assigning_authority
+        told = demographics_of(patient.resource or {}, authority)
+        if not identifiers_differ(demographics_of(old[1], authority), told):
+            found[patient.index] = old[0]
+    return found
+
+
+def _split_people(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier) -> Keys:
+    """A staff number or a guardian's identifier that another name came with before is another person's."""
+    changed: Keys = {}
+    for entry in entries:
+        key = keys.get(entry.index)
+        if entry.type not in _PEOPLE or entry.method == "PUT" or key is None:
+            continue
+        before = earlier.of([key]).get(key)
+        told = names((entry.resource or {}).get("name"))
+        if before is not None and same_name(names(before[1].get("name")), told) is False:
+            words = sorted({word for name in told for word in name_words(name)})
+            changed[entry.index] = _apart(key, _digest(words))
+    return changed
+
+
+def _split_subjects(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier) -> Keys:
+    """A document or a request whose earlier namesake is about another patient is another one."""
+    own = _names(entries)
+    changed: Keys = {}
+    for entry in entries:
+        key = keys.get(entry.index)
+        sent = subject_of(entry.resource or {})
+        if key is None or not sent or entry.type == "Patient" or entry.method == "PUT":
+            continue
+        before = earlier.of([key]).get(key)
         if before is None:
             continue
-        seen = demographics_of(entry.resource or {}, partner.assigning_authority)
-        if contradictions(demographics_of(before, partner.assigning_authority), seen):
-            changed[entry.index] = _apart(keys[entry.index], _fingerprint(seen))
+        patient = own.get(sent)
+        mark = sent
+        if patient is not None:
+            patient_key = keys.get(patient.index)
+            known = earlier.of([patient_key]).get(patient_key) if patient_key else None
+            mark = known[0] if known else (patient_key or ("", _digest(patient.resource)))[1]
+        if subject_of(before[1]) != mark:
+            changed[entry.index] = _apart(key, mark)
     return changed
 
 
-def split_subjects(
-    session: Session, partner: Partner, entries: tuple[Entry, ...], keys: Keys, known_ids: KnownIds
-) -> Keys:
-    """New identities for resources whose earlier namesake is about another patient."""
-    earlier = _earlier(session, partner, entries, keys, known_ids, None)
-    patients = _patients(entries, keys, known_ids)
-    changed = {}
+def _content_keys(entries: tuple[Entry, ...], keys: Keys) -> Keys:
+    """Keys by content: what an entry says, with references to its bundle replaced by the keys of what they name."""
+    own = _names(entries)
+    found: Keys = {}
+
+    def key_of(entry: Entry, path: frozenset[int]) -> tuple[Key, bool]:
+        """The key, and whether it is the same from wherever it is asked: not inside a circle of references."""
+        known = keys.get(entry.index) or found.get(entry.index)
+        if known is not None:
+            return known, True
+        if entry.index in path:
+            return (entry.type, "itself"), False
+        content, whole = _without_name(entry), True
+        for holder, name, value, _ in list(referenced(content, "")):
+            target = own.get(value)
+            if target is not None:
+                key, same = key_of(target, path | {entry.index})
+                holder[name], whole = " ".join(key), whole and same
+        key = (entry.type, f"sha256:{_digest(content)}")
+        if whole or not path:
+            found[entry.index] = key
+        return key, whole
+
     for entry in entries:
-        before = earlier.get(entry.index)
-        if before is None or entry.type == "Patient":
-            continue
-        sent = subject_of(entry.resource or {})
-        subject = patients.get(sent, sent)
-        if sent and subject_of(before) != subject:
-            changed[entry.index] = _apart(keys[entry.index], subject)
-    return changed
+        key_of(entry, frozenset())
+    return found
 
 
-def _earlier(
-    session: Session,
-    partner: Partner,
-    entries: tuple[Entry, ...],
-    keys: Keys,
-    known_ids: KnownIds,
-    only_type: str | None,
-) -> dict[int, Resource]:
-    """The current resource that each entry would replace, by entry index; not for PUT."""
-    wanted = {
-        entry.index: f"{entry.type}/{known_ids[keys[entry.index]]}"
-        for entry in entries
-        if keys[entry.index] in known_ids
-        and entry.method != "PUT"
-        and (entry.type == only_type or (only_type is None and subject_of(entry.resource or {})))
-    }
-    stored = {r.reference: r for r in resources.by_reference(session, partner.id, wanted.values())}
-    return {index: stored[ref].content for index, ref in wanted.items() if ref in stored}
+def _without_name(entry: Entry) -> Resource:
+    """The resource without what does not tell it: id, meta and narrative."""
+    content: Resource = resources.loads(dumps(entry.resource or {}))
+    return {name: value for name, value in content.items() if name not in ("id", "meta", "text")}
 
 
-def _patients(entries: tuple[Entry, ...], keys: Keys, known_ids: KnownIds) -> dict[str, str]:
-    """Names of the bundle's Patients to the reference they have, or to their identity where they are new."""
-    names: dict[str, str] = {}
+def _names(entries: tuple[Entry, ...]) -> dict[str, Entry]:
+    """Entries by fullUrl and by Type/id, the first one counting."""
+    found: dict[str, Entry] = {}
     for entry in entries:
-        if entry.type != "Patient":
-            continue
+        if entry.full_url:
+            found.setdefault(entry.full_url, entry)
+        if entry.resource and text(entry.resource.get("id")):
+            found.setdefault(f"{entry.type}/{entry.resource['id']}", entry)
+    return found
+
+
+def _distinct(entries: tuple[Entry, ...], keys: Keys) -> Keys:
+    """The second entry of one key in a bundle is known as the second, the same each time it is sent."""
+    times: dict[Key, int] = {}
+    for entry in entries:
         key = keys[entry.index]
-        given = f"Patient/{known_ids[key]}" if key in known_ids else key[1]
-        names[entry.full_url] = given
-        if entry.resource and entry.resource.get("id"):
-            names[f"Patient/{entry.resource['id']}"] = given
-    return names
+        times[key] = times.get(key, 0) + 1
+        if times[key] > 1:
+            keys[entry.index] = _apart(key, str(times[key]))
+    return keys
 
 
-def _apart(key: tuple[str, str], mark: str) -> tuple[str, str]:
+def _apart(key: Key, mark: str) -> Key:
     return key[0], bounded(f"{key[1]}~{mark}", IDENTITY_CHARACTERS)
 
 
 def _fingerprint(patient: Demographics) -> str:
     """Tells children with one identifier apart, the same each time the same child is sent."""
     words = sorted({word for name in patient.names for word in name_words(name)})
-    return hashlib.sha256(repr((words, patient.birth_date, patient.sex)).encode()).hexdigest()[:16]
+    return _digest(
+        [words, patient.birth_date, patient.sex, [[i.issuer, i.value] for i in patient.identifiers]]
+    )
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(dumps(value).encode()).hexdigest()[:32]

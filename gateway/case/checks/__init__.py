@@ -9,6 +9,7 @@ Check = Callable[[Case], Iterable[Finding]]
 
 CHECKS: dict[str, Check] = {
     "no-question": missing.no_question,
+    "request-withdrawn": missing.request_withdrawn,
     "no-patient": missing.no_patient,
     "no-reachable-physician": missing.no_reachable_physician,
     "study-not-received": missing.study_not_received,
@@ -18,6 +19,7 @@ CHECKS: dict[str, Check] = {
     "attachment-unreadable": legibility.attachment_unreadable,
     "record-fault": legibility.record_fault,
     "identity-differs": identity.identity_differs,
+    "identity-absent": identity.identity_absent,
     "study-held": identity.study_held,
     "mixed-patients": identity.mixed_patients,
     "instance-conflict": identity.instance_conflict,

@@ -1,26 +1,47 @@
 """Could this show one child's data under another's name? Whatever differs blocks review until a person decides."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gateway.case.model import Case, Demographics, Finding, Severity, Study
-from gateway.case.patient_match import contradictions, same_name
+from gateway.case.patient_match import contradictions
 
 
 def identity_differs(case: Case) -> Iterator[Finding]:
-    """Birth date, sex or name of a joined study differ from the referral's.
+    """Name, birth date, sex or patient number of a joined study differ from the referral's.
 
     How: every identity inside the study is compared. Names agree when any two forms have the same words in any order,
     without case and accents, one leaving out some; dates contradict as far as both are given; sex where both say male
-    or female.
-    Limits: patient numbers are not compared here. Names in scripts that have nothing in common are not compared.
+    or female; patient numbers where one issuer gave both of them, and different ones.
+    Limits: names in scripts that have nothing in common are not compared, nor is one name alone.
     """
     known = case.record.patient
     if known is None:
         return
     for study in case.studies:
         for patient in (study.patient, *study.other_patients):
-            for element in contradictions(known, patient):
-                yield _differs(study, element, known, patient)
+            if differing := contradictions(known, patient):
+                yield _differs(study, list(differing), known, patient)
+
+
+def identity_absent(case: Case) -> Iterator[Finding]:
+    """Images of a joined study tell nothing of whose they are.
+
+    How: no name, no birth date and no patient number in the header of at least one image.
+    Limits: how many images it is, is not counted.
+    """
+    for study in case.studies:
+        if any(
+            not (p.names or p.birth_date or p.identifiers) for p in (study.patient, *study.other_patients)
+        ):
+            yield Finding(
+                f"identity-absent:{study.study_instance_uid}",
+                "identity-absent",
+                Severity.LIMITS,
+                study.title,
+                "Images of this study do not tell whose they are.",
+                (("Study Instance UID", study.study_instance_uid),),
+                "Please confirm that all images of the study are this child's.",
+            )
 
 
 def study_held(case: Case) -> Iterator[Finding]:
@@ -37,7 +58,7 @@ def study_held(case: Case) -> Iterator[Finding]:
             f"study-held:{held.study.study_instance_uid}",
             "study-held",
             Severity.BLOCKS if differing else Severity.LIMITS,
-            _words(held.study),
+            held.study.title,
             f"This imaging study was not added, because its patient {words}.",
             tuple((f"reason {i}", reason) for i, reason in enumerate(held.reasons, 1)),
             "Please confirm whose study it is, or send the corrected study.",
@@ -47,8 +68,9 @@ def study_held(case: Case) -> Iterator[Finding]:
 def mixed_patients(case: Case) -> Iterator[Finding]:
     """More than one child in the bundles of a case, or in one study.
 
-    How: entries about another patient, and versions of the Patient that tell another name, birth date or sex; images of
-    one study whose headers do so.
+    How: entries about another patient, or about none in a bundle about several; versions of the Patient that tell
+    another name, birth date, sex or number; images of one study that differ so from one another, where the referral
+    does not tell which is right (else see identity-differs).
     Limits: a letter inside a document that is about another child is not noticed.
     """
     others = [p.source for p in case.record.other_patients if p.source]
@@ -65,12 +87,17 @@ def mixed_patients(case: Case) -> Iterator[Finding]:
             "Please confirm which child the request is about.",
         )
     for study in case.studies:
-        if any(_is_other_child(study.patient, other) for other in study.other_patients):
+        known = case.record.patient
+        if known is not None and any(
+            contradictions(known, p) for p in (study.patient, *study.other_patients)
+        ):
+            continue  # told already, by identity_differs
+        if any(contradictions(study.patient, other) for other in study.other_patients):
             yield Finding(
                 f"mixed-patients:{study.study_instance_uid}",
                 "mixed-patients",
                 Severity.BLOCKS,
-                _words(study),
+                study.title,
                 "Images of this one study name different patients.",
                 (("Study Instance UID", study.study_instance_uid),),
                 "Please check the study at its source.",
@@ -90,7 +117,7 @@ def instance_conflict(case: Case) -> Iterator[Finding]:
                 f"instance-conflict:{study.study_instance_uid}",
                 "instance-conflict",
                 Severity.BLOCKS,
-                _words(study),
+                study.title,
                 f"{count} images arrived twice under the same identity and with different content. "
                 "The first ones are shown.",
                 (("Study Instance UID", study.study_instance_uid), ("images", str(count))),
@@ -98,27 +125,26 @@ def instance_conflict(case: Case) -> Iterator[Finding]:
             )
 
 
-def _is_other_child(known: Demographics, seen: Demographics) -> bool:
-    return bool(contradictions(known, seen)) or same_name(known.names, seen.names) is False
-
-
-def _differs(study: Study, element: str, known: Demographics, seen: Demographics) -> Finding:
-    values = {
-        "name": (_names(known), _names(seen)),
-        "birth date": (known.birth_date, seen.birth_date),
-        "sex": (known.sex, seen.sex),
-    }[element]
+def _differs(study: Study, differing: list[str], known: Demographics, seen: Demographics) -> Finding:
+    told: dict[str, Callable[[Demographics], str]] = {
+        "name": _names,
+        "birth date": lambda patient: patient.birth_date,
+        "sex": lambda patient: patient.sex,
+        "identifier": _numbers,
+    }
+    evidence = [
+        (f"{element} in {place}", told[element](patient))
+        for element in differing
+        for place, patient in (("the referral", known), ("the images", seen))
+    ]
+    verb = "differ" if len(differing) > 1 else "differs"
     return Finding(
-        f"identity-differs:{study.study_instance_uid}:{element}:{values[1]}",
+        f"identity-differs:{study.study_instance_uid}:{evidence}",
         "identity-differs",
         Severity.BLOCKS,
-        f"{_words(study)}: {element}",
-        f"The {element} in the images differs from the referral's.",
-        (
-            ("in the referral", values[0]),
-            ("in the images", values[1]),
-            ("Study Instance UID", study.study_instance_uid),
-        ),
+        study.title,
+        f"The {' and '.join(differing)} in the images {verb} from the referral's.",
+        (*evidence, ("Study Instance UID", study.study_instance_uid)),
         "Please confirm that it is the same child.",
     )
 
@@ -127,8 +153,5 @@ def _names(patient: Demographics) -> str:
     return " / ".join(name.text for name in patient.names)
 
 
-def _words(study: Study) -> str:
-    return (
-        study.description
-        or f"{'/'.join(study.modalities) or 'Imaging'} study of {study.started or 'unknown date'}"
-    )
+def _numbers(patient: Demographics) -> str:
+    return ", ".join(f"{i.value} (issued by {i.issuer})" for i in patient.identifiers)

@@ -30,7 +30,7 @@ def series_not_received(case: Case) -> Iterator[Finding]:
                     f"series-not-received:{series.series_instance_uid}",
                     "series-not-received",
                     Severity.LIMITS,
-                    f"{_study_words(study)}: a {series.modality or 'further'} series",
+                    f"{study.title}: a {series.modality or 'further'} series",
                     "The records list this series, and no image of it has arrived.",
                     (("Series Instance UID", series.series_instance_uid),),
                     "Please send the series.",
@@ -55,13 +55,13 @@ def instances_missing(case: Case) -> Iterator[Finding]:
         for series in by_series:
             yield from _fewer(
                 series.series_instance_uid,
-                _study_words(study),
+                study.title,
                 series.instances or 0,
                 counts[series.series_instance_uid],
             )
         if not by_series and expected.instance_count is not None:
             yield from _fewer(
-                study.study_instance_uid, _study_words(study), expected.instance_count, sum(counts.values())
+                study.study_instance_uid, study.title, expected.instance_count, sum(counts.values())
             )
 
 
@@ -134,15 +134,8 @@ def _gap(study: Study, series: Series, text: str, usual: str) -> Finding:
         f"slice-gap:{series.series_instance_uid}",
         "slice-gap",
         Severity.LIMITS,
-        f"{_study_words(study)}: {words}",
+        f"{study.title}: {words}",
         text,
         tuple(facts),
         "Please send the whole series.",
-    )
-
-
-def _study_words(study: Study) -> str:
-    return (
-        study.description
-        or f"{'/'.join(study.modalities) or 'Imaging'} study of {study.started or 'unknown date'}"
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gateway.case.model import Case, ExpectedStudy, Finding, Severity, Study
 
+WITHDRAWN = frozenset({"revoked", "entered-in-error", "on-hold", "completed"})
 _REACHABLE = frozenset({"phone", "email", "fax", "sms", "url"})
 
 
@@ -32,6 +33,24 @@ def no_question(case: Case) -> Iterator[Finding]:
                 "The question",
                 "The request says that a second opinion is wanted, and not what it should answer.",
                 remedy="Please add the question as note, reason or order detail.",
+            )
+
+
+def request_withdrawn(case: Case) -> Iterator[Finding]:
+    """The hospital has taken its request back.
+
+    How: ServiceRequest.status is revoked, entered-in-error, on-hold or completed.
+    Limits: a request that is taken back in words only is not noticed.
+    """
+    for question in case.record.questions:
+        if question.status in WITHDRAWN:
+            yield Finding(
+                f"request-withdrawn:{question.source.reference}",
+                "request-withdrawn",
+                Severity.BLOCKS,
+                "The request",
+                f"The hospital's request has the status '{question.status}'.",
+                remedy="Please confirm whether the opinion is still wanted.",
             )
 
 
