@@ -103,6 +103,11 @@ def require_author(user: Viewer, case: HasAssignee) -> None:
     raise Forbidden("Only the specialist whom this case is assigned to may write its opinion.")
 
 
+def may_read_opinion(viewer: Viewer, author_id: str, is_signed: bool) -> bool:
+    """Whoever may see the case reads what is signed; a draft is its author's, and intake's to read."""
+    return is_signed or author_id == viewer.id or scope(viewer) is Scope.ALL
+
+
 def require_role(user: Viewer, *roles: Role) -> None:
     """Raises Forbidden unless the user has one of the roles."""
     if isinstance(user, System) or (isinstance(user, User) and user.roles.intersection(roles)):

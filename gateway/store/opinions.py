@@ -22,20 +22,25 @@ def save_draft(
     recommendations: str,
     now: datetime,
 ) -> OpinionRow:
-    """The case's one draft, made or changed. A signed opinion is never touched (decision 7)."""
-    row = draft_row(session, case_id)
+    """The author's one draft of the case, made or changed.
+
+    Another author's draft is never touched, nor a signed opinion (decision 7).
+    """
+    row = draft_row(session, case_id, author.id)
     if row is None:
-        row = OpinionRow(id=new_id(), case_id=case_id)
+        row = OpinionRow(id=new_id(), case_id=case_id, author_id=author.id)
         session.add(row)
-    row.author_id, row.author_name, row.drafted_at = author.id, author.name, now
+    row.author_name, row.drafted_at = author.name, now
     row.findings_text, row.conclusion, row.recommendations = findings_text, conclusion, recommendations
     session.flush()
     return row
 
 
-def draft_row(session: Session, case_id: str) -> OpinionRow | None:
+def draft_row(session: Session, case_id: str, author_id: str) -> OpinionRow | None:
     return session.scalar(
-        select(OpinionRow).where(OpinionRow.case_id == case_id, OpinionRow.signed_at.is_(None))
+        select(OpinionRow).where(
+            OpinionRow.case_id == case_id, OpinionRow.author_id == author_id, OpinionRow.signed_at.is_(None)
+        )
     )
 
 

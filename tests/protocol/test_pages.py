@@ -27,6 +27,7 @@ from tests.support.pages import PageVisitor
 from tests.support.partner import Partner
 
 OTHER_SPECIALIST = StaffLogin("pages-other", "Dr Other Specialist", "correct horse other", ("specialist",))
+SECOND_SPECIALIST = StaffLogin("pages-second", "Dr Second Opinion", "correct horse second", ("specialist",))
 CONCLUSION = "Surgery is possible."
 TEMPLATES = Path(page_routes.__file__).parent / "templates"
 
@@ -492,6 +493,70 @@ def test_the_sign_page_names_the_limits_that_the_report_declares(people: People,
     for limit in limits:
         assert limit in page
         assert limit in preview
+
+
+def assign(scene: Scene, case_id: str, login: StaffLogin) -> None:
+    users = scene.intake.get("users?role=specialist")["users"]
+    [specialist_id] = [user["id"] for user in users if user["name"] == login.name]
+    assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=specialist_id).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def other_specialist(scene: Scene) -> Staff:
+    scene.gateway.add_user(SECOND_SPECIALIST)
+    return Staff(scene.gateway, SECOND_SPECIALIST)
+
+
+@pytest.fixture(scope="module")
+def others_pages(scene: Scene, other_specialist: Staff) -> PageVisitor:
+    return PageVisitor(scene.gateway.base_url, SECOND_SPECIALIST)
+
+
+def test_a_draft_stays_its_author_s_when_the_case_goes_to_another(
+    scene: Scene, people: People, other_specialist: Staff, others_pages: PageVisitor
+) -> None:
+    case_id = drafted_case(scene)
+    assign(scene, case_id, SECOND_SPECIALIST)
+    assert other_specialist.case(case_id)["opinions"] == []
+    assert "A mass." not in others_pages.get(f"/cases/{case_id}/draft").text
+    assert others_pages.get(f"/cases/{case_id}/preview.html").status_code == 404
+    assert other_specialist.post(f"cases/{case_id}/draft", conclusion="Not operable.").status_code == 200
+    first, second = scene.intake.case(case_id)["opinions"]
+    assert (first["author_name"], first["findings_text"]) == (SPECIALIST.name, "A mass.")
+    assert (second["author_name"], second["conclusion"]) == (SECOND_SPECIALIST.name, "Not operable.")
+    assert "A mass." in people.intake.get(f"/cases/{case_id}").text
+    shown = others_pages.get(f"/cases/{case_id}").text
+    assert "A mass." not in shown
+    assert SPECIALIST.name not in shown.split('id="opinion"')[1].split('id="timeline"')[0]
+
+
+def test_nobody_signs_the_draft_of_another(scene: Scene, other_specialist: Staff) -> None:
+    case_id = drafted_case(scene)
+    assign(scene, case_id, SECOND_SPECIALIST)
+    assert other_specialist.sign(case_id).status_code == 409
+    assert other_specialist.post(f"cases/{case_id}/draft").status_code == 200
+    assert other_specialist.sign(case_id).status_code == 400
+    assert other_specialist.post(f"cases/{case_id}/draft", conclusion="Not operable.").status_code == 200
+    assert other_specialist.sign(case_id).status_code == 200
+    [own] = other_specialist.case(case_id)["opinions"]
+    assert (own["author_name"], own["conclusion"]) == (SECOND_SPECIALIST.name, "Not operable.")
+    earlier = [o for o in scene.intake.case(case_id)["opinions"] if o["id"] != own["id"]]
+    assert [(o["conclusion"], o["signed_at"]) for o in earlier] == [(CONCLUSION, None)]
+
+
+def test_a_case_that_comes_back_goes_on_with_the_draft_of_before(
+    scene: Scene, people: People, other_specialist: Staff
+) -> None:
+    case_id = drafted_case(scene)
+    assign(scene, case_id, SECOND_SPECIALIST)
+    assert (
+        scene.specialist.http.get(f"{scene.specialist.base}/cases/{case_id}", timeout=20).status_code == 404
+    )
+    assert people.assigned.get(f"/cases/{case_id}").status_code == 404
+    assert other_specialist.post(f"cases/{case_id}/draft", conclusion="Not operable.").status_code == 200
+    assign(scene, case_id, SPECIALIST)
+    assert "A mass." in people.assigned.get(f"/cases/{case_id}/draft").text
+    assert [o["conclusion"] for o in scene.specialist.case(case_id)["opinions"]] == [CONCLUSION]
 
 
 @pytest.fixture
