@@ -10,7 +10,7 @@ from markupsafe import escape
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from gateway.admission import refuse_other_hosts
+from gateway.admission import CheckedRequest, refuse_nul, refuse_other_hosts
 from gateway.config import Config
 from gateway.processes import health
 from gateway.services import Services, secret_key
@@ -35,6 +35,7 @@ _HSTS = "max-age=31536000"
 def create_app(services: Services) -> Flask:
     """The WSGI application of one process. An answer may set a security header of its own; none is replaced."""
     app = Flask("gateway", static_folder=None, template_folder=None)
+    app.request_class = CheckedRequest
     config = services.config
     app.config.update(
         SECRET_KEY=secret_key(config),
@@ -46,6 +47,7 @@ def create_app(services: Services) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it, the base class not
     app.before_request(_name_request)
     app.before_request(refuse_other_hosts(config.host_names))
+    app.before_request(refuse_nul)
     app.after_request(_name_answer)
     app.after_request(_secure(config))
     app.register_error_handler(HTTPException, _refuse)

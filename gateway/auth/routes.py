@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from flask import Blueprint, Response, jsonify
+from werkzeug.exceptions import BadRequest
 
 from gateway.auth import discovery
 from gateway.auth.server import TokenServer
@@ -39,7 +40,14 @@ def blueprint(services: Services) -> Blueprint:
         return _public(jsonify(discovery.authorization_server_metadata(services)))
 
     routes.register_error_handler(StoreUnavailable, _unavailable)
+    routes.register_error_handler(BadRequest, _invalid_request)
     return routes
+
+
+def _invalid_request(error: BadRequest) -> tuple[Response, int, dict[str, str]]:
+    """RFC 6749 5.2."""
+    body = jsonify(error="invalid_request", error_description=error.description)
+    return body, 400, {"Cache-Control": "no-store"}
 
 
 def _public(response: Response) -> Response:

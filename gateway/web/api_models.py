@@ -1,9 +1,9 @@
 """What the staff API takes and gives. Facts of a case keep the shape that the rules give them (case/model.py)."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from gateway.case.access import Role
 from gateway.case.model import (
@@ -23,7 +23,16 @@ Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
 
 class _Body(BaseModel):
+    """No text has a NUL, which PostgreSQL does not take; half a surrogate pair is no text for pydantic either."""
+
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _without_nul(cls, value: Any) -> Any:
+        if any("\0" in text for text in ([value] if isinstance(value, str) else value)):
+            raise ValueError("a text has no NUL character")
+        return value
 
 
 class _Answer(BaseModel):

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, g, jsonify, make_response, redirect, render_template, request, url_for
 from flask.blueprints import BlueprintSetupState
 from flask_wtf.csrf import CSRFError, CSRFProtect
-from werkzeug.exceptions import NotFound
+from werkzeug.exceptions import BadRequest, NotFound
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gateway.case.access import Role
@@ -76,6 +76,7 @@ def blueprint(services: Services) -> Blueprint:
     made.context_processor(partial(_context, services))
     made.register_error_handler(GatewayError, _error_page)
     made.register_error_handler(CSRFError, _stale_form)
+    made.register_error_handler(BadRequest, _bad_request)
     made.app_errorhandler(404)(partial(_no_such_page, services))
     return made
 
@@ -131,6 +132,10 @@ def _error_page(error: GatewayError) -> WerkzeugResponse | tuple[str, int]:
     if isinstance(error, Unauthenticated):
         return _to_sign_in()
     return render_template("error.html", problem=str(error), status=http_status(error)), http_status(error)
+
+
+def _bad_request(error: BadRequest) -> tuple[str, int]:
+    return render_template("error.html", problem=error.description, status=400), 400
 
 
 def _no_such_page(services: Services, error: NotFound) -> tuple[str | Response, int]:
