@@ -51,10 +51,10 @@ class Config(BaseSettings):
     )
     head_seconds: float = Field(10, gt=0, description="From the first byte of a request's head to its last.")
     silence_seconds: float = Field(
-        60, gt=0, description="Longest wait for a peer that sends a body or takes an answer."
+        60, gt=0, description="Longest wait for a peer in a body or an answer, and how far it may lag behind:"
     )
     slowest_bytes_per_second: int = Field(
-        1024, ge=1, description="A peer that is waited for longer than silence_seconds must average this."
+        1024, ge=1, description="The slowest rate at which a peer sends a body or takes an answer."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field("INFO")
 

@@ -41,7 +41,7 @@ _SHARED = (  # what more than one part uses, and is large
     "gateway.workflow.intake",
     "gateway.workflow.normalise",
     "dbos",
-    "gunicorn.workers.gthread",
+    "gateway.processes.web_worker",
     "sqlalchemy.dialects.sqlite",
 )
 

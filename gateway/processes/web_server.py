@@ -10,7 +10,10 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 from gunicorn.workers.base import Worker
 
+from gateway.config import Config
 from gateway.processes.lifeline import die_with_parent, name_process
+from gateway.processes.peer_socket import Patience
+from gateway.processes.web_worker import WebWorker
 from gateway.services import Services
 
 _GRACEFUL_SECONDS = 15  # less than the supervisor waits before it kills
@@ -24,6 +27,12 @@ class _RoutedLogger(Logger):
         for log in (self.error_log, self.access_log):
             log.handlers, log.propagate = [], True
             log.setLevel(logging.WARNING)
+
+    def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Of a request that is not HTTP, gunicorn would quote the line, whatever stands in it."""
+        super().warning(
+            str(msg).split(": ")[0] if str(msg).startswith("Invalid request") else msg, *args, **kwargs
+        )
 
     def access(self, resp: Any, req: Any, environ: Any, request_time: Any) -> None:
         pass
@@ -47,9 +56,11 @@ class WebServer(BaseApplication):
         settings = {
             "bind": f"fd://{self._listener.detach()}",
             "backlog": _BACKLOG,
-            "worker_class": "gthread",
+            "worker_class": _worker_class(self._services.config),
             "workers": 1,
             "threads": self._services.config.web_threads,
+            "worker_connections": self._services.config.http_connections,
+            "sendfile": False,  # it would go past the count of what a peer takes
             "timeout": 60,
             "graceful_timeout": _GRACEFUL_SECONDS,
             "keepalive": 15,
@@ -69,6 +80,14 @@ class WebServer(BaseApplication):
         from gateway.app import create_app
 
         return create_app(self._services)
+
+
+def _worker_class(config: Config) -> type[WebWorker]:
+    class ConfiguredWorker(WebWorker):
+        patience = Patience(config.silence_seconds, config.slowest_bytes_per_second)
+        head_seconds = config.head_seconds
+
+    return ConfiguredWorker
 
 
 def _after_fork(_arbiter: Arbiter, worker: Worker) -> None:

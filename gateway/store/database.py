@@ -57,11 +57,14 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
-        self._readers = self.engine.execution_options(read_only=True)
+        # On SQLite writers queue for one lock, with their connections: who reads must not stand behind them.
+        reading = create_engine(url) if self.engine.dialect.name == "sqlite" else self.engine
+        self._readers = reading.execution_options(read_only=True)
 
     def close(self) -> None:
         """Close the connections that nobody uses; the next transaction opens new ones."""
         self.engine.dispose()
+        self._readers.dispose()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
