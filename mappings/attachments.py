@@ -24,7 +24,8 @@ def attachments_of(resource: dict[str, Any]) -> list[dict[str, Any]]:
     """Attachments in order: DocumentReference.content.attachment, presentedForm, Media.content, Binary itself."""
     match resource.get("resourceType"):
         case "DocumentReference":
-            return [part.get("attachment") or {} for part in objects(resource.get("content"))]
+            parts = [part.get("attachment") for part in objects(resource.get("content"))]
+            return [part if isinstance(part, dict) else {} for part in parts]
         case "DiagnosticReport":
             return objects(resource.get("presentedForm"))
         case "Media":

@@ -21,6 +21,12 @@ def text(value: Any) -> str:
     return str(value).strip()
 
 
+def texts(value: Any) -> list[str]:
+    """The texts of a list, or the text itself; without empty ones."""
+    found = value if isinstance(value, list) else [value]
+    return [words for words in map(text, found) if words]
+
+
 def reference(value: Any) -> str:
     """Reference.reference."""
     return text(value.get("reference")) if isinstance(value, dict) else ""
@@ -86,12 +92,9 @@ _REPRESENTATION = "http://hl7.org/fhir/StructureDefinition/iso21090-EN-represent
 
 
 def _name(item: dict[str, Any]) -> Name:
-    given = tuple(text(part) for part in item.get("given") or () if text(part))
+    given = tuple(texts(item.get("given")))
     family = text(item.get("family"))
-    words = (
-        text(item.get("text"))
-        or " ".join([*(text(p) for p in item.get("prefix") or ()), *given, family]).strip()
-    )
+    words = text(item.get("text")) or " ".join([*texts(item.get("prefix")), *given, family]).strip()
     code = next(
         (text(e.get("valueCode")) for e in objects(item.get("extension")) if e.get("url") == _REPRESENTATION),
         "",
@@ -108,8 +111,10 @@ def display_name(value: Any) -> str:
 def address(value: Any) -> str:
     """The first Address on one line."""
     for item in objects(value):
-        lines = [text(part) for part in item.get("line") or ()]
-        parts = [*lines, *(text(item.get(k)) for k in ("city", "district", "state", "postalCode", "country"))]
+        parts = [
+            *texts(item.get("line")),
+            *(text(item.get(k)) for k in ("city", "district", "state", "postalCode", "country")),
+        ]
         found = text(item.get("text")) or ", ".join(part for part in parts if part)
         if found:
             return found
@@ -141,6 +146,6 @@ def value_x(item: dict[str, Any], stem: str = "value") -> str:
         if kind == "Ratio" and isinstance(value, dict):
             return f"{quantity(value.get('numerator'))} / {quantity(value.get('denominator'))}"
         if kind == "Boolean":
-            return {True: "yes", False: "no"}.get(value, "")
+            return "yes" if value is True else "no" if value is False else ""
         return text(value)
     return ""

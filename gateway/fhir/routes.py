@@ -106,6 +106,11 @@ def _post_bundle(services: Services, base: str) -> Response:
         except _REFUSED as error:
             receive.keep_refused(services, partner, spool, _origin(), content_type, error)
             raise
+        except GatewayError:
+            raise
+        except Exception as error:  # a fault of our own: what was sent must not be lost by it
+            receive.keep_refused(services, partner, spool, _origin(), content_type, error)
+            raise
     with services.database.reading() as session:
         tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
     location = {"Location": f"{base}/Task/{tasks[0].id}"} if tasks else {}

@@ -96,6 +96,7 @@ CAUSE = {
     "InstanceMismatch": "An image other than the one announced.",
     "UnsupportedMediaType": "A media type that is not read here.",
     "TooLarge": "More bytes than the limit allows.",
+    "Unexpected": "The gateway itself failed on it; please have its log looked at.",
 }
 """Why a receipt was refused, by the name of the error."""
 

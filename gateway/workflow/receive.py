@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 DICOM_MEDIA_TYPE = "application/dicom"
+UNEXPECTED = "Unexpected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,15 @@ def _index_instance(
 
 
 def keep_refused(
-    services: Services, partner: Partner, spool: Spool, origin: Origin, content_type: str, error: GatewayError
+    services: Services, partner: Partner, spool: Spool, origin: Origin, content_type: str, error: Exception
 ) -> str:
-    """Keep what could not be taken, so that a person can look at it; returns the receipt's id."""
+    """Keep what could not be taken, so that a person can look at it; returns the receipt's id.
+
+    The cause on the trail is the name of the expected error's class, else UNEXPECTED.
+    """
+    cause = type(error).__name__ if isinstance(error, GatewayError) else UNEXPECTED
     stored = services.objects.keep(spool)
     with services.database.transaction() as session:
         receipt = receipts.add(session, partner, stored, origin, content_type, state=receipts.REFUSED)
-        audit.record(
-            session, partner, "refused", f"receipt:{receipt.id}", origin=origin, cause=type(error).__name__
-        )
+        audit.record(session, partner, "refused", f"receipt:{receipt.id}", origin=origin, cause=cause)
         return receipt.id

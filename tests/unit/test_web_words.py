@@ -29,4 +29,4 @@ def test_every_act_of_a_person_has_its_words() -> None:
 
 def test_every_cause_of_a_refused_receipt_has_its_words() -> None:
     contents = {kind.__name__ for kind in errors.InvalidContent.__subclasses__()}
-    assert set(words.CAUSE) >= contents | {"InvalidContent", "UnsupportedMediaType", "TooLarge"}
+    assert set(words.CAUSE) >= contents | {"InvalidContent", "UnsupportedMediaType", "TooLarge", "Unexpected"}
