@@ -10,6 +10,7 @@ from gateway.case.model import (
     Case,
     Coded,
     Content,
+    Demographics,
     Document,
     ExpectedSeries,
     ExpectedStudy,
@@ -19,7 +20,18 @@ from gateway.case.model import (
     Name,
     Severity,
 )
-from tests.support.cases import CHILD, PHYSICIAN, QUESTION, SOURCE, case, instance, stack, study, with_record
+from tests.support.cases import (
+    CHILD,
+    ISSUER,
+    PHYSICIAN,
+    QUESTION,
+    SOURCE,
+    case,
+    instance,
+    stack,
+    study,
+    with_record,
+)
 
 
 def expected(uid: str = "1.2.3", *series: ExpectedSeries, instances: int | None = None) -> ExpectedStudy:
@@ -160,18 +172,47 @@ def test_a_fault_of_an_accepted_entry_is_a_note_with_its_place() -> None:
         ({"birth_date": "2018-03-10"}, "birth date"),
         ({"sex": "male"}, "sex"),
         ({"names": (Name("Chidi Eze", "Eze", ("Chidi",)),)}, "name"),
+        ({"identifiers": (Identifier("124", ISSUER),)}, "identifier"),
     ],
 )
 def test_images_that_tell_another_child_block_review(changes: dict[str, object], element: str) -> None:
     other = case(studies=(study(patient=replace(CHILD, **changes)),))
     [found] = identity.identity_differs(other)
-    assert (found.severity, found.subject) == (Severity.BLOCKS, f"CT abdomen: {element}")
+    assert found.severity is Severity.BLOCKS
+    assert found.text == f"The {element} in the images differs from the referral's."
+    assert [name for name, _ in found.evidence[:2]] == [
+        f"{element} in the referral",
+        f"{element} in the images",
+    ]
+
+
+def test_all_that_differs_of_one_identity_is_one_finding() -> None:
+    other = case(studies=(study(patient=replace(CHILD, birth_date="2018-03-10", sex="male")),))
+    [found] = checks.run(other)
+    assert found.text == "The birth date and sex in the images differ from the referral's."
+
+
+def test_images_without_any_identity_in_a_joined_study_are_told() -> None:
+    [found] = identity.identity_absent(case(studies=(study(other_patients=(Demographics(),)),)))
+    assert found.severity is Severity.LIMITS
+
+
+@pytest.mark.parametrize("status", ["revoked", "entered-in-error", "on-hold", "completed"])
+def test_a_request_that_the_hospital_took_back_blocks_review(status: str) -> None:
+    [found] = missing.request_withdrawn(with_record(questions=(replace(QUESTION, status=status),)))
+    assert found.severity is Severity.BLOCKS
 
 
 def test_a_later_image_of_another_child_inside_a_joined_study_blocks_review() -> None:
     mixed = study(other_patients=(replace(CHILD, birth_date="2015-01-01"),))
-    keys = {f.key.split(":")[0] for f in checks.run(case(studies=(mixed,)))}
-    assert {"identity-differs", "mixed-patients"} <= keys
+    [found] = checks.run(case(studies=(mixed,)))
+    assert (found.check, found.severity) == ("identity-differs", Severity.BLOCKS)
+
+
+def test_images_that_differ_from_one_another_block_review_when_the_referral_tells_no_identity() -> None:
+    mixed = study(other_patients=(replace(CHILD, birth_date="2015-01-01"),))
+    found = checks.run(replace(with_record(patient=None), studies=(mixed,)))
+    assert "mixed-patients" in {f.check for f in found}
 
 
 def test_a_held_study_that_contradicts_blocks_and_one_that_is_only_uncertain_limits() -> None:

@@ -1,0 +1,303 @@
+"""Never one child's data under another's name: the traps that hospitals set without knowing."""
+
+import base64
+import secrets
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.support.bundles import (
+    PDF,
+    bundle,
+    document_reference,
+    imaging_study,
+    in_letters,
+    patient,
+    referral,
+)
+from tests.support.gateway_process import GatewayProcess
+from tests.support.hospital import Scene, images
+from tests.support.partner import Partner
+
+FIXED = "urn:uuid:00000000-0000-4000-8000-0000000000b1"
+OTHER_CHILD: dict[str, Any] = {
+    "name": [{"family": "Eze", "given": ["Chidi"]}],
+    "gender": "male",
+    "birthDate": "2011-02-02",
+}
+
+
+@pytest.fixture(scope="module")
+def scene(gateway: GatewayProcess, partner: Partner) -> Scene:
+    return Scene(gateway, partner)
+
+
+@pytest.fixture
+def mrn() -> str:
+    return uuid4().hex[:10]
+
+
+def uids() -> tuple[str, str]:
+    return f"2.25.{secrets.randbits(96)}", f"2.25.{secrets.randbits(96)}"
+
+
+def observation(text: str, **changes: Any) -> Any:
+    return lambda urls: (
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": text},
+            "subject": {"reference": urls["patient"]},
+        }
+        | changes
+    )
+
+
+def items(scene: Scene, case_id: str) -> list[str]:
+    return [item["concept"]["text"] for item in scene.intake.case(case_id)["record"]["items"]]
+
+
+def letter_in(content: bytes) -> Any:
+    """A DocumentReference and its Binary, which always has the same fullUrl, as a template fills it in."""
+    binary = {
+        "resourceType": "Binary",
+        "contentType": "text/plain",
+        "data": base64.b64encode(content).decode(),
+    }
+
+    def document(urls: dict[str, str]) -> dict[str, Any]:
+        made = document_reference(None)(urls)
+        made["content"] = [{"attachment": {"contentType": "text/plain", "url": FIXED}}]
+        return made
+
+    sent = referral(document=document)
+    sent["entry"].append(
+        {"fullUrl": FIXED, "resource": binary, "request": {"method": "POST", "url": "Binary"}}
+    )
+    return sent
+
+
+def test_a_binary_of_the_same_full_url_does_not_replace_another_child_s_letter(scene: Scene) -> None:
+    carl = scene.ehr.post(letter_in(b"LETTER ABOUT CARL"))
+    scene.ehr.open_case(letter_in(b"LETTER ABOUT DORA"))
+    reference = carl.json()["entry"][3]["response"]["location"].split("/_history")[0]
+    url = scene.ehr.get(reference).json()["content"][0]["attachment"]["url"]
+    assert scene.ehr.get(url, Accept="text/plain").content == b"LETTER ABOUT CARL"
+
+
+def test_bare_ids_of_two_collections_are_two_documents(scene: Scene) -> None:
+    def sent(title: str) -> dict[str, Any]:
+        made = referral(bundle_type="collection", document=document_reference(PDF, description=title))
+        document = made["entry"][3]
+        del document["fullUrl"], document["resource"]["identifier"]
+        document["resource"]["id"] = "d1"
+        return made
+
+    cases = [scene.ehr.open_case(sent(title)) for title in ("of Emil", "of Fina")]
+    counts = [len(scene.intake.case(case_id)["record"]["documents"]) for case_id in cases]
+    assert counts == [1, 1]
+
+
+def test_a_role_of_the_same_full_url_does_not_change_another_case_s_physician(scene: Scene) -> None:
+    def sent(name: str) -> dict[str, Any]:
+        made = referral(practitioner=None)
+        made["entry"][1]["resource"]["requester"] = {"reference": FIXED}
+        doctor = {"resourceType": "PractitionerRole", "practitioner": {"display": name}}
+        doctor["telecom"] = [{"system": "phone", "value": f"+00 {name}"}]
+        entry = {
+            "fullUrl": FIXED,
+            "resource": doctor,
+            "request": {"method": "POST", "url": "PractitionerRole"},
+        }
+        made["entry"].append(entry)
+        return made
+
+    first = scene.ehr.open_case(sent("DRA"))
+    scene.ehr.open_case(sent("DRB"))
+    assert [p["name"] for p in scene.intake.case(first)["record"]["physicians"]] == ["DRA"]
+
+
+def test_a_condition_that_matches_another_child_s_number_is_not_obeyed(scene: Scene, mrn: str) -> None:
+    scene.ehr.open_case(referral(mrn))
+    boris = referral(mrn, patient=patient(mrn, **OTHER_CHILD), result=observation("BORIS-AFP"))
+    boris["entry"][0]["request"]["ifNoneExist"] = f"identifier=https://hospital-a.example/mrn|{mrn}"
+    boris["entry"][2]["resource"]["identifier"][0]["value"] = f"other-{mrn}"
+    case_id = scene.ehr.open_case(boris)
+    assert scene.intake.case(case_id)["record"]["patient"]["birth_date"] == "2011-02-02"
+
+
+def test_images_with_another_number_of_the_same_issuer_never_join_by_themselves(
+    scene: Scene, mrn: str
+) -> None:
+    study, series = uids()
+    child = patient(mrn, identifier=[{"value": "SI-1"}])
+    case_id = scene.ehr.open_case(referral(mrn, patient=child, imaging=imaging_study(study, {series: 1})))
+    scene.pacs.store(*images(mrn, 1, study, series, PatientID="SI-2"))
+    scene.wait_for_checks(case_id, "study-held")
+
+
+def test_newborn_twins_are_two_children(scene: Scene, mrn: str) -> None:
+    study, series = uids()
+    first = patient(mrn, name=[{"family": "Muster", "given": ["Boy", "1"]}])
+    case_id = scene.ehr.open_case(referral(mrn, patient=first, imaging=imaging_study(study, {series: 1})))
+    scene.pacs.store(*images(mrn, 1, study, series, PatientName="MUSTER^Boy 2"))
+    scene.wait_for_checks(case_id, "study-held")
+
+
+def test_a_family_name_alone_does_not_join(scene: Scene, mrn: str) -> None:
+    study, series = uids()
+    case_id = scene.ehr.open_case(referral(mrn, imaging=imaging_study(study, {series: 1})))
+    told = {"PatientName": "Okafor", "PatientBirthDate": "", "PatientSex": ""}
+    scene.pacs.store(*images(mrn, 1, study, series, **told))
+    scene.wait_for_checks(case_id, "study-held")
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        {"identifier": {"system": "https://hospital-a.example/mrn", "value": "the sister's"}},
+        {"display": "Hanna Okafor"},
+    ],
+)
+def test_a_result_of_a_sibling_by_logical_reference_is_not_shown(
+    scene: Scene, mrn: str, subject: dict[str, Any]
+) -> None:
+    sent = referral(mrn, own=observation("OWN"), other=observation("SIBLING-BLASTS", subject=subject))
+    case_id = scene.ehr.open_case(sent)
+    scene.wait_for_checks(case_id, "mixed-patients")
+    assert items(scene, case_id) == ["OWN"]
+
+
+def test_the_child_s_own_logical_reference_is_its_own(scene: Scene, mrn: str) -> None:
+    subject = {"identifier": {"system": "https://hospital-a.example/mrn", "value": mrn}}
+    case_id = scene.ehr.open_case(referral(mrn, own=observation("OWN", subject=subject)))
+    assert items(scene, case_id) == ["OWN"]
+
+
+def test_what_names_nobody_in_a_bundle_about_two_children_is_shown_for_neither(scene: Scene) -> None:
+    one = referral(document=document_reference(PDF, subject=None))
+    del one["entry"][3]["resource"]["subject"]
+    two = referral()
+    sent = bundle("transaction", {e["fullUrl"]: e["resource"] for e in [*one["entry"], *two["entry"]]})
+    links = scene.ehr.post(sent).json()["link"]
+    cases = [scene.intake.case(link["url"].split("/")[-1]) for link in links]
+    assert [case["record"]["documents"] for case in cases] == [[], []]
+    scene.wait_for_checks(cases[0]["id"], "mixed-patients")
+
+
+def test_a_birth_date_corrected_with_the_referral_keeps_the_case_and_asks_a_person(
+    scene: Scene, mrn: str
+) -> None:
+    allergy = observation("LATEX")
+    case_id = scene.ehr.open_case(referral(mrn, allergy=allergy))
+    corrected = referral(mrn, patient=patient(mrn, birthDate="2014-04-04"), allergy=allergy)
+    assert scene.ehr.open_case(corrected) == case_id
+    scene.wait_for_checks(case_id, "mixed-patients")
+    record = scene.intake.case(case_id)["record"]
+    assert record["patient"]["birth_date"] == "2014-04-04"
+    assert items(scene, case_id) == ["LATEX"]
+
+
+def test_a_birth_date_corrected_by_put_reaches_the_case(scene: Scene, mrn: str) -> None:
+    own = f"p-{mrn}"
+
+    def put(child: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "fullUrl": f"urn:uuid:{uuid4()}",
+            "resource": child | {"id": own},
+            "request": {"method": "PUT", "url": f"Patient/{own}"},
+        }
+
+    sent = referral(mrn)
+    sent["entry"][0] |= {k: v for k, v in put(patient(mrn)).items() if k != "fullUrl"}
+    case_id = scene.ehr.open_case(sent)
+    again = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [put(patient(mrn, birthDate="2014-04-04"))],
+    }
+    assert scene.ehr.open_case(again) == case_id
+    assert scene.intake.case(case_id)["record"]["patient"]["birth_date"] == "2014-04-04"
+    scene.wait_for_checks(case_id, "mixed-patients")
+
+
+def test_records_that_came_before_the_request_are_in_its_case(scene: Scene, mrn: str) -> None:
+    records = referral(
+        mrn, bundle_type="collection", request=None, practitioner=None, own=observation("NEUROBLASTOMA")
+    )
+    first = scene.ehr.open_case(records)
+    assert scene.ehr.open_case(referral(mrn)) == first
+    assert items(scene, first) == ["NEUROBLASTOMA"]
+    scene.wait_for_checks(first)
+
+
+def test_a_request_that_was_taken_back_blocks_review(scene: Scene, mrn: str) -> None:
+    sent = referral(mrn)
+    case_id = scene.ehr.open_case(sent)
+    sent["entry"][2]["resource"]["status"] = "revoked"
+    assert scene.ehr.open_case(sent) == case_id
+    scene.wait_for_checks(case_id, "request-withdrawn")
+
+
+def test_sending_again_under_new_names_doubles_nothing(scene: Scene, mrn: str) -> None:
+    def sent() -> dict[str, Any]:
+        return referral(mrn, own=observation("AFP"), second=observation("hCG"))
+
+    case_id = scene.ehr.open_case(sent())
+    assert scene.ehr.open_case(sent()) == case_id
+    assert sorted(items(scene, case_id)) == ["AFP", "hCG"]
+
+
+def test_two_equal_results_of_one_bundle_are_two(scene: Scene, mrn: str) -> None:
+    case_id = scene.ehr.open_case(referral(mrn, own=observation("AFP"), second=observation("AFP")))
+    assert items(scene, case_id) == ["AFP", "AFP"]
+
+
+def test_contained_child_and_physician_are_read(scene: Scene, mrn: str) -> None:
+    request = referral(mrn)["entry"][2]["resource"] | {
+        "contained": [
+            patient(mrn) | {"id": "p"},
+            {
+                "resourceType": "Practitioner",
+                "id": "d",
+                "name": [{"text": "Dr Obi"}],
+                "telecom": [{"system": "phone", "value": "+1"}],
+            },
+        ],
+        "subject": {"reference": "#p"},
+        "requester": {"reference": "#d"},
+    }
+    case_id = scene.ehr.open_case(bundle("transaction", {f"urn:uuid:{uuid4()}": request}))
+    record = scene.intake.case(case_id)["record"]
+    assert record["patient"]["birth_date"] == "2018-03-09"
+    assert record["physicians"][0]["name"] == "Dr Obi"
+    assert scene.ehr.task(case_id)["for"]["display"] == f"Amara {in_letters(mrn)} Okafor"
+    assert scene.intake.open_checks(case_id) == set()
+
+
+def test_imaging_of_a_second_referral_joins_the_case_that_names_it(scene: Scene, mrn: str) -> None:
+    study, series = uids()
+    first = scene.ehr.open_case(referral(mrn))
+    second = referral(mrn, imaging=imaging_study(study, {series: 1}))
+    second["entry"][2]["resource"]["identifier"][0]["value"] = f"second-{mrn}"
+    second_id = scene.ehr.open_case(second)
+    assert second_id != first
+    scene.pacs.store(*images(mrn, 1, study, series))
+    assert scene.wait_for_study(second_id)["study_instance_uid"] == study
+    assert scene.intake.case(first)["held_studies"] == []
+
+
+def test_a_waiver_does_not_cover_what_comes_later(scene: Scene, mrn: str) -> None:
+    sent = referral(mrn, other=observation("SIBLING", subject={"display": "Hanna Okafor"}))
+    case_id = scene.ehr.open_case(sent)
+    scene.wait_for_checks(case_id, "mixed-patients")
+    [finding] = scene.intake.case(case_id)["findings"]
+    waived = {"finding_id": finding["id"], "because": "it is the sister's, and is not shown"}
+    assert scene.intake.post(f"cases/{case_id}/waive", **waived).ok
+    more = referral(
+        mrn, practitioner=None, another=observation("SIBLING 2", subject={"display": "Hanna Okafor"})
+    )
+    more["entry"][1]["resource"].pop("requester")
+    assert scene.ehr.open_case(more) == case_id
+    scene.wait_for_checks(case_id, "mixed-patients", "no-reachable-physician")
