@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from gateway.case.model import (
@@ -13,20 +13,17 @@ from gateway.case.model import (
     Fault,
     Identifier,
     Name,
-    Person,
     Question,
     Record,
-    Source,
 )
 from gateway.case.patient_match import contradictions, same_name
 from mappings.attachments import attachments_of, open_attachment
 from mappings.clinical_items import ITEM_KINDS, to_item
+from mappings.fhir_bag import Bag, Sourced
 from mappings.fhir_elements import (
     Resource,
     address,
     coded,
-    contacts,
-    display_name,
     has_code,
     identifiers,
     names,
@@ -34,67 +31,15 @@ from mappings.fhir_elements import (
     reference,
     text,
 )
+from mappings.fhir_people import guardians, organisation, physicians
 from mappings.second_opinion_request import asks_for_second_opinion, specialties
 
 _GENDERS = frozenset({"male", "female", "other", "unknown"})
 
-
-@dataclass(frozen=True, slots=True)
-class Sourced:
-    """A resource and where it was read; ``source.reference`` is its ``Type/id``, None for a contained one.
-
-    ``container`` is the resource that a contained one stands in.
-    """
-
-    content: Resource
-    source: Source
-    container: "Sourced | None" = None
-
-    @property
-    def reference(self) -> str:
-        return self.source.reference or ""
-
-    @property
-    def type(self) -> str:
-        return text(self.content.get("resourceType"))
-
-
 _ABOUT_SOMEBODY = frozenset(
     {*ITEM_KINDS, "DocumentReference", "ImagingStudy", "Media", "Composition", "Consent"}
 )
-
-
-class _Bag:
-    """Resources by type and by reference."""
-
-    def __init__(self, own: Iterable[Sourced], beside: Iterable[Sourced]) -> None:
-        self.own = list(own)
-        self._by_reference = {r.reference: r for r in [*beside, *self.own]}
-
-    def of(self, *types: str) -> list[Sourced]:
-        return [r for r in self.own if r.type in types]
-
-    def get(self, wanted: str) -> Sourced | None:
-        return self._by_reference.get(wanted)
-
-    def follow(self, holder: Sourced, value: Any) -> Sourced | None:
-        """What a Reference of ``holder`` names, contained resources included (FHIR R4 2.3.0.9)."""
-        wanted = reference(value)
-        if not wanted.startswith("#"):
-            return self.get(wanted)
-        container = holder.container or holder
-        for index, contained in enumerate(objects(container.content.get("contained"))):
-            if f"#{text(contained.get('id'))}" == wanted:
-                path = f"{container.source.path}.contained[{index}]"
-                return Sourced(contained, replace(container.source, path=path, reference=None), container)
-        return None
-
-    def without(self, left_out: list[Sourced]) -> "_Bag":
-        own = [r for r in self.own if r not in left_out]
-        return _Bag(own, (r for r in self._by_reference.values() if r not in self.own))
-
-    def binaries(self) -> dict[str, Resource]:
-        return {key: r.content for key, r in self._by_reference.items() if r.type == "Binary"}
+"""Types that a bundle about several children must name the child of."""
 
 
 def to_record(
@@ -114,7 +59,7 @@ def to_record(
     What is about another patient is left out of the record and named in ``excluded``, and so is what names none in a
     bundle about several (``shared_receipts`` are the ids of those).
     """
-    bag = _Bag(own, beside)
+    bag = Bag(own, beside)
     requests = _requests(bag, service_request)
     subject = _subject(bag, requests)
     patients = [p for p in bag.of("Patient") if subject is None or p.reference != subject.reference]
@@ -127,9 +72,9 @@ def to_record(
         patient=child,
         other_patients=tuple(to_demographics(p, assigning_authority) for p in [*patients, *earlier_patients]),
         excluded=tuple(r.source for r in excluded),
-        guardians=_guardians(bag, subject),
-        physicians=_physicians(bag, requests, subject),
-        organisation=_organisation(bag, requests, subject),
+        guardians=guardians(bag, subject),
+        physicians=physicians(bag, requests, subject),
+        organisation=organisation(bag, requests, subject),
         questions=tuple(_question(request) for request in requests),
         items=tuple(to_item(r.content, r.source, _medication(bag)) for r in bag.of(*ITEM_KINDS)),
         documents=_documents(bag),
@@ -175,7 +120,7 @@ def _subject_elements(resource: Resource) -> list[Resource]:
 
 
 def _is_about(
-    bag: _Bag,
+    bag: Bag,
     resource: Sourced,
     subject: Sourced | None,
     child: Demographics | None,
@@ -202,7 +147,7 @@ def _is_about(
     return same_name((Name(text(element.get("display"))),), child.names) is not False
 
 
-def _requests(bag: _Bag, service_request: str) -> list[Sourced]:
+def _requests(bag: Bag, service_request: str) -> list[Sourced]:
     """The opening request first, then every other second-opinion request of the case."""
     found = [r for r in bag.of("ServiceRequest") if asks_for_second_opinion(r.content)]
     opening = bag.get(service_request)
@@ -211,7 +156,7 @@ def _requests(bag: _Bag, service_request: str) -> list[Sourced]:
     return found
 
 
-def _subject(bag: _Bag, requests: list[Sourced]) -> Sourced | None:
+def _subject(bag: Bag, requests: list[Sourced]) -> Sourced | None:
     """Whose case it is: subject of the request, of the Composition, or the only Patient."""
     for resource in [
         *requests,
@@ -222,97 +167,6 @@ def _subject(bag: _Bag, requests: list[Sourced]) -> Sourced | None:
             return found
     patients = bag.of("Patient")
     return patients[0] if patients else None
-
-
-def _guardians(bag: _Bag, subject: Sourced | None) -> tuple[Person, ...]:
-    found = [
-        Person(
-            display_name(r.content.get("name")),
-            " ".join(coded(c).text for c in objects(r.content.get("relationship"))),
-            contacts=contacts(r.content.get("telecom")),
-            source=r.source,
-        )
-        for r in bag.of("RelatedPerson")
-    ]
-    for contact in objects(subject.content.get("contact")) if subject else []:
-        person = Person(
-            display_name(contact.get("name")),
-            " ".join(coded(c).text for c in objects(contact.get("relationship"))),
-            contacts=contacts(contact.get("telecom")),
-            source=subject.source if subject else None,
-        )
-        if person.name not in {p.name for p in found}:
-            found.append(person)
-    return tuple(found)
-
-
-def _physicians(bag: _Bag, requests: list[Sourced], subject: Sourced | None) -> tuple[Person, ...]:
-    """Who asks: ServiceRequest.requester, else the Composition's author, else the general practitioner."""
-    wanted = [(r, r.content.get("requester")) for r in requests]
-    if not any(reference(value) for _, value in wanted):
-        wanted = [(c, a) for c in bag.of("Composition") for a in objects(c.content.get("author"))]
-    if not any(reference(value) for _, value in wanted) and subject is not None:
-        wanted = [(subject, g) for g in objects(subject.content.get("generalPractitioner"))]
-    people = [_physician(bag, bag.follow(holder, value)) for holder, value in wanted]
-    return tuple(dict.fromkeys(person for person in people if person is not None))
-
-
-def _physician(bag: _Bag, found: Sourced | None) -> Person | None:
-    """Practitioner, PractitionerRole (with the Practitioner and Organization behind it) or Organization."""
-    if found is None:
-        return None
-    content, own = found.content, contacts(found.content.get("telecom"))
-    match found.type:
-        case "Practitioner":
-            roles = [
-                r
-                for r in bag.of("PractitionerRole")
-                if reference(r.content.get("practitioner")) == found.reference
-            ]
-            more = [c for role in roles for c in contacts(role.content.get("telecom"))]
-            organisations = [_named(bag, role, role.content.get("organization")) for role in roles]
-            return Person(
-                display_name(content.get("name")),
-                "",
-                next(iter(organisations), ""),
-                (*own, *more),
-                found.source,
-            )
-        case "PractitionerRole":
-            person = bag.follow(found, content.get("practitioner"))
-            theirs = contacts(person.content.get("telecom")) if person else ()
-            name = (
-                display_name(person.content.get("name")) if person else _display(content.get("practitioner"))
-            )
-            role = " ".join(
-                coded(c).text for c in objects(content.get("code")) or objects(content.get("specialty"))
-            )
-            return Person(
-                name, role, _named(bag, found, content.get("organization")), (*own, *theirs), found.source
-            )
-        case "Organization":
-            return Person("", "", text(content.get("name")), own, found.source)
-        case _:
-            return None
-
-
-def _named(bag: _Bag, holder: Sourced, value: Any) -> str:
-    found = bag.follow(holder, value)
-    return text(found.content.get("name")) if found else _display(value)
-
-
-def _display(value: Any) -> str:
-    return text(value.get("display")) if isinstance(value, dict) else ""
-
-
-def _organisation(bag: _Bag, requests: list[Sourced], subject: Sourced | None) -> str:
-    for person in _physicians(bag, requests, subject):
-        if person.organisation:
-            return person.organisation
-    for composition in bag.of("Composition"):
-        if found := _named(bag, composition, composition.content.get("custodian")):
-            return found
-    return _named(bag, subject, subject.content.get("managingOrganization")) if subject else ""
 
 
 def _question(request: Sourced) -> Question:
@@ -332,7 +186,7 @@ def _question(request: Sourced) -> Question:
     )
 
 
-def _medication(bag: _Bag) -> Callable[[str], Resource | None]:
+def _medication(bag: Bag) -> Callable[[str], Resource | None]:
     def find(wanted: str) -> Resource | None:
         found = bag.get(wanted)
         return found.content if found else None
@@ -340,7 +194,7 @@ def _medication(bag: _Bag) -> Callable[[str], Resource | None]:
     return find
 
 
-def _documents(bag: _Bag) -> tuple[Document, ...]:
+def _documents(bag: Bag) -> tuple[Document, ...]:
     binaries = bag.binaries()
     replaced = {
         reference(relation.get("target"))

@@ -21,9 +21,9 @@ from gateway.store.database import Session
 from gateway.store.resources import StoredResource
 from gateway.store.tables import CaseRow, StudyRow
 from gateway.workflow.durable import Work
+from mappings.fhir_bag import Sourced
 from mappings.fhir_elements import objects, references, text
 from mappings.fhir_to_case import (
-    Sourced,
     contained_patient,
     demographics_of,
     subject_of,
@@ -199,10 +199,18 @@ def renew_record(services: Services, session: Session, case_id: str) -> None:
     cases.set_record(row, examinations.apply(session, record))
     row.updated_at = utc_now()
     services.jobs.enqueue(session, Work.CHECK_CASE, case_id)
+    for study_id in undecided_for(session, row):
+        services.jobs.enqueue(session, Work.PLACE_STUDY, study_id)
+
+
+def undecided_for(session: Session, row: CaseRow) -> list[str]:
+    """Ids of undecided studies that are held for the case, or may be of its child."""
     identity = cases.identity_of(row)
-    for study in studies.undecided(session, row.partner_id):
-        if study.case_id == case_id or _match(identity, study).verdict is not Verdict.DIFFERENT:
-            services.jobs.enqueue(session, Work.PLACE_STUDY, study.id)
+    return [
+        study.id
+        for study in studies.undecided(session, row.partner_id)
+        if study.case_id == row.id or _match(identity, study).verdict is not Verdict.DIFFERENT
+    ]
 
 
 def _beside(session: Session, partner_id: str, own: list[StoredResource]) -> list[StoredResource]:

@@ -17,7 +17,8 @@ from gateway.case.model import Source
 from gateway.case.patient_match import Verdict, match
 from gateway.demo import imaging
 from mappings.dicom_to_header import read_header
-from mappings.fhir_to_case import Sourced, to_demographics
+from mappings.fhir_bag import Sourced
+from mappings.fhir_to_case import to_demographics
 from mappings.second_opinion_request import asks_for_second_opinion
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "conformance" / "examples"

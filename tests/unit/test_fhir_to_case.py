@@ -9,8 +9,9 @@ import pytest
 from gateway.case.model import Coded, Content, Identifier, ItemKind, Record, Source
 from mappings.attachments import open_attachment
 from mappings.clinical_items import to_item
+from mappings.fhir_bag import Sourced
 from mappings.fhir_elements import coded, names, quantity, value_x
-from mappings.fhir_to_case import Sourced, to_record
+from mappings.fhir_to_case import to_record
 
 AUTHORITY = "urn:hospital-a"
 
