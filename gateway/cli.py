@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gateway.errors import GatewayError
+from gateway.partner_options import given_fields, partner_options
 
 if TYPE_CHECKING:
     from gateway.case.model import Case
     from gateway.config import Config
     from gateway.services import Services
-    from gateway.store.partners import ApplicationEntity, Registration
 
 
 class WrongConfiguration(click.ClickException):
@@ -165,43 +165,70 @@ def partner() -> None:
 @partner.command("add")
 @click.argument("partner_id", metavar="ID")
 @click.option("--name", required=True, help="The hospital's name, as staff read it.")
-@click.option("--jwks", type=click.File("rb"), help="File with the public keys of its client assertions.")
-@click.option("--jwks-url", default="", help="Where it publishes them.")
-@click.option(
-    "--scope", "scopes", multiple=True, help="SMART system scope; several.  [default: system/*.cruds]"
-)
-@click.option("--assigning-authority", default="", help="Issuer of its identifiers that name none.")
-@click.option("--ae", "entities", multiple=True, metavar="TITLE[@HOST:PORT]", help="DICOM peer; several.")
-@click.option("--fhir-endpoint", default="", help="FHIR base URL that reports are pushed to.")
-@click.option("--fhir-token-url", default="", help="Token endpoint for that (SMART Backend Services).")
-@click.option(
-    "--fhir-client-id", default="", help="The gateway's client id there; its keys are at /oauth/jwks."
-)
-@click.option(
-    "--fhir-scope",
-    "fhir_scopes",
-    multiple=True,
-    help="Scope asked there; several.  [default: the creates it does]",
-)
+@partner_options
 @_DATA_DIR
-def partner_add(data_dir: Path | None, **given: Any) -> None:
-    """Register a partner."""
+def partner_add(partner_id: str, data_dir: Path | None, **given: Any) -> None:
+    """Register a partner. Without --scope it may do everything (system/*.cruds) with what is its own."""
+    from gateway.auth import accounts
+    from gateway.store.partners import Registration
+
+    added = accounts.add_partner(_services(data_dir), Registration(partner_id, **given_fields(**given)))
+    click.echo(f"Partner {added.id} is registered.")
+
+
+@partner.command("change")
+@click.argument("partner_id", metavar="ID")
+@click.option("--name", help="The hospital's name, as staff read it.")
+@partner_options
+@click.option("--remove-ae", "removed", multiple=True, metavar="TITLE", help="DICOM peer to forget; several.")
+@_DATA_DIR
+def partner_change(partner_id: str, removed: tuple[str, ...], data_dir: Path | None, **given: Any) -> None:
+    """Change a partner: what is given holds at once, the rest stays.
+
+    Scopes and keys are replaced as a whole; --ae adds a peer, or changes the one of that title. An empty value
+    ("") takes a text or the scopes for the FHIR endpoint away.
+    """
     from gateway.auth import accounts
 
-    added = accounts.add_partner(_services(data_dir), _registration(**given))
-    click.echo(f"Partner {added.id} is registered.")
+    fields = given_fields(**given)
+    if not fields and not removed:
+        raise click.UsageError("say what is to be changed")
+    changed = accounts.change_partner(_services(data_dir), partner_id, fields, removed)
+    click.echo(f"Partner {changed.id} is changed.")
+
+
+@partner.command("disable")
+@click.argument("partner_id", metavar="ID")
+@_DATA_DIR
+def partner_disable(partner_id: str, data_dir: Path | None) -> None:
+    """Let a partner in no more, and send it nothing; what it sent stays."""
+    from gateway.auth import accounts
+
+    accounts.disable_partner(_services(data_dir), partner_id)
+    click.echo(f"Partner {partner_id} is disabled.")
+
+
+@partner.command("enable")
+@click.argument("partner_id", metavar="ID")
+@_DATA_DIR
+def partner_enable(partner_id: str, data_dir: Path | None) -> None:
+    """Let a disabled partner in again."""
+    from gateway.auth import accounts
+
+    accounts.enable_partner(_services(data_dir), partner_id)
+    click.echo(f"Partner {partner_id} is enabled.")
 
 
 @partner.command("list")
 @_DATA_DIR
 def partner_list(data_dir: Path | None) -> None:
-    """One line a partner: id, name and AE titles."""
+    """One line a partner: id, name, AE titles, and whether it is disabled."""
     from gateway.store import partners
 
     with _services(data_dir).database.reading() as session:
         for found in partners.every(session):
             titles = ", ".join(ae.ae_title for ae in found.application_entities)
-            click.echo(f"{found.id}\t{found.name}\t{titles}")
+            click.echo("\t".join([found.id, found.name, titles, *(["disabled"] if found.disabled else [])]))
 
 
 @partner.command("show")
@@ -299,41 +326,6 @@ def _services(data_dir: Path | None) -> "Services":
     from gateway.services import build_services
 
     return build_services(_configure({"data_dir": data_dir}))
-
-
-def _registration(
-    partner_id: str, jwks: Any, scopes: tuple[str, ...], entities: tuple[str, ...], **given: Any
-) -> "Registration":
-    from gateway.store.partners import Registration
-
-    if scopes:
-        given["scopes"] = scopes
-    peers = tuple(_application_entity(text) for text in entities)
-    return Registration(id=partner_id, jwks=_read_json(jwks), application_entities=peers, **given)
-
-
-def _read_json(file: Any) -> dict[str, Any] | None:
-    if file is None:
-        return None
-    try:
-        content = json.load(file)
-    except ValueError:
-        content = None
-    if not isinstance(content, dict):
-        raise click.BadParameter("the file holds no JSON object", param_hint="--jwks")
-    return content
-
-
-def _application_entity(text: str) -> "ApplicationEntity":
-    from gateway.store.partners import ApplicationEntity
-
-    title, at, address = text.partition("@")
-    if not at:
-        return ApplicationEntity(title)
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise click.BadParameter(f"{text} is not TITLE@HOST:PORT", param_hint="--ae")
-    return ApplicationEntity(title, host.strip("[]"), int(port))
 
 
 def _prompted_password() -> str:

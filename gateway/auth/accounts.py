@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.auth import passwords, scopes
 from gateway.auth.client_keys import read_jwks
 from gateway.auth.jwks_client import url_fault
 from gateway.auth.record import COMMAND, OPERATOR, record
 from gateway.case.access import Partner, Role, User
-from gateway.errors import Conflict, InvalidContent, Issue, NotFound
+from gateway.errors import Conflict, InvalidContent, Issue, NotFound, UnknownSender
 from gateway.store import partners, users
 from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
 
@@ -40,8 +41,7 @@ def add_user(services: Services, login: str, name: str, password: str, roles: It
 
 def add_partner(services: Services, registration: Registration) -> Registration:
     """Raises InvalidContent with every fault, Conflict when the id or an AE title is taken."""
-    entities = tuple(replace(ae, ae_title=ae.ae_title.strip(" ")) for ae in registration.application_entities)
-    new = replace(registration, name=registration.name.strip(), application_entities=entities)
+    new = _trimmed(registration)
     _refuse(_partner_faults(new, services.keyring.allow_loopback), "The partner was not added")
     with services.database.transaction() as session:
         partners.add(session, new)
@@ -49,11 +49,81 @@ def add_partner(services: Services, registration: Registration) -> Registration:
         return partners.get(session, new.id)
 
 
+def change_partner(
+    services: Services, partner_id: str, fields: Mapping[str, Any], without_aes: Collection[str] = ()
+) -> Registration:
+    """Replace ``fields`` of the Registration. An application entity is added, or replaces the one of its title.
+
+    A key set replaces a JWKS URL, and the other way round. Raises NotFound, InvalidContent with every fault, Conflict
+    when an AE title is taken.
+    """
+    gone = {title.strip(" ") for title in without_aes}
+    with services.database.transaction() as session:
+        before = partners.get(session, partner_id, lock=True)
+        unknown = sorted(gone - {ae.ae_title for ae in before.application_entities})
+        new = _changed(before, fields, gone)
+        faults = [f"the AE title {title} is not one of its own" for title in unknown]
+        faults += _partner_faults(new, services.keyring.allow_loopback)
+        _refuse(faults, "The partner was not changed")
+        partners.change(session, new)
+        record(
+            session, OPERATOR, "change-partner", new.partner.actor, COMMAND, changed=_differences(before, new)
+        )
+        return partners.get(session, new.id)
+
+
+def disable_partner(services: Services, partner_id: str) -> None:
+    """Its tokens, its assertions and its AEs stop at once; what it sent stays. Raises NotFound."""
+    _set_disabled(services, partner_id, True, "disable-partner")
+
+
+def enable_partner(services: Services, partner_id: str) -> None:
+    """It is as it was before it was disabled. Raises NotFound."""
+    _set_disabled(services, partner_id, False, "enable-partner")
+
+
+def _set_disabled(services: Services, partner_id: str, disabled: bool, action: str) -> None:
+    with services.database.transaction() as session:
+        partners.set_disabled(session, partner_id, disabled)
+        record(session, OPERATOR, action, f"partner:{partner_id}", COMMAND)
+
+
+def _changed(before: Registration, fields: Mapping[str, Any], gone: Collection[str]) -> Registration:
+    new = replace(before, **fields)
+    if new.jwks is not None and new.jwks_url:
+        if "jwks" not in fields:
+            new = replace(new, jwks=None)
+        elif "jwks_url" not in fields:
+            new = replace(new, jwks_url="")
+    given = _trimmed(new).application_entities if "application_entities" in fields else ()
+    replaced = {ae.ae_title for ae in given}.union(gone)
+    kept = tuple(ae for ae in before.application_entities if ae.ae_title not in replaced)
+    return _trimmed(replace(new, application_entities=kept + given))
+
+
+def _trimmed(registration: Registration) -> Registration:
+    """Spaces around a name mean nothing, nor do those around an AE title (PS3.5 6.2)."""
+    entities = tuple(replace(ae, ae_title=ae.ae_title.strip(" ")) for ae in registration.application_entities)
+    return replace(registration, name=registration.name.strip(), application_entities=entities)
+
+
+def _differences(before: Registration, after: Registration) -> list[str]:
+    """The names of the fields that differ; their values are for the table of partners only."""
+    names = (field.name for field in dataclass_fields(Registration))
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
+
+
 def demo_partner(services: Services) -> Partner:
-    """The partner of everybody without credentials under ``dev``; registered when it is first met."""
+    """The partner of everybody without credentials under ``dev``; registered when it is first met.
+
+    Raises UnknownSender when it is disabled.
+    """
     try:
         with services.database.reading() as session:
-            return partners.get(session, DEMO_PARTNER_ID).partner
+            known = partners.get(session, DEMO_PARTNER_ID)
+        if known.disabled:
+            raise UnknownSender("Partner demo is disabled.")
+        return known.partner
     except NotFound:
         demo = Registration(DEMO_PARTNER_ID, "Demo hospital", scopes=scopes.ALL_SCOPES)
         try:

@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: str) -> Partner:
     """The partner that the calling AE title is registered for; leading and trailing spaces mean nothing (PS3.5 6.2).
 
-    With ``dev`` any other title, and any called title, is partner demo. Raises UnknownSender.
+    With ``dev`` any other title, and any called title, is partner demo. Raises UnknownSender, also for a partner that
+    is disabled.
     """
     with services.database.reading() as session:
         known = calling_ae_title.isprintable()  # PostgreSQL takes no NUL
         registration = partners.by_calling_ae(session, calling_ae_title) if known else None
+    if registration is not None and registration.disabled:
+        raise UnknownSender("The calling AE title belongs to a partner that is disabled.")
     if services.config.dev:
         return registration.partner if registration else demo_partner(services)
     if registration is None:

@@ -96,13 +96,15 @@ def _client(services: Services, claims: dict[str, Any], client_id: str | None) -
 
 
 def registered(services: Services, client_id: str) -> Registration | None:
+    """The partner of that id, unless it is disabled."""
     if not client_id.isprintable():
         return None  # a NUL or half a surrogate pair: no database takes it as text
     try:
         with services.database.reading() as session:
-            return partners.get(session, client_id)
+            found = partners.get(session, client_id)
     except NotFound:
         return None
+    return None if found.disabled else found
 
 
 def _verify_signature(services: Services, client: Registration, signed: jws.CompactSignature) -> None:

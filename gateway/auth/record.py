@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.case.access import Origin
 from gateway.clock import utc_now
@@ -11,13 +11,13 @@ from gateway.store import trail
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-ANONYMOUS, OPERATOR = "anonymous", "operator"
+ANONYMOUS, OPERATOR = "anonymous", "user:operator"
 """Actors that are no Viewer: somebody who was refused, and whoever works at the command line."""
 COMMAND = Origin("command")
 
 
-def record(session: Session, actor: str, action: str, subject: str, origin: Origin) -> None:
-    """Write one audit row, in the transaction of the act itself."""
+def record(session: Session, actor: str, action: str, subject: str, origin: Origin, **detail: Any) -> None:
+    """Write one audit row, in the transaction of the act itself; ``detail`` as in audit.py."""
     trail.append(
         session,
         at=utc_now(),
@@ -27,5 +27,5 @@ def record(session: Session, actor: str, action: str, subject: str, origin: Orig
         case_id=None,
         channel=origin.channel,
         address=origin.address,
-        detail={},
+        detail=detail,
     )

@@ -65,7 +65,7 @@ class Admission:
         if not self._has_room_for(assoc):
             return Refusal.LIMIT_EXCEEDED
         origin = Origin(CHANNEL, f"{calling}@{assoc.requestor.address}")
-        cast(StoringDimse, assoc.dimse).peer = Peer(partner, origin)
+        cast(StoringDimse, assoc.dimse).peer = Peer(calling, partner, origin)
         return None
 
     def _has_room_for(self, assoc: "Association") -> bool:

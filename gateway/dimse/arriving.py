@@ -35,6 +35,7 @@ C_STORE_RQ = 0x0001  # Command Field (0000,0100), PS3.7 Table E.1-1
 class Peer:
     """Who is at the other end of an association."""
 
+    calling_ae_title: str
     partner: Partner
     origin: Origin
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from gateway.dimse.arriving import ArrivingDataSet, StoringDimse
+from gateway.auth.ae import authenticate_ae
+from gateway.case.access import Partner
+from gateway.dimse.arriving import ArrivingDataSet, Peer, StoringDimse
 from gateway.dimse.status import STORED_UNDER_ANOTHER_SOP_CLASS, SUCCESS, failure, status, unexpected
-from gateway.errors import Forbidden, GatewayError
+from gateway.errors import Forbidden, GatewayError, UnknownSender
 from gateway.workflow.receive import receive_instance
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def _store(
         raise Forbidden("This association may not store.")
     receipt = receive_instance(
         services,
-        dimse.peer.partner,
+        _partner_now(services, dimse.peer),
         arriving.received(),
         dimse.peer.origin,
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
@@ -56,6 +58,14 @@ def _store(
     if receipt.sop_class_uid != request.AffectedSOPClassUID:
         return status(STORED_UNDER_ANOTHER_SOP_CLASS, "Stored; its SOP class is not the one announced.")
     return status(SUCCESS)
+
+
+def _partner_now(services: "Services", peer: Peer) -> Partner:
+    """An association may stay open for hours: what the operator has changed since holds for this instance already."""
+    partner = authenticate_ae(services, peer.calling_ae_title, services.config.ae_title)
+    if partner.id != peer.partner.id:
+        raise UnknownSender("The calling AE title belongs to another partner now; open a new association.")
+    return partner
 
 
 def _whence(dimse: StoringDimse) -> dict[str, str]:

@@ -70,6 +70,7 @@ class PartnerRow(Row):
     fhir_client_id: Mapped[str] = mapped_column(String(255), default="")
     fhir_scopes: Mapped[list[str]] = mapped_column(default=list)
     created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
 
 
 class PartnerAeRow(Row):

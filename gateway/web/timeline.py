@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from gateway.auth.record import OPERATOR
 from gateway.case.model import Case
 from gateway.web.words import CAUSE, CHANNEL, DID
 
@@ -60,6 +61,8 @@ def timeline(rows: Iterable[Trace], case: Case, people: Mapping[str, str]) -> li
 
 def _who(actor: str, case: Case, people: Mapping[str, str]) -> str:
     kind, _, actor_id = actor.partition(":")
+    if actor == OPERATOR:
+        return "The operator"
     if kind == "user":
         return people.get(actor_id, "A former member of staff")
     return case.partner_name if actor == f"partner:{case.partner_id}" else "The gateway"

@@ -100,6 +100,8 @@ def _parcel(services: Services, delivery_id: str) -> tuple[Registration, bytes]:
         delivery = opinions.delivery_row(session, delivery_id)
         signed = opinions.row(session, delivery.opinion_id)
         partner = partners.get(session, cases.row(session, SYSTEM_ACTOR, delivery.case_id).partner_id)
+    if partner.disabled:
+        raise Conflict("The hospital is disabled, and is sent nothing.")
     if not partner.fhir_endpoint:
         raise Conflict("No FHIR endpoint is registered for the hospital any more.")
     return partner, _signed_bytes(services, signed)

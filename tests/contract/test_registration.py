@@ -1,13 +1,14 @@
 """Registering partners and staff: what could not work later is refused now, with every fault at once."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from joserfc.jwk import ECKey
 
-from gateway.auth.accounts import add_partner, add_user
+from gateway.auth.accounts import add_partner, add_user, change_partner, disable_partner, enable_partner
 from gateway.auth.ae import authenticate_ae
-from gateway.errors import Conflict, InvalidContent, UnknownSender
+from gateway.errors import Conflict, InvalidContent, NotFound, UnknownSender
 from gateway.store import partners
 from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
 from gateway.store.tables import AuditRow
@@ -86,7 +87,7 @@ def test_a_partner_is_kept_as_registered(services):
     with services.database.reading() as session:
         assert partners.get(session, "hospital-a") == kept
         [row] = session.query(AuditRow)
-    assert (row.actor, row.action, row.subject) == ("operator", "add-partner", "partner:hospital-a")
+    assert (row.actor, row.action, row.subject) == ("user:operator", "add-partner", "partner:hospital-a")
 
 
 def test_without_an_assigning_authority_the_partner_issues_its_own_identifiers(services):
@@ -161,6 +162,163 @@ def test_an_id_or_an_ae_title_is_registered_once(services):
         add_partner(
             services, replace(GOOD, id="hospital-b", application_entities=(ApplicationEntity("PACS"),))
         )
+
+
+# Changing a partner
+
+WHOLE = replace(
+    GOOD,
+    assigning_authority="urn:oid:1.2",
+    scopes=("system/*.cruds",),
+    fhir_scopes=("system/*.c",),
+    application_entities=(ApplicationEntity("CT"), ApplicationEntity("PACS", "pacs.example", 104)),
+    **PUSH,
+)
+NEW_JWKS = {"keys": [ECKey.generate_key("P-384", parameters={"kid": "k2"}).as_dict(private=False)]}
+NEW_URL = "https://hospital.example/jwks"
+MOVED = ApplicationEntity("PACS", "other.example", 11112)
+
+
+@pytest.mark.parametrize(
+    ("given", "gone", "expected"),
+    [
+        ({"name": " Hospital Z "}, (), {"name": "Hospital Z"}),
+        ({"fhir_client_id": "right"}, (), {"fhir_client_id": "right"}),
+        ({"fhir_endpoint": "https://h.example/r4"}, (), {"fhir_endpoint": "https://h.example/r4"}),
+        ({"scopes": ("system/Task.r",)}, (), {"scopes": ("system/Task.r",)}),
+        ({"fhir_scopes": ()}, (), {"fhir_scopes": ()}),
+        ({"jwks": NEW_JWKS}, (), {"jwks": NEW_JWKS}),
+        ({"jwks_url": NEW_URL}, (), {"jwks": None, "jwks_url": NEW_URL}),
+        ({"jwks_url": ""}, (), {}),
+        ({"assigning_authority": ""}, (), {"assigning_authority": "urn:second-opinion:partner:hospital-a"}),
+        ({"application_entities": (MOVED,)}, (), {"application_entities": (ApplicationEntity("CT"), MOVED)}),
+        ({}, (" CT ",), {"application_entities": (ApplicationEntity("PACS", "pacs.example", 104),)}),
+        ({}, ("CT", "PACS"), {"application_entities": ()}),
+        (
+            {"application_entities": (ApplicationEntity("US "),)},
+            ("CT", "PACS"),
+            {"application_entities": (ApplicationEntity("US"),)},
+        ),
+        (
+            {"fhir_endpoint": "", "fhir_token_url": "", "fhir_client_id": "", "fhir_scopes": ()},
+            (),
+            {"fhir_endpoint": "", "fhir_token_url": "", "fhir_client_id": "", "fhir_scopes": ()},
+        ),
+    ],
+)
+def test_what_is_given_changes_and_the_rest_stays(services, given, gone, expected):
+    add_partner(services, WHOLE)
+    changed = change_partner(services, "hospital-a", given, gone)
+    assert changed == replace(WHOLE, **expected)
+    with services.database.reading() as session:
+        assert partners.get(session, "hospital-a") == changed
+        row = session.query(AuditRow).order_by(AuditRow.id.desc()).first()
+    assert (row.actor, row.action, row.subject) == ("user:operator", "change-partner", "partner:hospital-a")
+    assert set(row.detail["changed"]) == set(expected)
+
+
+def test_a_key_set_replaces_a_jwks_url(services):
+    add_partner(services, replace(GOOD, jwks=None, jwks_url=NEW_URL))
+    changed = change_partner(services, "hospital-a", {"jwks": JWKS})
+    assert (changed.jwks, changed.jwks_url) == (JWKS, "")
+
+
+@pytest.mark.parametrize(
+    ("given", "gone", "faults"),
+    [
+        ({"name": ""}, (), [NAME_FAULT]),
+        ({"scopes": ()}, (), ["at least one scope is needed, for example system/*.cruds"]),
+        ({"fhir_client_id": ""}, (), [TOGETHER_FAULT]),
+        ({"fhir_token_url": "", "fhir_client_id": ""}, (), [SCOPE_ALONE_FAULT]),
+        ({"fhir_endpoint": "http://h.example/"}, (), [f"the FHIR endpoint {URL_FAULT}"]),
+        ({"jwks": NEW_JWKS, "jwks_url": NEW_URL}, (), ["either a JWKS or a JWKS URL is registered, not both"]),
+        ({"application_entities": PACS_TWICE}, (), ["an AE title stands twice"]),
+        ({}, ("US", "MR", "CT"), [f"the AE title {title} is not one of its own" for title in ("MR", "US")]),
+        ({"name": ""}, ("US",), ["the AE title US is not one of its own", NAME_FAULT]),
+    ],
+)  # fmt: skip
+def test_a_change_to_what_could_not_work_is_refused_as_a_whole(services, given, gone, faults):
+    add_partner(services, WHOLE)
+    with pytest.raises(InvalidContent) as refused:
+        change_partner(services, "hospital-a", given, gone)
+    assert [issue.text for issue in refused.value.issues] == faults
+    assert str(refused.value) == f"The partner was not changed: {'; '.join(faults)}."
+    with services.database.reading() as session:
+        assert partners.get(session, "hospital-a") == WHOLE
+        assert [row.action for row in session.query(AuditRow)] == ["add-partner"]
+
+
+def test_an_ae_title_of_another_partner_is_not_taken_from_it(services):
+    add_partner(services, WHOLE)
+    other = add_partner(services, replace(GOOD, id="hospital-b"))
+    with pytest.raises(Conflict, match=r"^AE title PACS belongs to a partner already\.$"):
+        change_partner(services, "hospital-b", {"application_entities": (ApplicationEntity("PACS"),)})
+    with services.database.reading() as session:
+        assert partners.get(session, "hospital-b") == other
+        assert partners.get(session, "hospital-a") == WHOLE
+
+
+def test_a_partner_that_is_not_registered_is_not_changed(services):
+    with pytest.raises(NotFound, match=r"^No partner nobody\.$"):
+        change_partner(services, "nobody", {"name": "Nobody"})
+
+
+def test_two_changes_at_once_are_both_kept(services):
+    add_partner(services, WHOLE)
+    given = [{"name": "Hospital Z"}, {"scopes": ("system/Task.r",)}, {"fhir_client_id": "right"}]
+    with ThreadPoolExecutor() as operators:
+        list(operators.map(lambda fields: change_partner(services, "hospital-a", fields), given))
+    with services.database.reading() as session:
+        kept = partners.get(session, "hospital-a")
+    assert kept == replace(WHOLE, name="Hospital Z", scopes=("system/Task.r",), fhir_client_id="right")
+
+
+# Disabling a partner
+
+
+def test_a_disabled_partner_stays_registered_and_comes_back_as_it_was(services):
+    kept = add_partner(services, WHOLE)
+    for act, disabled in ((disable_partner, True), (disable_partner, True), (enable_partner, False)):
+        act(services, "hospital-a")
+        with services.database.reading() as session:
+            assert partners.get(session, "hospital-a") == replace(kept, disabled=disabled)
+    with services.database.reading() as session:
+        rows = session.query(AuditRow).order_by(AuditRow.id).all()
+    acts = ["add-partner", "disable-partner", "disable-partner", "enable-partner"]
+    assert [row.action for row in rows] == acts
+    assert {(row.actor, row.subject) for row in rows} == {("user:operator", "partner:hospital-a")}
+
+
+def test_changing_a_disabled_partner_lets_it_in_no_more(services):
+    add_partner(services, WHOLE)
+    disable_partner(services, "hospital-a")
+    assert change_partner(services, "hospital-a", {"name": "Hospital Z"}).disabled
+
+
+@pytest.mark.parametrize("act", [disable_partner, enable_partner])
+def test_a_partner_that_is_not_registered_is_neither_disabled_nor_enabled(services, act):
+    with pytest.raises(NotFound, match=r"^No partner nobody\.$"):
+        act(services, "nobody")
+
+
+@pytest.mark.parametrize("dev", [False, True])
+def test_the_aes_of_a_disabled_partner_are_refused(tmp_path, dev):
+    services = migrated_services(tmp_path, dev=dev)
+    add_partner(services, WHOLE)
+    disable_partner(services, "hospital-a")
+    with pytest.raises(UnknownSender, match="belongs to a partner that is disabled"):
+        authenticate_ae(services, "PACS", "SECONDOPINION")
+
+
+def test_in_development_partner_demo_may_be_disabled_too(tmp_path):
+    services = migrated_services(tmp_path, dev=True)
+    authenticate_ae(services, "STORESCU", "ANY-SCP")
+    disable_partner(services, DEMO_PARTNER_ID)
+    with pytest.raises(UnknownSender, match=r"^Partner demo is disabled\.$"):
+        authenticate_ae(services, "STORESCU", "ANY-SCP")
+
+
+# Staff
 
 
 @pytest.mark.parametrize(

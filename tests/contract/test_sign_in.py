@@ -118,7 +118,7 @@ def test_everything_is_in_the_trail_but_never_an_unknown_login(services, ines):
     _refusal(services, PASSWORD, "")
     user = f"user:{ines.id}"
     [added, *rest] = _trail(services)
-    assert added == ("operator", "add-user", user, "command", "", {})
+    assert added == ("user:operator", "add-user", user, "command", "", {})
     assert rest[:3] == [
         (user, "sign-in", user, "page", "192.0.2.1", {}),
         (user, "sign-out", user, "page", "192.0.2.1", {}),

@@ -65,6 +65,62 @@ def test_a_token_endpoint_without_a_client_id_is_refused(operator: GatewayProces
     assert "the token URL and the client id are registered together or not at all" in said
 
 
+def test_what_is_given_of_a_partner_changes_and_the_rest_stays(operator: GatewayProcess) -> None:
+    operator.add_partner(
+        "moving",
+        ae_title="OLD_CT",
+        options=("--ae", "PACS@pacs.example:104", "--fhir-endpoint", "https://h.example/fhir"),
+    )
+    before = json.loads(operator.command("partner", "show", "moving").stdout)
+    said = operator.command(
+        *("partner", "change", "moving", "--name", "Hospital Moving", "--scope", "system/*.rs"),
+        *("--remove-ae", "OLD_CT", "--ae", "NEW_CT", "--ae", "PACS@other.example:11112"),
+        *("--fhir-endpoint", "https://h.example/r4"),
+    )
+    assert said.stdout == "Partner moving is changed.\n"
+    assert json.loads(operator.command("partner", "show", "moving").stdout) == before | {
+        "name": "Hospital Moving",
+        "scopes": ["system/*.rs"],
+        "fhir_endpoint": "https://h.example/r4",
+        "application_entities": [
+            {"ae_title": "NEW_CT", "host": "", "port": 0},
+            {"ae_title": "PACS", "host": "other.example", "port": 11112},
+        ],
+    }
+
+
+def test_an_empty_value_takes_away_what_may_be_missing(operator: GatewayProcess) -> None:
+    token = ("--fhir-token-url", "https://h.example/token", "--fhir-client-id", "so")
+    operator.add_partner(
+        "emptied",
+        options=("--fhir-endpoint", "https://h.example/fhir", *token, "--fhir-scope", "system/*.c"),
+    )
+    operator.command("partner", "change", "emptied", "--fhir-scope", "")
+    shown = json.loads(operator.command("partner", "show", "emptied").stdout)
+    assert (shown["fhir_scopes"], shown["fhir_client_id"]) == ([], "so")
+    code, said = refused(operator, "partner", "change", "emptied", "--scope", "", "--fhir-client-id", "")
+    assert code == 1
+    assert "at least one scope is needed" in said
+    assert "the token URL and the client id are registered together" in said
+    assert json.loads(operator.command("partner", "show", "emptied").stdout) == shown
+
+
+def test_a_change_of_nothing_or_of_nobody_is_said_in_one_line(operator: GatewayProcess) -> None:
+    operator.add_partner("unchanged")
+    code, said = refused(operator, "partner", "change", "unchanged")
+    assert (code, said.splitlines()[-1]) == (2, "Error: say what is to be changed")
+    for arguments in (("change", "nobody", "--name", "Nobody"), ("disable", "nobody"), ("enable", "nobody")):
+        assert refused(operator, "partner", *arguments) == (1, "gateway: No partner nobody.\n")
+
+
+def test_a_disabled_partner_is_listed_as_such(operator: GatewayProcess) -> None:
+    operator.add_partner("paused", name="Hospital Paused", ae_title="PAUSED")
+    line = "paused\tHospital Paused\tPAUSED"
+    for act, expected in (("disable", f"{line}\tdisabled"), ("enable", line)):
+        assert operator.command("partner", act, "paused").stdout == f"Partner paused is {act}d.\n"
+        assert expected in operator.command("partner", "list").stdout.splitlines()
+
+
 def test_a_partner_is_registered_once(operator: GatewayProcess) -> None:
     operator.add_partner("twice")
     code, said = refused(operator, "partner", "add", "twice", "--name", "Other")

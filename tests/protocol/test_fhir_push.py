@@ -362,6 +362,20 @@ def test_giving_up_is_a_change_of_the_case(signed: Signed):
     assert [d.id for d in signed.case().failed_deliveries] == [signed.delivery().id]
 
 
+def test_a_disabled_hospital_is_sent_nothing_until_it_is_enabled_and_a_person_tries_again(signed: Signed):
+    with signed.services.database.transaction() as session:
+        partners.set_disabled(session, signed.case().partner_id, True)
+    assert signed.attempt() is True
+    assert signed.delivery().state is DeliveryState.FAILED
+    assert signed.delivery().last_error == "The hospital is disabled, and is sent nothing."
+    assert signed.receiver.received == []
+    with signed.services.database.transaction() as session:
+        partners.set_disabled(session, signed.case().partner_id, False)
+    signed.retry(signed.intake)
+    signed.attempt()
+    assert signed.delivery().state is DeliveryState.DELIVERED
+
+
 def test_the_report_goes_to_where_the_hospital_is_registered_now(signed: Signed):
     signed.receiver.answers = [Answer(503, b"")]
     signed.attempt()

@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey, OctKey, RSAKey
 from pydantic import SecretStr
 
 from gateway.auth import routes
-from gateway.auth.accounts import add_partner
+from gateway.auth.accounts import add_partner, change_partner, disable_partner, enable_partner
 from gateway.auth.bearer import authenticate_partner, challenge
 from gateway.errors import Unauthenticated
 from gateway.services import Services, build_services
@@ -610,11 +610,29 @@ def test_the_token_of_a_removed_partner_stops(house):
     assert _refused(leaver.ask()) == "invalid_client: The client 'leaver' (iss and sub) is not registered."
 
 
+def test_the_token_and_the_assertions_of_a_disabled_partner_stop_until_it_is_enabled(house):
+    paused = house.register("paused")
+    token = paused.token()
+    disable_partner(house.services, "paused")
+    assert house.who(f"Bearer {token}").status_code == 401
+    assert _refused(paused.ask()) == "invalid_client: The client 'paused' (iss and sub) is not registered."
+    enable_partner(house.services, "paused")
+    assert house.who(f"Bearer {token}").status_code == 200
+    assert paused.ask().status_code == 200
+
+
+def test_keys_that_were_replaced_sign_nothing_any_more(house):
+    client = house.register("replacing")
+    successor = Client("replacing", client.token_url, kid="k2")
+    change_partner(house.services, "replacing", {"jwks": successor.jwks})
+    assert "names none of the client's registered keys" in _refused(client.ask())
+    assert successor.ask().status_code == 200
+
+
 def test_a_token_allows_no_more_than_is_registered_now(house):
     shrinking = house.register("shrinking", scopes=("system/*.cruds",))
     token = shrinking.token("system/*.cruds")
-    with house.services.database.transaction() as session:
-        session.get_one(PartnerRow, "shrinking").scopes = ["system/Task.r"]
+    change_partner(house.services, "shrinking", {"scopes": ("system/Task.r",)})
     assert house.who(f"Bearer {token}").json()["scopes"] == ["system/Task.r"]
 
 

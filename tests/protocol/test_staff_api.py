@@ -95,6 +95,7 @@ def test_the_timeline_tells_who_did_what_and_who_looked(scene: Scene, gateway: G
     ] == [
         ("Hospital A", "bundle-received"),
         (INTAKE.name, "read"),
+        ("The operator", "read"),
         (INTAKE.name, "decline"),
         (INTAKE.name, "read"),
     ]

@@ -119,6 +119,7 @@ def _partner() -> None:
         sa.Column("fhir_client_id", sa.String(length=255), nullable=False),
         sa.Column("fhir_scopes", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partner")),
     )
 
