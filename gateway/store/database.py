@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -30,7 +30,10 @@ def create_engine(url: str) -> sa.Engine:
         event.listen(engine, "begin", _begin_immediate)
         return engine
     url = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    return sa.create_engine(url, hide_parameters=True, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    try:
+        return sa.create_engine(url, hide_parameters=True, pool_size=10, max_overflow=20, pool_pre_ping=True)
+    except (ArgumentError, ValueError):  # they quote the URL, and with it the password
+        raise StoreUnavailable("The database URL cannot be read.") from None
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
@@ -65,6 +68,12 @@ class Database:
         """Close the connections that nobody uses; the next transaction opens new ones."""
         self.engine.dispose()
         self._readers.dispose()
+
+    @property
+    def place(self) -> str:
+        """For the operator: a file, or a URL without its password."""
+        url = self.engine.url
+        return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

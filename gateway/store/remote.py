@@ -22,10 +22,13 @@ class RemoteObjectStore:
     """``url`` is s3://bucket/prefix, gs://… or az://…; credentials come from the cloud's own variables."""
 
     def __init__(self, url: str, incoming: Path) -> None:
-        self._store = from_url(
-            url,
-            retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
-        )
+        try:
+            self._store = from_url(
+                url,
+                retry_config={"max_retries": _RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+            )
+        except (BaseError, ValueError) as error:
+            raise StoreUnavailable("The object store's URL cannot be used.") from error
         self._incoming = incoming
 
     def spool(self, max_bytes: int | None = None) -> Spool:
