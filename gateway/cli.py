@@ -1,6 +1,7 @@
 """The operator's commands. Every option is also ``GATEWAY_…`` in the environment; an option that is given wins."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,9 @@ def main() -> None:
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except GatewayError as error:
-        click.echo(f"gateway: {error}", err=True)
+        from gateway.processes import logs
+
+        click.echo(f"gateway: {logs.reason(error)}", err=True)
         sys.exit(1)
 
 
@@ -88,9 +91,10 @@ def serve(**options: Any) -> None:
 @_listen_options
 def web(**options: Any) -> None:
     """Run the HTTP part alone."""
-    from gateway.processes import parts, web_server
+    from gateway.processes import data_folder, parts, web_server
 
     config = _configure(options)
+    data_folder.make(config.data_dir)
     try:
         listener = web_server.listen(config.host, config.http_port)
     except OSError as error:
@@ -104,11 +108,12 @@ def web(**options: Any) -> None:
 @_listen_options
 def dimse(**options: Any) -> None:
     """Run the DICOM part alone."""
-    from gateway.processes import parts
+    from gateway.processes import data_folder, parts
 
     config = _configure(options)
     try:
-        parts.dimse(config)
+        with data_folder.held(config.data_dir, parts.DIMSE):
+            parts.dimse(config)
     except OSError as error:
         raise GatewayError(
             f"Cannot listen on {config.host}, port {config.dicom_port}: {error.strerror}."
@@ -119,18 +124,22 @@ def dimse(**options: Any) -> None:
 @_DATA_DIR
 def worker(**options: Any) -> None:
     """Run the worker part alone; one for each machine."""
-    from gateway.processes import parts
+    from gateway.processes import data_folder, parts
 
-    parts.worker(_configure(options))
+    config = _configure(options)
+    with data_folder.held(config.data_dir, parts.WORKER):
+        parts.worker(config)
 
 
 @cli.command()
 @_DATA_DIR
 def migrate(**options: Any) -> None:
     """Create or update the database's tables; `gateway serve` does so too."""
-    from gateway.processes import prepare
+    from gateway.processes import data_folder, prepare
 
-    prepare.migrate(_configure(options))
+    config = _configure(options)
+    data_folder.make(config.data_dir)
+    prepare.migrate(config)
     click.echo("The database is up to date.")
 
 
@@ -301,17 +310,18 @@ def case_show(case_id: str, as_json: bool, data_dir: Path | None) -> None:
 
 
 def _configure(options: dict[str, Any]) -> "Config":
-    """The configuration of the environment and of the options that were given, and logging set up by it."""
+    """The configuration of the environment and of the options that were given, and this process set up by it."""
     from pydantic import ValidationError
 
     from gateway.config import Config
-    from gateway.processes import logs
+    from gateway.processes import data_folder, logs
 
     try:
         config = Config(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
         raise WrongConfiguration("; ".join(_fault(fault) for fault in error.errors())) from None
     logs.configure(config.log_level)
+    os.umask(data_folder.OWN_UMASK)
     return config
 
 
@@ -323,9 +333,17 @@ def _fault(fault: Any) -> str:
 
 
 def _services(data_dir: Path | None) -> "Services":
+    """For a command that works on what is there, and makes no database by a mistaken folder."""
     from gateway.services import build_services
+    from gateway.store import migrations
 
-    return build_services(_configure({"data_dir": data_dir}))
+    services = build_services(_configure({"data_dir": data_dir}))
+    if not migrations.has_tables(services.database):
+        raise GatewayError(
+            f"There are no tables in {services.database.place}: "
+            "run `gateway migrate` first, or name another folder with --data-dir."
+        )
+    return services
 
 
 def _prompted_password() -> str:

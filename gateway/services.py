@@ -66,8 +66,7 @@ class Services:
 
 
 def build_services(config: Config) -> Services:
-    """Wire the implementations that ``config`` names."""
-    config.data_dir.mkdir(parents=True, exist_ok=True)
+    """Wire the implementations that ``config`` names. Raises StoreUnavailable for a URL of none."""
     database = Database(config.sqlalchemy_url)
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
     return Services(config, database, _object_store(config), Jobs(database), keyring, PushOverFhir(keyring))

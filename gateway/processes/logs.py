@@ -21,6 +21,7 @@ from gateway.errors import GatewayError
 _SILENT = ("pydicom", "pynetdicom", "py.warnings", "fontTools", "weasyprint")
 _QUERY = re.compile(r"\?[^\s'\"]*")
 _OWN = ("gateway", "mappings")
+_TO_PEERS = "; please send again."
 
 
 def configure(level: str = "INFO") -> None:
@@ -51,6 +52,15 @@ def configure(level: str = "INFO") -> None:
         )
     )
     _route(handler, level)
+
+
+def reason(error: GatewayError) -> str:
+    """For the operator, whom it tells why the database cannot be reached; a peer is told the first half only."""
+    told = getattr(error.__cause__, "orig", None)
+    if told is None:
+        return str(error)
+    said = str(error).removesuffix(_TO_PEERS).rstrip(".")
+    return f"{said}: {str(told).partition(chr(10))[0].rstrip('.')}."
 
 
 def _route(handler: logging.Handler, level: str) -> None:

@@ -20,7 +20,8 @@ import structlog
 
 from gateway.config import Config
 from gateway.errors import GatewayError
-from gateway.processes import parts
+from gateway.processes import data_folder, logs, parts
+from gateway.processes.data_folder import CannotStart
 from gateway.processes.lifeline import die_with_parent, name_process
 
 FIRST_PAUSE_SECONDS = 0.5
@@ -48,10 +49,6 @@ _SHARED = (  # what more than one part uses, and is large
 log = structlog.get_logger(__name__)
 
 
-class CannotStart(GatewayError):
-    """What the operator must put right first."""
-
-
 @dataclass
 class Part:
     """One part, and the process that runs it or waits to."""
@@ -65,25 +62,29 @@ class Part:
 
 def serve(config: Config, when_ready: Callable[[], None]) -> None:
     """Blocking, until SIGTERM or SIGINT. Raises CannotStart."""
-    listener = _listen(config)
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        _prepare_and_load(config)
-        Supervisor(config, listener, when_ready).run()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+    with data_folder.held(config.data_dir, parts.DIMSE, parts.WORKER):
+        listener = _listen(config)
+        previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            _prepare_and_load(config)
+            Supervisor(config, listener, when_ready).run()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 def _listen(config: Config) -> socket.socket:
     """The HTTP socket belongs to the supervisor: a request that comes while the web part starts anew waits in it."""
+    _bind(config.host, config.dicom_port, "DICOM").close()
+    return _bind(config.host, config.http_port, "HTTP")
+
+
+def _bind(host: str, port: int, purpose: str) -> socket.socket:
     from gateway.processes import web_server
 
     try:
-        web_server.listen(config.host, config.dicom_port).close()
-        return web_server.listen(config.host, config.http_port)
+        return web_server.listen(host, port)
     except OSError as error:
-        ports = f"{config.http_port} (HTTP) and {config.dicom_port} (DICOM)"
-        raise CannotStart(f"Cannot listen on {config.host}, ports {ports}: {error.strerror}.") from error
+        raise CannotStart(f"Cannot listen on {host}, port {port} ({purpose}): {error.strerror}.") from error
 
 
 def _prepare_and_load(config: Config) -> None:
@@ -202,7 +203,7 @@ def _fork(name: str, *steps: Callable[[], None]) -> int:
     except SystemExit as stopped:
         code = stopped.code if isinstance(stopped.code, int) else 0 if stopped.code is None else 1
     except GatewayError as error:
-        log.error("cannot-go-on", part=name, reason=str(error))
+        log.error("cannot-go-on", part=name, reason=logs.reason(error))
     except BaseException:  # the outermost edge of this process
         log.exception("part-failed", part=name)
     finally:

@@ -133,8 +133,10 @@ def test_a_port_that_is_taken_is_said_in_one_line(which: str) -> None:
     with socket.create_server(("127.0.0.1", getattr(gateway, which))):
         gateway.launch()
         assert gateway.wait() == 1
+    other = {"http_port": "dicom_port", "dicom_port": "http_port"}[which]
     assert len(gateway.log_text.splitlines()) == 1
     assert str(getattr(gateway, which)) in gateway.log_text
+    assert str(getattr(gateway, other)) not in gateway.log_text
 
 
 def test_a_database_that_is_away_is_said_and_nothing_starts(tmp_path: Path) -> None:
