@@ -13,7 +13,7 @@ from gateway.errors import GatewayError
 from gateway.partner_options import given_fields, partner_options
 
 if TYPE_CHECKING:
-    from gateway.case.model import Case
+    from gateway.case.model import Case, CaseFinding
     from gateway.config import Config
     from gateway.services import Services
 
@@ -363,9 +363,14 @@ def _as_text(shown: "Case") -> str:
         f"{shown.id}  {shown.status}  {shown.partner_name}",
         f"opened {shown.opened_at:%Y-%m-%d %H:%MZ}, changed {shown.updated_at:%Y-%m-%d %H:%MZ}",
         f"{len(shown.studies)} studies, {len(shown.opinions)} opinions",
-        *(f"{held.state:8} {held.finding.severity:8} {held.finding.text}" for held in shown.findings),
+        *map(_finding_line, shown.findings),
     ]
     return "\n".join(lines)
+
+
+def _finding_line(held: "CaseFinding") -> str:
+    found = held.finding
+    return f"{held.state:8} {found.severity:8} {': '.join(filter(None, (found.subject, found.text)))}"
 
 
 def _addresses(config: "Config") -> str:

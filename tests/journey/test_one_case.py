@@ -44,6 +44,16 @@ def test_a_named_study_joins_its_case_and_its_finding_closes_by_itself(scene: Sc
     assert scene.wait_for_study(case_id)["study_instance_uid"] == study
 
 
+def test_the_operator_reads_of_each_finding_what_it_is_about(scene: Scene, mrn: str) -> None:
+    study, series = uids()
+    case_id = scene.ehr.open_case(referral(mrn, imaging=imaging_study(study, {series: 3})))
+    scene.wait_for_checks(case_id, "study-not-received")
+    [found] = scene.intake.case(case_id)["findings"]
+    shown = scene.gateway.command("case", "show", case_id).stdout.splitlines()
+    assert shown[-1].endswith(f"{found['finding']['subject']}: {found['finding']['text']}")
+    assert found["finding"]["subject"]
+
+
 def test_the_hospital_reads_what_was_received_of_a_study_beside_what_it_announced(
     scene: Scene, other_partner: Partner, mrn: str
 ) -> None:
