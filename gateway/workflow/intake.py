@@ -15,7 +15,7 @@ from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
 from gateway.workflow.documents import bytes_of
-from mappings.document_legibility import problem_of
+from gateway.workflow.examination import problem_of
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -58,17 +58,9 @@ def _examine(services: Services, partner_id: str, document: Document) -> None:
             content = bytes_of(session, partner_id, document)
     except NotFound:
         return  # replaced since the record was read: the replacement's own check is under way
-    problem = _problem_of(content, document.content_type)
+    problem = problem_of(content, document.content_type)
     with services.database.transaction() as session:
         examinations.add(session, *examinations.key(document), problem, utc_now())
-
-
-def _problem_of(content: bytes, content_type: str) -> str:
-    """A document on which the examination itself fails is a finding, never a case that is not checked."""
-    try:
-        return problem_of(content, content_type)
-    except Exception as error:  # noqa: BLE001 - whatever a decoder does with hostile bytes
-        return f"The document could not be examined ({type(error).__name__})."
 
 
 def _answer_enquiries(session: Session, row: CaseRow) -> None:

@@ -28,6 +28,7 @@ from gateway.errors import NotFhir
 from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission
 from gateway.fhir.search import PARAMETERS
 from gateway.fhir.served import READABLE
+from gateway.workflow import examination
 from mappings import document_legibility
 from tests.support.cases import CHILD, SOURCE, case, instance, stack, study
 
@@ -181,6 +182,8 @@ def test_the_severities_that_are_told_are_those_that_are_found() -> None:
     assert found == told
 
 
-def test_the_size_of_image_that_is_told_is_the_one_that_is_decoded() -> None:
-    assert "more than 200 million pixels" in sections()["attachment-unreadable"]
-    assert document_legibility._MAX_PIXELS == 200_000_000
+def test_the_limits_of_opening_that_are_told_are_those_that_are_kept() -> None:
+    told = " ".join(sections()["attachment-unreadable"].split())
+    assert f"more than {document_legibility._MAX_PIXELS // 1_000_000} million pixels" in told
+    assert f"{examination.CPU_SECONDS} seconds of processor time" in told
+    assert f"{examination.MEMORY_BYTES // 1024**2} MiB of memory" in told

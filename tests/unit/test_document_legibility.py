@@ -9,6 +9,8 @@ from pypdf import PdfWriter
 from mappings import document_legibility
 from mappings.document_legibility import problem_of
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
+
 
 def pdf(pages: int = 1, password: str = "") -> bytes:
     made, file = PdfWriter(), io.BytesIO()
@@ -20,9 +22,9 @@ def pdf(pages: int = 1, password: str = "") -> bytes:
     return file.getvalue()
 
 
-def png(width: int = 8, height: int = 8) -> bytes:
+def image(kind: str = "PNG", width: int = 8, height: int = 8) -> bytes:
     file = io.BytesIO()
-    Image.new("L", (width, height)).save(file, "PNG")
+    Image.new("L", (width, height)).save(file, kind)
     return file.getvalue()
 
 
@@ -31,8 +33,9 @@ def png(width: int = 8, height: int = 8) -> bytes:
     [
         (pdf(), "application/pdf"),
         (b"\n" * 1000 + pdf(), "application/pdf"),
-        (png(), "image/png"),
-        (png(), "image/jpeg"),
+        (image(), "image/png"),
+        (image(), "image/jpeg"),
+        *((image(kind), "image/x") for kind in ("JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "AVIF")),
         ("Größe".encode(), "text/plain"),
         ("Größe".encode("latin-1"), "text/plain; charset=iso-8859-1"),
         (b"<p>x</p>", "text/html"),
@@ -50,10 +53,19 @@ def test_what_opens_has_no_problem(document: bytes, content_type: str) -> None:
         (pdf()[:300], "application/pdf", "The PDF is damaged."),
         (pdf(0), "application/pdf", "The PDF has no pages."),
         (pdf(password="secret"), "application/pdf; x=y", "The PDF needs a password."),
-        (png()[:45], "image/png", "The image is damaged or of an unknown kind."),
+        (image()[:45], "image/png", "The image is damaged or of an unknown kind."),
+        (image("JPEG", 900, 900)[:-40], "image/jpeg", "The image is damaged or of an unknown kind."),
+        (
+            b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n",
+            "image/png",
+            "The image is damaged or of an unknown kind.",
+        ),
         (b"no image", "image/tiff", "The image is damaged or of an unknown kind."),
         ("Größe".encode("latin-1"), "text/plain", "not in the character set"),
         (b"x", "text/plain; charset=no-such", "not in the character set"),
+        (b"x", "text/plain; charset=undefined", "not in the character set"),
+        (b"x", "text/plain; charset=bz2", "not in the character set"),
+        (b"", "text/plain", "The text is blank."),
         (b" \r\n\t", "text/plain", "The text is blank."),
     ],
 )
@@ -63,7 +75,12 @@ def test_what_does_not_open_is_told_in_words(document: bytes, content_type: str,
 
 def test_an_image_that_is_too_large_to_decode_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(document_legibility, "_MAX_PIXELS", 63)
-    assert problem_of(png(), "image/png") == "The image is too large to be opened safely."
+    assert problem_of(image(), "image/png") == "The image is too large to be opened safely."
+
+
+def test_a_large_photograph_is_opened_at_a_fraction_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(document_legibility, "_MAX_PIXELS", 1_000_000)
+    assert problem_of(image("JPEG", 4000, 4000), "image/jpeg") == ""
 
 
 def test_a_type_that_nothing_here_opens_is_not_judged() -> None:
