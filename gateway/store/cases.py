@@ -125,7 +125,7 @@ def known(session: Session, partner: Partner, statuses: Sequence[str]) -> list[K
 
 
 def identity_of(case: CaseRow) -> CaseIdentity:
-    return _IDENTITY.validate_json(case.identity)
+    return _IDENTITY.validate_json(case.identity) if case.identity else CaseIdentity(case.id, None, (), ())
 
 
 def set_record(case: CaseRow, record: Record) -> None:

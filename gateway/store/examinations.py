@@ -1,9 +1,11 @@
 """What opening attachments' bytes told, once per bytes and media type."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.case.model import Content, Document, Record
@@ -20,10 +22,10 @@ def known(session: Session, wanted: set[tuple[str, str]]) -> dict[tuple[str, str
 
 
 def add(session: Session, sha256: str, content_type: str, problem: str, now: datetime) -> None:
-    if session.get(ExaminationRow, (sha256, content_type)) is None:
-        session.add(
-            ExaminationRow(sha256=sha256, content_type=content_type, problem=problem, examined_at=now)
-        )
+    """Another process may have looked at the same bytes at the same time: the first to say so is kept."""
+    row = ExaminationRow(sha256=sha256, content_type=content_type, problem=problem, examined_at=now)
+    with suppress(IntegrityError), session.begin_nested():
+        session.add(row)
 
 
 def apply(session: Session, record: Record) -> Record:

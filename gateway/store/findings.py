@@ -22,6 +22,11 @@ class Reconciled:
     closed: tuple[str, ...]
 
 
+def key_of(finding: Finding) -> str:
+    """The key under which a finding is kept."""
+    return bounded(finding.key, _KEY_CHARACTERS)
+
+
 def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: datetime) -> Reconciled:
     """Open what is newly found, close what is gone, reopen what came back.
 
@@ -29,7 +34,7 @@ def reconcile(session: Session, case_id: str, found: Sequence[Finding], now: dat
     """
     rows = {row.key: row for row in session.scalars(select(FindingRow).where(FindingRow.case_id == case_id))}
     opened, closed = [], []
-    present = {bounded(finding.key, _KEY_CHARACTERS): finding for finding in found}
+    present = {key_of(finding): finding for finding in found}
     for key, finding in present.items():
         row = rows.get(key)
         if row is None:

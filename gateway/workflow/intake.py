@@ -7,18 +7,40 @@ from typing import TYPE_CHECKING
 from gateway import audit
 from gateway.case import checks
 from gateway.case.access import SYSTEM_ACTOR
-from gateway.case.model import Content, Document
+from gateway.case.model import Case, Content, Document
 from gateway.case.status import OPEN, Action, CaseStatus, move
 from gateway.clock import utc_now
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
 from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
+from gateway.workflow import normalise
 from gateway.workflow.documents import bytes_of
 from gateway.workflow.examination import problem_of
 
 if TYPE_CHECKING:
     from gateway.services import Services
+
+CHANGED = "The case has changed since you looked at it. Read it again before you decide."
+
+
+def catch_up(services: Services, case_id: str) -> None:
+    """Do at once what else the worker would do for the case: nobody decides on what is only half looked at.
+
+    Each step is a transaction of its own and may be done twice, so that the worker may be at it too.
+    """
+    with services.database.reading() as session:
+        waiting = normalise.undecided_for(session, cases.row(session, SYSTEM_ACTOR, case_id))
+    for study_id in waiting:
+        normalise.place_study(services, study_id)
+    check_case(services, case_id)
+
+
+def refuse_if_behind(case: Case) -> None:
+    """Raises Conflict when the checks find something that is not among the findings that a decision would rest on."""
+    known = {found.finding.key for found in case.unresolved_findings}
+    if any(findings.key_of(found) not in known for found in checks.run(case)):
+        raise Conflict(CHANGED)
 
 
 def check_case(services: Services, case_id: str) -> None:

@@ -17,6 +17,8 @@ from gateway.errors import Conflict, InvalidContent
 from gateway.store import cases, opinions, partners, resources
 from gateway.store.database import Session
 from gateway.store.objects import keep_bytes
+from gateway.store.tables import CaseRow
+from gateway.workflow import intake
 from gateway.workflow.durable import Work
 from gateway.workflow.review import refuse_if_blocked
 from mappings.opinion_to_report import report_of, to_diagnostic_report
@@ -27,7 +29,6 @@ from mappings.study_to_imaging_study import to_imaging_study
 if TYPE_CHECKING:
     from gateway.services import Services
 
-_CHANGED = "The case has changed since you looked at it. Read it again before you sign."
 PORTAL, FHIR_PUSH = "fhir-read", "fhir-push"
 
 
@@ -60,15 +61,18 @@ def sign(services: Services, user: User, case_id: str, confirmed: str, origin: O
     the case is no longer what was confirmed, or changes while the report is made.
     """
     with services.database.reading() as session:
+        _require_signer(session, user, case_id)
+    intake.catch_up(services, case_id)
+    with services.database.reading() as session:
         reviewed = _ready_to_sign(session, user, case_id)
     if confirmed != fingerprint(reviewed.case):
-        raise Conflict(_CHANGED)
+        raise Conflict(intake.CHANGED)
     now = utc_now()
     frozen = _make_report(services, reviewed, now)
     with services.database.transaction() as session:
         row = cases.row(session, user, case_id, lock=True)
         if _ready_to_sign(session, user, case_id).seal != reviewed.seal:
-            raise Conflict(_CHANGED)
+            raise Conflict(intake.CHANGED)
         opinion_id = reviewed.opinion.id
         opinions.freeze(session, opinion_id, frozen, now)
         row.status, row.updated_at = move(row.status, Action.SIGN, user.roles), now
@@ -102,11 +106,10 @@ class _Reviewed:
 
 def _ready_to_sign(session: Session, user: User, case_id: str) -> _Reviewed:
     """The case and its draft, if this user may sign it now."""
-    row = cases.row(session, user, case_id)
-    require_author(user, row)
-    move(row.status, Action.SIGN, user.roles)
+    row = _require_signer(session, user, case_id)
     refuse_if_blocked(session, row.id)
     case = cases.to_case(session, row)
+    intake.refuse_if_behind(case)
     opinion = case.draft_opinion
     if opinion is None or not opinion.conclusion.strip():
         raise InvalidContent("An opinion needs a conclusion before it can be signed.")
@@ -118,6 +121,13 @@ def _ready_to_sign(session: Session, user: User, case_id: str) -> _Reviewed:
         _as_reviewed(session, case, patient.source if patient else None),
         _as_reviewed(session, case, asked),
     )
+
+
+def _require_signer(session: Session, user: User, case_id: str) -> CaseRow:
+    row = cases.row(session, user, case_id)
+    require_author(user, row)
+    move(row.status, Action.SIGN, user.roles)
+    return row
 
 
 def _as_reviewed(session: Session, case: Case, source: Source | None) -> dict[str, Any] | None:

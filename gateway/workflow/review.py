@@ -14,6 +14,7 @@ from gateway.errors import Conflict, InvalidContent, NotFound, ReviewBlocked
 from gateway.store import cases, findings, studies, users
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
+from gateway.workflow import intake
 from gateway.workflow.durable import Work
 
 if TYPE_CHECKING:
@@ -36,11 +37,16 @@ def _required(text: str, what: str) -> str:
 
 
 def accept(services: Services, user: User, case_id: str, origin: Origin) -> None:
-    """Take the case for review. Raises ReviewBlocked while a blocking finding is open."""
+    """Take the case for review, with everything of it looked at.
+
+    Raises ReviewBlocked while a blocking finding is open, Conflict when more arrives meanwhile.
+    """
+    require_role(user, Role.INTAKE)
+    intake.catch_up(services, case_id)
     with _acting(services, user, case_id) as (session, row):
-        require_role(user, Role.INTAKE)
         status = move(row.status, Action.ACCEPT, user.roles)
         refuse_if_blocked(session, row.id)
+        intake.refuse_if_behind(cases.to_case(session, row))
         row.status = status
         audit.record(session, user, Action.ACCEPT, f"case:{row.id}", case_id=row.id, origin=origin)
 

@@ -29,6 +29,7 @@ from gateway.store.partners import Registration
 from gateway.store.resources import NewVersion
 from gateway.store.tables import PartnerRow
 from gateway.workflow import deliver, opinion
+from gateway.workflow.intake import check_case
 from tests.support.fhir_receiver import Answer, FhirReceiver
 from tests.support.gateway_process import free_port
 from tests.support.reviewed_case import OPINION, RECORD
@@ -120,6 +121,7 @@ def signed(services: Services, staff: tuple[User, User], receiver: FhirReceiver,
     case_id = open_case(services, partner_id, receiver.url, specialist)
     texts = (OPINION.findings_text, OPINION.conclusion, OPINION.recommendations)
     opinion.draft(services, specialist, case_id, *texts, NO_ORIGIN)
+    check_case(services, case_id)
     with services.database.reading() as session:
         seen = fingerprint(cases.load(session, specialist, case_id))
     opinion_id = opinion.sign(services, specialist, case_id, seen, NO_ORIGIN)
