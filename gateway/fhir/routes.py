@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 _CHUNK_BYTES = 1024 * 1024
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
+_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
 _REFUSED = (InvalidContent, UnsupportedVersion)
 
 
@@ -157,7 +160,8 @@ def _native(found: served.Served) -> Response:
     except ValueError as error:
         raise NotFound("The Binary's data is no base64; read it as FHIR JSON.") from error
     answer = Response(body)
-    answer.content_type = str(found.resource.get("contentType") or "application/octet-stream")
+    sent = str(found.resource.get("contentType"))
+    answer.content_type = sent if _MEDIA_TYPE.fullmatch(sent) else "application/octet-stream"
     answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     answer.headers["Content-Disposition"] = "attachment"
     return answer

@@ -87,6 +87,26 @@ def test_a_binary_comes_as_its_own_bytes_unless_fhir_is_asked_for(
     assert base64.b64decode(ehr.get(sent["Binary"]).json()["data"]) == PDF
 
 
+@pytest.mark.parametrize("content_type", ["text/html\r\nX-Evil: 1", "no media type", "text/\u00fcber", ""])
+def test_bytes_of_a_type_that_is_none_come_as_bytes(ehr: FhirClient, content_type: str) -> None:
+    mrn = uuid4().hex[:10]
+    binary = {"resourceType": "Binary", "contentType": content_type, "data": base64.b64encode(PDF).decode()}
+
+    def by_binary(urls: dict[str, str]) -> dict[str, object]:
+        made = document_reference(None)(urls)
+        made["content"] = [{"attachment": {"contentType": "application/pdf", "url": urls["binary"]}}]
+        return made
+
+    ehr.open_case(referral(mrn, "collection", binary=binary, document=by_binary))
+    [child] = ehr.get(f"Patient?identifier={MRN}|{mrn}").json()["entry"]
+    [entry] = ehr.get(f"DocumentReference?patient=Patient/{child['resource']['id']}").json()["entry"]
+    answer = ehr.get(entry["resource"]["content"][0]["attachment"]["url"], Accept="*/*")
+    assert answer.status_code == 200, answer.text
+    assert answer.content == PDF
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert "X-Evil" not in answer.headers
+
+
 def test_an_attachment_s_address_leads_to_the_binary_that_was_sent_with_it(
     ehr: FhirClient, sent: dict[str, str]
 ) -> None:
