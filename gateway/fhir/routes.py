@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 _CHUNK_BYTES = 1024 * 1024
-_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
-_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
+_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
+_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
 _REFUSED = (InvalidContent, UnsupportedVersion)
 
 

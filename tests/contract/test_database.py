@@ -17,7 +17,7 @@ from gateway.case.access import SYSTEM_ACTOR
 from gateway.config import Config
 from gateway.errors import StoreUnavailable
 from gateway.processes import prepare
-from gateway.store import heartbeats, trail
+from gateway.store import examinations, heartbeats, trail
 from gateway.store.database import Database, Session
 from gateway.store.ids import new_id
 from gateway.store.tables import AuditRow, PartnerRow, Row, StudyRow
@@ -189,6 +189,23 @@ def test_a_database_that_is_away_is_an_unavailable_store(empty_url: str, tmp_pat
                 data_dir=tmp_path / "data", database_url=away.engine.url.render_as_string(hide_password=False)
             )
         )
+
+
+def test_bytes_that_two_workers_examine_at_once_are_examined_once(database: Database) -> None:
+    def add(problem: str) -> None:
+        with database.transaction() as session:
+            examinations.add(session, "0" * 64, "text/plain", problem, NOW)
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.transaction() as session:
+            examinations.add(session, "0" * 64, "text/plain", "", NOW)
+            session.flush()
+            second = threads.submit(add, "The text is blank.")
+            with pytest.raises(TimeoutError):
+                second.result(timeout=0.3)
+        second.result(timeout=10)
+    with database.reading() as session:
+        assert examinations.known(session, {("0" * 64, "text/plain")}) == {("0" * 64, "text/plain"): ""}
 
 
 def test_an_error_does_not_tell_what_was_stored(database: Database) -> None:
