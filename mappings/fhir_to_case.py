@@ -89,7 +89,7 @@ def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
 
 
 def demographics_of(content: Resource, assigning_authority: str) -> Demographics:
-    """Patient: every name form, birth date as sent, administrative gender, identifiers with issuer."""
+    """Patient: every name form, birth date as sent, administrative gender, identifiers with issuer, deceased."""
     sex = text(content.get("gender"))
     languages = [coded(c.get("language")).text for c in objects(content.get("communication"))]
     return Demographics(
@@ -99,7 +99,15 @@ def demographics_of(content: Resource, assigning_authority: str) -> Demographics
         identifiers=identifiers(content.get("identifier"), assigning_authority),
         language=next((language for language in languages if language), ""),
         address=address(content.get("address")),
+        deceased=_deceased(content),
     )
+
+
+def _deceased(content: Resource) -> str:
+    """Patient.deceased[x]; a date that cannot be read says that the child has died all the same."""
+    if content.get("deceasedDateTime"):
+        return text(content["deceasedDateTime"]) or "yes"
+    return "yes" if content.get("deceasedBoolean") is True else ""
 
 
 def subject_of(resource: Resource) -> str:

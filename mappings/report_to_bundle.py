@@ -36,6 +36,8 @@ _PATIENT_ELEMENTS = (
     "telecom",
     "gender",
     "birthDate",
+    "deceasedBoolean",
+    "deceasedDateTime",
     "address",
     "communication",
 )

@@ -72,7 +72,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Demographics:
-    """Who a record says the child is. ``sex`` is a FHIR AdministrativeGender code or empty."""
+    """Who a record says the child is. ``sex`` is a FHIR AdministrativeGender code or empty.
+
+    ``deceased`` is the date as sent, ``yes`` where none was, or empty: alive, or nothing said.
+    """
 
     names: tuple[Name, ...] = ()
     birth_date: str = ""
@@ -80,6 +83,7 @@ class Demographics:
     identifiers: tuple[Identifier, ...] = ()
     language: str = ""
     address: str = ""
+    deceased: str = ""
     source: Source | None = None
 
     @property

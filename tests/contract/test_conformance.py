@@ -30,7 +30,7 @@ from gateway.fhir.search import PARAMETERS
 from gateway.fhir.served import READABLE
 from gateway.workflow import examination
 from mappings import document_legibility
-from tests.support.cases import CHILD, SOURCE, case, instance, stack, study
+from tests.support.cases import CHILD, SOURCE, case, instance, stack, study, with_record
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFORMANCE = PROJECT / "conformance"
@@ -169,6 +169,7 @@ def poor_cases() -> list[Case]:
     received = study(replace(conflicting, instances=twice))
     return [
         case(poor, studies=(received,)),
+        with_record(patient=replace(CHILD, deceased="yes")),
         case(studies=(other,), held_studies=(HeldStudy(other, ("x",)), HeldStudy(study(uid="7"), ("x",)))),
     ]
 

@@ -559,6 +559,24 @@ def test_a_case_that_comes_back_goes_on_with_the_draft_of_before(
     assert [o["conclusion"] for o in scene.specialist.case(case_id)["opinions"]] == [CONCLUSION]
 
 
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [({"deceasedBoolean": True}, "date not given"), ({"deceasedDateTime": "2024-02-11"}, "11 Feb 2024")],
+)
+def test_that_a_child_has_died_is_shown_before_anything_else_and_stops_the_case(
+    people: People, scene: Scene, told: dict[str, object], shown: str
+) -> None:
+    case_id = scene.ehr.open_case(referral(patient=patient(uuid4().hex[:10], **told)))
+    wait_for(lambda: "child-deceased" in scene.intake.open_checks(case_id))
+    page = people.intake.get(f"/cases/{case_id}").text
+    banner = page.split('class="banner"')[1].split("</section>")[0]
+    assert re.search(rf"Deceased</span>\s*{shown}", banner)
+    assert "years)" not in banner
+    assert scene.intake.post(f"cases/{case_id}/accept").status_code == 409
+    assert people.unassigned.get(f"/cases/{case_id}").status_code == 404
+    assert people.nobody.get(f"/cases/{case_id}").status_code == 303
+
+
 @pytest.fixture
 def held_study(scene: Scene) -> tuple[str, str]:
     """A case, and a study that its referral names and whose images are of an older sister."""

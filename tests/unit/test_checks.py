@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.case import checks
-from gateway.case.checks import identity, incomplete, legibility, missing
+from gateway.case.checks import identity, incomplete, legibility, missing, programme
 from gateway.case.model import (
     Case,
     Coded,
@@ -125,6 +125,15 @@ def test_the_same_image_twice_does_not_fill_a_gap_in_the_count() -> None:
     counted = with_record(expected_studies=(expected(instances=20),))
     [found] = incomplete.instances_missing(replace(counted, studies=(study(twice),)))
     assert dict(found.evidence)["arrived"] == "19"
+
+
+@pytest.mark.parametrize(("told", "evidence"), [("yes", ()), ("2024-02", (("date of death", "2024-02"),))])
+def test_a_case_of_a_child_that_has_died_waits_for_a_person(
+    told: str, evidence: tuple[tuple[str, str], ...]
+) -> None:
+    assert not list(programme.child_deceased(with_record(patient=CHILD)))
+    [found] = programme.child_deceased(with_record(patient=replace(CHILD, deceased=told)))
+    assert (found.severity, found.evidence) == (Severity.BLOCKS, evidence)
 
 
 @pytest.mark.parametrize("without", [(7,), (7, 8, 9), (3, 12)])

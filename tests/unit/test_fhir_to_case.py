@@ -56,6 +56,22 @@ def record(*own: Sourced, beside: tuple[Sourced, ...] = (), request: str = "Serv
     return to_record(own, beside, AUTHORITY, request)
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        ({}, ""),
+        ({"deceasedBoolean": False}, ""),
+        ({"deceasedBoolean": True}, "yes"),
+        ({"deceasedDateTime": "2024-02-11"}, "2024-02-11"),
+        ({"deceasedDateTime": {"on": "2024"}}, "yes"),
+    ],
+)
+def test_that_a_child_has_died_is_read(sent: dict[str, Any], read: str) -> None:
+    child = record(sourced("Patient/p", **PATIENT.content | sent), REQUEST).patient
+    assert child is not None
+    assert child.deceased == read
+
+
 def test_the_question_its_reasons_and_its_priority_are_taken_from_the_request() -> None:
     [question] = record(PATIENT, REQUEST).questions
     assert (question.text, question.priority) == ("Is surgery possible?", "urgent")

@@ -105,6 +105,11 @@ def test_what_the_hospital_sent_is_not_sent_back_with_references_to_its_other_re
     assert "requester" not in sent["ServiceRequest"]
 
 
+def test_a_child_that_has_died_is_not_created_as_one_that_lives():
+    sent = resources_of(bundle_of(patient=PATIENT | {"deceasedDateTime": "2026-03-30"}))["Patient"]
+    assert sent["deceasedDateTime"] == "2026-03-30"
+
+
 def test_an_identifier_without_system_is_only_looked_for_without_system():
     patient = PATIENT | {"identifier": [{"value": "7"}]}
     assert conditions_of(bundle_of(patient=patient))["Patient"] == "identifier=|7"

@@ -7,7 +7,7 @@ from tinyhtml5.parser import HTMLParser
 
 from gateway.case.model import Case, Content, Demographics, HeldStudy, ItemKind, Name, Opinion, Record
 from mappings.opinion_to_report import report_of
-from mappings.report_to_document import language_name, to_html, words
+from mappings.report_to_document import language_name, to_html, to_narrative, words
 from tests.support.reviewed_case import (
     CT,
     HELD,
@@ -55,6 +55,20 @@ def pieces_of(element):
     for child in element:
         yield from pieces_of(child)
     yield apart + (element.tail or "")
+
+
+@pytest.mark.parametrize(
+    ("told", "page", "narrative"),
+    [
+        ("yes", "Deceased Yes, the date was not stated", ", deceased."),
+        ("2026-03-30", "Deceased 30 March 2026", ", deceased on 30 March 2026."),
+    ],
+)
+def test_the_report_says_that_the_child_has_died(told: str, page: str, narrative: str):
+    dead = with_record(patient=replace(PATIENT, deceased=told))
+    assert page in text_of(html_of(dead))
+    assert narrative in to_narrative(report_of(dead, OPINION, SIGNED_AT, PROGRAMME))
+    assert "eceased" not in html_of()
 
 
 def test_the_report_says_who_asked_what_and_what_the_specialist_answers():
