@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from gateway.admission import CheckedRequest, refuse_nul, refuse_other_hosts
-from gateway.config import Config
+from gateway.config import MIB, Config
 from gateway.processes import health
 from gateway.services import Services, secret_key
 
@@ -29,6 +29,7 @@ _SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_MAX_FORM_BYTES = 2 * MIB  # the doors that take files have limits of their own
 _HSTS = "max-age=31536000"
 
 
@@ -43,6 +44,7 @@ def create_app(services: Services) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=_is_https(config),
+        MAX_CONTENT_LENGTH=_MAX_FORM_BYTES,
     )
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it, the base class not
     app.before_request(_name_request)

@@ -95,6 +95,7 @@ def _post_bundle(services: Services, base: str) -> Response:
     partner = _partner(services)
     require_scope(partner, "Bundle", "c")
     content_type = request.headers.get("Content-Type", "")
+    request.max_content_length = None  # the limit of this door is its own, and counted while reading
     with services.objects.spool(services.config.max_fhir_bytes) as spool:
         _fill(spool)
         try:
@@ -123,9 +124,12 @@ def _post_bundle(services: Services, base: str) -> Response:
 
 
 def _fill(spool: Spool) -> None:
-    """Raises TooLarge before more than the limit is on disk."""
-    while chunk := request.stream.read(_CHUNK_BYTES):
-        spool.write(chunk)
+    """Raises TooLarge before more than the limit is on disk, BodyBroken when the connection breaks off."""
+    try:
+        while chunk := request.stream.read(_CHUNK_BYTES):
+            spool.write(chunk)
+    except OSError as error:
+        raise BodyBroken("The body breaks off before its end; please send again.") from error
     declared = request.content_length
     if declared is not None and spool.size_bytes < declared:
         raise BodyBroken(f"The body ended after {spool.size_bytes} of {declared} bytes; please send again.")

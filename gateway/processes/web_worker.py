@@ -16,6 +16,8 @@ from functools import partial
 from typing import Any
 
 from gunicorn import http, util
+from gunicorn.http.body import Body
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from gateway.processes.peer_socket import Patience, PeerSocket, TooSlow
@@ -58,6 +60,16 @@ class Connection(TConn):
         self.sock.start_request()
         self.parser.unreader.unread(bytes(self.head))
         self.head.clear()
+
+
+class RequestBody(Body):
+    """What cannot be read is an OSError to the doors, whatever is wrong with it."""
+
+    def _read_reader(self, size: int) -> bytes:
+        try:
+            return bytes(super()._read_reader(size))  # type: ignore[misc]  # the stubs lack it
+        except ParseException as error:
+            raise OSError("the body's chunks are broken") from error
 
 
 class WebWorker(ThreadWorker):
@@ -222,6 +234,10 @@ class WebWorker(ThreadWorker):
             if not has_answered:
                 _answer_shortly(conn.sock, 408)
             return False
+
+    def handle_request(self, req: Any, conn: Any) -> bool:
+        req.body = RequestBody(req.body.reader)
+        return bool(super().handle_request(req, conn))
 
     def _keepalive_after(self, conn: Any, keepalive: bool) -> bool:
         return keepalive and bool(conn.parser.finish_body(deadline=time.monotonic() + DRAIN_SECONDS))
