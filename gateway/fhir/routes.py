@@ -25,7 +25,7 @@ from gateway.errors import (
     Unauthenticated,
     UnsupportedVersion,
 )
-from gateway.fhir import answers, outcome, search, served, versions
+from gateway.fhir import answers, narrowing, outcome, search, served, versions
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.elements import resource_model
@@ -181,15 +181,20 @@ def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str
     strict = "handling=strict" in request.headers.get("Prefer", "")
     query = search.parse(type_name, pairs, strict)
     with services.database.reading() as session:
-        found = search.matching(query, served.every(services, session, partner, type_name))
-    page = found[query.offset : query.offset + query.count]
+        tasks = narrowing.of_tasks(query) if type_name == "Task" else None
+        found = search.matching(query, served.every(services, session, partner, type_name, tasks))
+    page = [] if query.only_total else found[query.offset : query.offset + query.count]
     _record_reads(services, partner, "search", type_name, page)
     links = _links(base, query, len(found))
-    return answers.fhir_json(answers.searchset(page, len(found), base, links, query.ignored))
+    ignored = () if query.only_total else query.ignored
+    return answers.fhir_json(answers.searchset(page, len(found), base, links, ignored))
 
 
 def _links(base: str, query: search.Query, total: int) -> list[dict[str, str]]:
     """self says what was honoured (3.1.1.3), next is there while there is more."""
+    if query.only_total:
+        total_of = urlencode([*query.asked, ("_summary", "count")])
+        return [{"relation": "self", "url": f"{base}/{query.type}?{total_of}"}]
     asked = [*query.asked, ("_count", str(query.count))]
     links = [
         {

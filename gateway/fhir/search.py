@@ -1,49 +1,42 @@
 """Search over a partner's own resources (FHIR R4 3.1.1): which parameters, and what each compares."""
 
-import unicodedata
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.errors import InvalidContent, Issue
+from gateway.fhir.comparing import MODIFIERS, Test, Value, compare, options
 from gateway.fhir.served import Served
 from mappings.fhir_elements import coded, identifiers, names, objects, reference, text
 
-Values = Callable[[dict[str, Any]], Iterable[str]]
+Values = Callable[[dict[str, Any]], Iterable[Value]]
 """Reads from a resource the values that a search parameter compares."""
 
 DEFAULT_COUNT, MAX_COUNT = 50, 500
 
 
 def _tokens(element: str) -> Values:
-    """``code`` and ``system|code`` of a code, Coding, CodeableConcept or Identifier."""
+    """(system, code) of a Coding, CodeableConcept or Identifier; a code's system is None."""
 
-    def read(resource: dict[str, Any]) -> Iterable[str]:
+    def read(resource: dict[str, Any]) -> Iterable[Value]:
         value = resource.get(element)
         if isinstance(value, str):
-            yield value
+            yield None, value
         for item in objects(value):
-            for identifier in identifiers([item], ""):
-                yield from (
-                    identifier.value,
-                    f"{identifier.issuer}|{identifier.value}",
-                    f"{identifier.issuer}|",
-                )
-            for system, code in coded(item).codings:
-                yield from (code, f"{system}|{code}", f"{system}|")
+            yield from ((identifier.issuer, identifier.value) for identifier in identifiers([item], ""))
+            yield from coded(item).codings
 
     return read
 
 
 def _refs(*elements: str) -> Values:
-    """``Type/id`` and ``id`` of references."""
+    """``Type/id`` of references, without a version."""
 
-    def read(resource: dict[str, Any]) -> Iterable[str]:
+    def read(resource: dict[str, Any]) -> Iterable[Value]:
         for element in elements:
             for item in objects(resource.get(element)):
-                found = reference(item)
-                if found:
-                    yield from (found, found.split("/")[-1])
+                yield None, reference(item).split("/_history/")[0]
 
     return read
 
@@ -57,17 +50,29 @@ class Parameter:
 
 
 def _text_of(element: str) -> Values:
-    return lambda resource: [text(resource.get(element))]
+    return lambda resource: [(None, text(resource.get(element)))]
 
 
-def _name_words(resource: dict[str, Any]) -> Iterable[str]:
+def _last_updated(resource: dict[str, Any]) -> Iterable[Value]:
+    yield from ((None, text(meta.get("lastUpdated"))) for meta in objects(resource.get("meta")))
+
+
+def _name_words(resource: dict[str, Any]) -> Iterable[Value]:
     for name in names(resource.get("name")):
-        yield from (name.text, name.family, *name.given)
+        yield from ((None, words) for words in (name.text, name.family, *name.given))
+
+
+def _family(resource: dict[str, Any]) -> Iterable[Value]:
+    yield from ((None, name.family) for name in names(resource.get("name")))
+
+
+def _given(resource: dict[str, Any]) -> Iterable[Value]:
+    yield from ((None, given) for name in names(resource.get("name")) for given in name.given)
 
 
 _ANY = {
     "_id": Parameter("token", _text_of("id")),
-    "_lastUpdated": Parameter("date", lambda r: [text((r.get("meta") or {}).get("lastUpdated"))]),
+    "_lastUpdated": Parameter("date", _last_updated),
 }
 _IDENTIFIER, _STATUS = Parameter("token", _tokens("identifier")), Parameter("token", _tokens("status"))
 _PATIENT = Parameter("reference", _refs("subject", "patient", "for"))
@@ -90,8 +95,8 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
     | {
         "identifier": _IDENTIFIER,
         "name": Parameter("string", _name_words),
-        "family": Parameter("string", lambda r: [n.family for n in names(r.get("name"))]),
-        "given": Parameter("string", lambda r: [g for n in names(r.get("name")) for g in n.given]),
+        "family": Parameter("string", _family),
+        "given": Parameter("string", _given),
         "birthdate": Parameter("date", _text_of("birthDate")),
         "gender": Parameter("token", _tokens("gender")),
     },
@@ -126,7 +131,25 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "issued": Parameter("date", _text_of("issued")),
     },
 }
-_CONTROL = frozenset({"_count", "_offset", "_format", "_pretty", "_summary"})
+_PASSED_OVER = frozenset({"_format", "_pretty"})
+_RESULT_PARAMETERS = frozenset({"_include", "_revinclude"})  # their modifier :iterate limits nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One parameter as asked: any of ``options`` must match. ``present`` is what ``:missing`` asks for."""
+
+    name: str
+    modifier: str
+    options: tuple[str, ...]
+    tests: tuple[Test, ...]
+    present: bool | None = None
+
+    def matches(self, values: Iterable[Value]) -> bool:
+        found = [value for value in values if value[1]]
+        if self.present is not None:
+            return bool(found) is self.present
+        return any(test(value) for test in self.tests for value in found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,29 +158,71 @@ class Query:
 
     type: str
     asked: tuple[tuple[str, str], ...]
+    terms: tuple[Term, ...] = ()
     count: int = DEFAULT_COUNT
     offset: int = 0
     ignored: tuple[str, ...] = field(default=())
+    only_total: bool = False
 
 
 def parse(type_name: str, pairs: Iterable[tuple[str, str]], strict: bool) -> Query:
-    """Raises InvalidContent on a malformed value and, under ``Prefer: handling=strict``, on an unknown parameter."""
-    known = PARAMETERS[type_name]
-    asked, ignored, control = [], [], {"_count": str(DEFAULT_COUNT), "_offset": "0"}
+    """Raises InvalidContent on a malformed value, a modifier or a chain that is not offered (3.1.1.3: never ignored).
+
+    Under ``Prefer: handling=strict`` on an unknown parameter too.
+    """
+    asked, terms, ignored = [], [], []
+    control = {"_count": str(DEFAULT_COUNT), "_offset": "0", "_summary": "false"}
     for name, value in pairs:
-        if name.split(":")[0] in known and name.count(":") == 0:
+        if _head(name) in PARAMETERS[type_name]:
             asked.append((name, value))
+            terms.append(_term(PARAMETERS[type_name], name, value))
         elif name in control:
             control[name] = value
-        elif name not in _CONTROL:
+        elif name != _head(name) and _head(name) not in _RESULT_PARAMETERS:
+            raise _not_offered(name)
+        elif name not in _PASSED_OVER:
             ignored.append(name)
+    if control["_summary"] not in ("false", "count"):
+        ignored.append("_summary")
     if ignored and strict:
         issues = tuple(
             Issue("error", "not-supported", f"Unknown search parameter '{n[:64]}'.") for n in ignored
         )
         raise InvalidContent("The search has parameters that are not known here.", issues)
     count, offset = (_whole(control[name], name) for name in ("_count", "_offset"))
-    return Query(type_name, tuple(asked), min(count, MAX_COUNT), offset, tuple(ignored))
+    return Query(
+        type_name,
+        tuple(asked),
+        tuple(terms),
+        min(count, MAX_COUNT),
+        offset,
+        tuple(ignored),
+        control["_summary"] == "count",
+    )
+
+
+def _head(name: str) -> str:
+    return re.split("[:.]", name)[0]
+
+
+def _term(known: dict[str, Parameter], name: str, value: str) -> Term:
+    head, _, modifier = name.partition(":")
+    if head not in known:
+        raise _not_offered(name)
+    kind = known[head].kind
+    if modifier == "missing":
+        if value not in ("true", "false"):
+            raise InvalidContent("The value of :missing is true or false.")
+        return Term(head, modifier, (value,), (), value == "false")
+    if name != head and modifier not in MODIFIERS.get(kind, ()):
+        raise _not_offered(name)
+    found = options(value)
+    return Term(head, modifier, tuple(found), tuple(compare(kind, modifier, option) for option in found))
+
+
+def _not_offered(name: str) -> InvalidContent:
+    text = f"'{name[:64]}': this modifier or chain is not supported, and a search without it would find too much."
+    return InvalidContent(text, (Issue("error", "not-supported", text),))
 
 
 def _whole(value: str, name: str) -> int:
@@ -168,56 +233,7 @@ def _whole(value: str, name: str) -> int:
 
 def matching(query: Query, found: Iterable[Served]) -> list[Served]:
     """Parameters are joined by AND, values separated by commas by OR."""
+    known = PARAMETERS[query.type]
     return [
-        s for s in found if all(_matches(query.type, name, value, s.resource) for name, value in query.asked)
+        s for s in found if all(term.matches(known[term.name].values(s.resource)) for term in query.terms)
     ]
-
-
-def _matches(type_name: str, name: str, wanted: str, resource: dict[str, Any]) -> bool:
-    parameter = PARAMETERS[type_name][name]
-    values = [value for value in parameter.values(resource) if value]
-    return any(
-        _COMPARE[parameter.kind](option.strip(), value) for option in wanted.split(",") for value in values
-    )
-
-
-def _same_token(wanted: str, value: str) -> bool:
-    return wanted.removeprefix("|") == value
-
-
-def _same_reference(wanted: str, value: str) -> bool:
-    """A literal reference, an id alone, or an absolute URL that ends in the reference."""
-    return wanted == value or ("://" in wanted and "/" in value and wanted.endswith(f"/{value}"))
-
-
-def _starts(wanted: str, value: str) -> bool:
-    """String search: the start of the value, without regard to case and accents (3.1.1.4.8)."""
-    return _plain(value).startswith(_plain(wanted))
-
-
-def _plain(value: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", value.casefold()) if not unicodedata.combining(c))
-
-
-def _in_time(wanted: str, value: str) -> bool:
-    """Dates compare as intervals of their precision, by prefix (3.1.1.4.7): here on the text, both in UTC."""
-    prefix = wanted[:2] if wanted[:2] in _PREFIXES else "eq"
-    date = wanted.removeprefix(prefix) if wanted[:2] in _PREFIXES else wanted
-    cut = value[: len(date)]
-    return _PREFIXES[prefix](cut, date)
-
-
-_PREFIXES: dict[str, Callable[[str, str], bool]] = {
-    "eq": lambda value, date: value == date,
-    "ne": lambda value, date: value != date,
-    "gt": lambda value, date: value > date,
-    "lt": lambda value, date: value < date,
-    "ge": lambda value, date: value >= date,
-    "le": lambda value, date: value <= date,
-}
-_COMPARE: dict[str, Callable[[str, str], bool]] = {
-    "token": _same_token,
-    "reference": _same_reference,
-    "string": _starts,
-    "date": _in_time,
-}

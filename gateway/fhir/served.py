@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from gateway.case.access import Partner
 from gateway.case.model import Case, Enquiry
 from gateway.errors import NotFound
-from gateway.store import cases, resources, studies
+from gateway.store import case_search, cases, resources, studies
+from gateway.store.case_search import Narrowing
 from gateway.store.database import Session
 from gateway.store.objects import read_bytes
 from gateway.store.resources import StoredResource, loads
@@ -54,9 +55,13 @@ def read(services: Services, session: Session, partner: Partner, type_name: str,
     return _sent(resources.read(session, partner, type_name, fhir_id))
 
 
-def every(services: Services, session: Session, partner: Partner, type_name: str) -> list[Served]:
-    """All current resources of a type, what was sent first."""
+def every(
+    services: Services, session: Session, partner: Partner, type_name: str, tasks: Narrowing | None = None
+) -> list[Served]:
+    """All current resources of a type, what was sent first; of Tasks that are made, those of the cases wanted."""
     sent = [_sent(stored) for stored in resources.of_type(session, partner, type_name)]
+    if type_name == "Task" and tasks is not None:
+        return [*sent, *_tasks_of(services, session, partner, tasks)]
     return [*sent, *_made(services, session, partner, type_name, None)]
 
 
@@ -91,8 +96,12 @@ def _tasks(services: Services, session: Session, partner: Partner, fhir_id: str 
     """Coordination Tasks (id: the case's) and their sub-Tasks, the enquiries (id: the enquiry's)."""
     if fhir_id is not None:
         return _one_task(services, session, partner, fhir_id)
+    return _tasks_of(services, session, partner, Narrowing())
+
+
+def _tasks_of(services: Services, session: Session, partner: Partner, by: Narrowing) -> list[Served]:
     served = []
-    for row in cases.every(session, partner):
+    for row in case_search.narrowed(session, partner, by):
         case = cases.to_case(session, row)
         served += [_task(services, case), *(_enquiry(services, case, enquiry) for enquiry in case.enquiries)]
     return served

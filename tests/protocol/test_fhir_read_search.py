@@ -4,15 +4,31 @@ import base64
 import hashlib
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import requests
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
+from sqlalchemy import Engine, event
 
-from tests.support.bundles import MRN, PDF, FhirClient, document_reference, in_letters, issues, referral
+from gateway.app import create_app
+from gateway.auth.accounts import demo_partner
+from gateway.case.model import Demographics, Record, Source
+from gateway.clock import utc_now
+from gateway.store import cases
+from tests.support.bundles import (
+    MRN,
+    PDF,
+    FhirClient,
+    document_reference,
+    in_letters,
+    issues,
+    referral,
+)
 from tests.support.gateway_process import GatewayProcess
+from tests.support.in_process import migrated_services
 from tests.support.partner import Partner
 
 
@@ -172,6 +188,59 @@ def test_an_unknown_parameter_is_reported_or_under_strict_handling_refused(ehr: 
     strict = ehr.get("Patient?shoe-size=23", Prefer="handling=strict")
     assert strict.status_code == 400
     assert "shoe-size" in strict.text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DiagnosticReport?patient.identifier=x",
+        "DiagnosticReport?subject:Patient.identifier=x",
+        "Patient?name:phonetic=x",
+        "Patient?birthdate=yesterday",
+    ],
+)
+def test_what_would_narrow_a_search_and_is_not_offered_is_refused(ehr: FhirClient, query: str) -> None:
+    answer = ehr.get(query)
+    assert answer.status_code == 400
+    assert issues(answer)
+
+
+def test_a_count_is_the_total_and_nothing_else(ehr: FhirClient, sent: dict[str, str]) -> None:
+    answer = ehr.get(f"Patient?identifier={sent['mrn']}&_summary=count").json()
+    assert answer["total"] == 1
+    assert "entry" not in answer
+    assert [link["relation"] for link in answer["link"]] == ["self"]
+
+
+@pytest.mark.parametrize("query", ["_id={case}", "focus=ServiceRequest/s0", "patient=p0&status=received"])
+def test_the_cost_of_a_task_search_follows_what_is_found(tmp_path: Path, query: str) -> None:
+    services = migrated_services(tmp_path, dev=True)
+    peer = create_app(services).test_client()
+    demo = demo_partner(services)
+    statements: list[str] = []
+    counted = (Engine, "before_cursor_execute", lambda *of: statements.append(of[2]))
+    event.listen(*counted)
+
+    def open_case(number: int) -> str:
+        source = Source("r", "0" * 64, "Bundle", reference=f"Patient/p{number}")
+        with services.database.transaction() as session:
+            row = cases.open_case(session, demo, f"ServiceRequest/s{number}", utc_now())
+            cases.set_record(row, Record(patient=Demographics(source=source)))
+            return row.id
+
+    def cost() -> int:
+        statements.clear()
+        answer = peer.get(f"/fhir/Task?{query.format(case=first)}", base_url=services.config.base_url)
+        assert [entry["resource"]["id"] for entry in answer.json["entry"]] == [first]
+        return len(statements)
+
+    first = open_case(0)
+    alone = cost()
+    for number in range(1, 10):
+        open_case(number)
+    assert cost() == alone > 5
+    event.remove(*counted)
+    services.database.close()
 
 
 def test_a_search_can_be_posted_as_a_form(ehr: FhirClient, sent: dict[str, str]) -> None:
