@@ -36,8 +36,9 @@ $(STAMPS)/python: requirements-dev.lock pyproject.toml | $(STAMPS)/debian
 	$(PIP) --no-build-isolation --no-deps -e .
 	@mkdir -p $(@D) && touch $@
 
+# setpriv: should make be killed, the demo stops too.
 demo: setup ## Play a whole case over the wire; KEEP=1 leaves it running
-	KEEP=$(KEEP) $(BIN)/gateway demo
+	KEEP=$(KEEP) setpriv --pdeathsig TERM $(BIN)/gateway demo
 
 serve: setup ## Run the gateway for development, on loopback only
 	$(BIN)/gateway serve --dev

@@ -1,8 +1,8 @@
 """Plays the steps, says which one failed, and leaves nothing running."""
 
+import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +10,7 @@ from types import FrameType
 
 import click
 
+from gateway.demo.folders import alone_in, passing_folder
 from gateway.demo.hospital import Hospital
 from gateway.demo.page_picture import NAME as PICTURE
 from gateway.demo.receiver import ReportReceiver
@@ -19,17 +20,22 @@ from gateway.demo.stage import Stage, example
 from gateway.demo.steps import STEPS
 from gateway.demo.timeline import StepFailed, Timeline
 
+_DCMTK = ("echoscu", "storescu")
 _WRITTEN = ("diagnostic-report.json", "report.pdf", "report.html", "case.json", PICTURE)
 
 
 def main(keep: bool) -> int:
     """0 when every step was verified; ``keep`` leaves the gateway running until Ctrl-C."""
-    signal.signal(signal.SIGTERM, _end)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) is not signal.SIG_IGN:  # nohup has it ignored
+            signal.signal(ending, _end)
     timeline = Timeline()
     try:
+        _require_dcmtk()
         with _stage(timeline) as stage:
-            if not _play(stage):
-                return 1
+            with alone_in(stage.output):
+                if not _play(stage):
+                    return 1
             click.echo(f"\nEvery step was verified, in {timeline.seconds:.0f} s.")
             if keep:
                 _keep(stage)
@@ -41,9 +47,18 @@ def main(keep: bool) -> int:
     return 0
 
 
-def _end(_signal: int, _frame: FrameType | None) -> None:
-    """SIGTERM unwinds, so that the gateway is stopped too."""
-    sys.exit(143)
+def _end(received: int, _frame: FrameType | None) -> None:
+    """SIGTERM, or the terminal's end, unwinds, so that the gateway is stopped too."""
+    sys.exit(128 + received)
+
+
+def _require_dcmtk() -> None:
+    missing = [program for program in _DCMTK if shutil.which(program) is None]
+    if missing:
+        raise StepFailed(
+            f"{' and '.join(missing)} of dcmtk, which play the PACS, are not on the PATH: "
+            "make setup installs them, or apt-get install dcmtk"
+        )
 
 
 @contextmanager
@@ -51,26 +66,28 @@ def _stage(timeline: Timeline) -> Iterator[Stage]:
     """Everything that the demo needs, in a folder that is gone afterwards."""
     output = Path.cwd() / "demo-output"
     output.mkdir(exist_ok=True)
-    for name in _WRITTEN:
-        (output / name).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(prefix="gateway-demo-") as name:
-        folder = Path(name)
-        with RunningGateway(folder) as gateway, ReportReceiver(f"{gateway.url}/oauth/jwks") as receiver:
-            yield Stage(
-                timeline=timeline,
-                gateway=gateway,
-                hospital=Hospital(gateway, folder),
-                receiver=receiver,
-                folder=folder,
-                output=output,
-                intake=StaffMember(gateway, "ines", "Ines Intake", "intake"),
-                specialist=StaffMember(gateway, "sam", "Dr Sam Specialist", "specialist"),
-                referral=example("referral-transaction.json"),
-                supplement=example("supplement.json"),
-            )
+    with (
+        passing_folder() as folder,
+        RunningGateway(folder) as gateway,
+        ReportReceiver(f"{gateway.url}/oauth/jwks") as receiver,
+    ):
+        yield Stage(
+            timeline=timeline,
+            gateway=gateway,
+            hospital=Hospital(gateway, folder),
+            receiver=receiver,
+            folder=folder,
+            output=output,
+            intake=StaffMember(gateway, "ines", "Ines Intake", "intake"),
+            specialist=StaffMember(gateway, "sam", "Dr Sam Specialist", "specialist"),
+            referral=example("referral-transaction.json"),
+            supplement=example("supplement.json"),
+        )
 
 
 def _play(stage: Stage) -> bool:
+    for name in _WRITTEN:
+        (stage.output / name).unlink(missing_ok=True)
     click.echo(
         "A second opinion from referral to report, over the wire. "
         "The child, the hospitals and the images are made up.\n"

@@ -34,9 +34,13 @@ class RunningGateway:
         return f"http://{HOST}:{self.http_port}"
 
     def start(self) -> None:
-        """In a session of its own, so that Ctrl-C reaches the demo alone, which then stops it in order."""
+        """In a session of its own, so that Ctrl-C reaches the demo alone, which then stops it in order.
+
+        Should the demo be killed, the kernel kills the gateway too.
+        """
         command = [
-            *(*_GATEWAY, "serve", "--host", HOST, "--ae-title", AE_TITLE),
+            *(sys.executable, "-c", _BOUND, str(os.getpid())),
+            *("serve", "--host", HOST, "--ae-title", AE_TITLE),
             *("--http-port", str(self.http_port), "--dicom-port", str(self.dicom_port)),
         ]
         with self._log.open("wb") as log:
@@ -113,6 +117,13 @@ class RunningGateway:
 
 
 _GATEWAY = (sys.executable, "-m", "gateway.cli")
+_BOUND = """
+import sys
+from gateway.processes.lifeline import die_with_parent
+die_with_parent(int(sys.argv.pop(1)))
+from gateway.cli import main
+main()
+"""
 
 
 def _free_ports(count: int) -> list[int]:

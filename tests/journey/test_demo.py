@@ -14,6 +14,7 @@ import requests
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
 from pypdf import PdfReader
 
+from gateway.demo.folders import alone_in
 from tests.support import processes
 from tests.support.gateway_process import clean_environment
 
@@ -114,25 +115,52 @@ def test_a_kept_demo_answers_until_it_is_interrupted_and_then_ends_with_0(kept):
 
 
 def test_a_failing_step_is_named_with_the_gateways_log_and_nothing_is_left(tmp_path):
-    """Without dcmtk on the PATH the demo cannot knock as a PACS."""
+    """With an echoscu that always succeeds, a stranger seems to be admitted."""
+    for program in ("echoscu", "storescu"):
+        (tmp_path / program).symlink_to("/bin/true")
     with start_demo(tmp_path, PATH=str(tmp_path)) as demo:
         lines_until(demo, "The gateway is ready")
         pids = processes.family(demo.pid)
         output, _ = demo.communicate(timeout=90)
     assert demo.returncode == 1
-    assert re.search(r"✗ try without credentials: .*echoscu", output), output
+    assert re.search(r"✗ try without credentials: an unknown AE title was admitted", output), output
     assert "The end of the gateway's log:" in output
     assert_nothing_runs(pids)
 
 
-def test_the_demo_stopped_half_way_leaves_nothing_running(tmp_path):
-    with start_demo(tmp_path) as demo:
+def test_without_dcmtk_the_demo_says_what_to_install_and_starts_nothing(tmp_path):
+    with start_demo(tmp_path, PATH=str(tmp_path)) as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert len(output.splitlines()) == 1
+    assert "echoscu and storescu" in output
+    assert "apt-get install dcmtk" in output
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGKILL, -9)],
+    ids=["SIGTERM", "SIGHUP", "SIGKILL"],
+)
+def test_the_demo_ended_half_way_leaves_no_process_and_no_folder(tmp_path, sent, code):
+    (tmp_path / "tmp").mkdir()
+    with start_demo(tmp_path, TMPDIR=str(tmp_path / "tmp")) as demo:
         lines_until(demo, "The gateway is ready")
         pids = processes.family(demo.pid)
-        demo.send_signal(signal.SIGTERM)
+        assert list((tmp_path / "tmp").glob("gateway-demo-*"))
+        demo.send_signal(sent)
         demo.communicate(timeout=60)
-    assert demo.returncode == 143
+    assert demo.returncode == code
     assert_nothing_runs(pids)
+    assert not list((tmp_path / "tmp").glob("gateway-demo-*"))
+
+
+def test_a_second_demo_does_not_write_into_the_same_folder(tmp_path):
+    (tmp_path / "demo-output").mkdir()
+    with alone_in(tmp_path / "demo-output"), start_demo(tmp_path) as demo:
+        output, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 1
+    assert "another demo is writing to" in output
 
 
 def answers(url: str) -> bool:
