@@ -175,6 +175,18 @@ def test_a_fault_of_an_accepted_entry_is_a_note_with_its_place() -> None:
     assert (found.severity, found.evidence) == (Severity.NOTE, (("place", "Bundle.entry[2].resource.code"),))
 
 
+def test_the_same_fault_at_many_places_of_one_delivery_is_one_finding() -> None:
+    other = replace(SOURCE, receipt_id="receipt-2")
+    faults = [Fault("There is no such element.", f"Bundle.entry[{n}].x", SOURCE) for n in range(62)]
+    faults += [Fault("There is no such element.", "Bundle.entry[0].x", other), Fault("Another.", "y", SOURCE)]
+    many, *rest = legibility.record_fault(with_record(faults=tuple(faults)))
+    assert [found.text for found in rest] == ["There is no such element.", "Another."]
+    assert many.subject == "62 faults in the records"
+    assert len(dict(many.evidence)) == 21
+    assert many.evidence[:2] == (("place", "Bundle.entry[0].x"), ("place 2", "Bundle.entry[1].x"))
+    assert many.evidence[-1] == ("more places", "42")
+
+
 @pytest.mark.parametrize(
     ("changes", "element"),
     [

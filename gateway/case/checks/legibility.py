@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from gateway.case.model import Case, Content, Finding, Severity
 
+MAX_PLACES = 20
 _WORDS = {
     Content.EMPTY: "The document arrived without content.",
     Content.ELSEWHERE: "The document was only named by an address that the programme cannot open.",
@@ -38,16 +39,29 @@ def attachment_unreadable(case: Case) -> Iterator[Finding]:
 def record_fault(case: Case) -> Iterator[Finding]:
     """A fault of an entry that was accepted all the same.
 
-    How: the faults that the sender was told, as long as no later version of the resource has come.
+    How: the faults that the sender was told, as long as no later version of the resource has come. The same fault at
+    many places of one delivery is one finding.
+    Threshold: 20 places are listed, and the number of the others.
     Limits: what validation does not look at, see fhir/fhir.md.
     """
+    places: dict[tuple[str, str], list[str]] = {}
     for fault in case.record.faults:
+        places.setdefault((fault.source.receipt_id, fault.text), []).append(fault.expression)
+    for (receipt_id, text), found in places.items():
         yield Finding(
-            f"record-fault:{fault.source.receipt_id}:{fault.expression}:{fault.text}",
+            f"record-fault:{receipt_id}:{text}",
             "record-fault",
             Severity.NOTE,
-            "A faulty entry in the records",
-            fault.text,
-            (("place", fault.expression),),
+            "A faulty entry in the records" if len(found) == 1 else f"{len(found)} faults in the records",
+            text,
+            tuple(_places(list(dict.fromkeys(found)))),
             "Please correct the entry and send it again.",
         )
+
+
+def _places(found: list[str]) -> Iterator[tuple[str, str]]:
+    """Evidence has one value of each name."""
+    for number, place in enumerate(found[:MAX_PLACES], 1):
+        yield ("place" if number == 1 else f"place {number}"), place
+    if len(found) > MAX_PLACES:
+        yield "more places", str(len(found) - MAX_PLACES)
