@@ -21,11 +21,42 @@ _DATES = (
 )  # fmt: skip
 
 
+_CONFIRMED = "confirmed"
+_ERROR = "entered-in-error"
+
+
+def is_entered_in_error(content: Resource) -> bool:
+    """What its sender took back: status, DocumentReference.docStatus or verificationStatus entered-in-error."""
+    told = (text(content.get("status")), text(content.get("docStatus")))
+    return _ERROR in told or _ERROR in _codes(content.get("verificationStatus"))
+
+
 def to_item(content: Resource, source: Source, medication: Callable[[str], Resource | None]) -> ClinicalItem:
     """One of ITEM_KINDS. ``medication`` finds the Medication that a reference names."""
     kind = ITEM_KINDS[text(content.get("resourceType"))]
-    status = coded(content.get("clinicalStatus")).text or text(content.get("status"))
-    return ClinicalItem(kind, _concept(content, medication), status, _value(content), _date(content), source)
+    concept = _concept(content, medication)
+    return ClinicalItem(kind, concept, _status(content), _value(content), _date(content), source)
+
+
+def _status(content: Resource) -> str:
+    """Condition and AllergyIntolerance: clinicalStatus, and verificationStatus unless confirmed; else status.
+
+    MedicationRequest.doNotPerform turns the request round, and is therefore told first.
+    """
+    verification = content.get("verificationStatus")
+    words = [
+        "do not perform" if content.get("doNotPerform") is True else "",
+        coded(content.get("clinicalStatus")).text or text(content.get("status")),
+        "" if _CONFIRMED in _codes(verification) else coded(verification).text,
+    ]
+    return ", ".join(filter(None, words))
+
+
+def _codes(value: Any) -> set[str]:
+    """Codes of a CodeableConcept; of a bare text the text itself, in the form of a code."""
+    concept = coded(value)
+    words = {concept.text.casefold().replace(" ", "-")} if not concept.codings else set()
+    return {code for _, code in concept.codings} | words
 
 
 def _concept(content: Resource, medication: Callable[[str], Resource | None]) -> Coded:

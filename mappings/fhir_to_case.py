@@ -18,7 +18,7 @@ from gateway.case.model import (
 )
 from gateway.case.patient_match import contradictions, same_name
 from mappings.attachments import attachments_of, open_attachment
-from mappings.clinical_items import ITEM_KINDS, to_item
+from mappings.clinical_items import ITEM_KINDS, is_entered_in_error, to_item
 from mappings.fhir_bag import Bag, Sourced
 from mappings.fhir_elements import (
     Resource,
@@ -76,11 +76,16 @@ def to_record(
         physicians=physicians(bag, requests, subject),
         organisation=organisation(bag, requests, subject),
         questions=tuple(_question(request) for request in requests),
-        items=tuple(to_item(r.content, r.source, _medication(bag)) for r in bag.of(*ITEM_KINDS)),
+        items=tuple(to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS)),
         documents=_documents(bag),
-        expected_studies=tuple(_expected(r, assigning_authority) for r in bag.of("ImagingStudy")),
+        expected_studies=tuple(_expected(r, assigning_authority) for r in _standing(bag, "ImagingStudy")),
         faults=faults,
     )
+
+
+def _standing(bag: Bag, *types: str) -> list[Sourced]:
+    """Resources without those that the sender marked as entered in error; these stay in the store."""
+    return [r for r in bag.of(*types) if not is_entered_in_error(r.content)]
 
 
 def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
@@ -212,9 +217,10 @@ def _documents(bag: Bag) -> tuple[Document, ...]:
     }
     found: list[Document] = []
     for resource in bag.of("DocumentReference", "DiagnosticReport", "Media"):
-        superseded = resource.reference in replaced or resource.content.get("status") in (
-            "superseded",
-            "entered-in-error",
+        superseded = (
+            resource.reference in replaced
+            or resource.content.get("status") == "superseded"
+            or is_entered_in_error(resource.content)
         )
         parts = attachments_of(resource.content) or ([{}] if resource.type == "DocumentReference" else [])
         for index, attachment in enumerate(parts):

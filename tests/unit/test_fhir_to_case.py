@@ -298,3 +298,62 @@ def test_ill_typed_elements_read_as_absent(broken: Any) -> None:
 def test_false_is_a_value_and_a_nested_element_none() -> None:
     assert value_x({"valueBoolean": False}) == "no"
     assert value_x({"valueSet": "http://x", "valueString": "words"}) in ("words", "http://x")
+
+
+VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+
+
+def verified(code: str) -> dict[str, Any]:
+    return {"coding": [{"system": VERIFICATION, "code": code}]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("Condition", {"verificationStatus": verified("entered-in-error")}),
+        ("AllergyIntolerance", {"verificationStatus": verified("entered-in-error")}),
+        ("Condition", {"verificationStatus": {"text": "Entered in Error"}}),
+        *(
+            (kind, {"status": "entered-in-error"})
+            for kind in (
+                "Observation",
+                "DiagnosticReport",
+                "MedicationStatement",
+                "MedicationRequest",
+                "Procedure",
+                "Immunization",
+            )
+        ),
+    ],
+)
+def test_what_was_entered_in_error_is_no_fact(kind: str, content: dict[str, Any]) -> None:
+    stands = sourced(f"{kind}/1", code={"text": "A"}, subject=ref("Patient/p"))
+    wrong = sourced(f"{kind}/2", code={"text": "B"}, subject=ref("Patient/p"), **content)
+    assert [item.source for item in record(PATIENT, REQUEST, stands, wrong).items] == [stands.source]
+
+
+def test_imaging_that_was_entered_in_error_is_not_expected() -> None:
+    wrong = sourced("ImagingStudy/1", status="entered-in-error", subject=ref("Patient/p"))
+    assert record(PATIENT, REQUEST, wrong).expected_studies == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (
+            {"clinicalStatus": verified("active"), "verificationStatus": verified("refuted")},
+            "active, refuted",
+        ),
+        ({"clinicalStatus": verified("active"), "verificationStatus": verified("confirmed")}, "active"),
+        ({"verificationStatus": verified("unconfirmed")}, "unconfirmed"),
+        ({"verificationStatus": verified("provisional")}, "provisional"),
+        ({"verificationStatus": verified("differential")}, "differential"),
+        (
+            {"resourceType": "MedicationRequest", "status": "active", "doNotPerform": True},
+            "do not perform, active",
+        ),
+    ],
+)
+def test_what_is_not_sure_is_said_beside_the_status(content: dict[str, Any], status: str) -> None:
+    item = to_item({"resourceType": "Condition"} | content, PATIENT.source, lambda _: None)
+    assert item.status == status
