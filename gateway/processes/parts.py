@@ -1,16 +1,19 @@
 """The three parts of a running gateway. Each is one process and blocks until it is told to stop."""
 
+import itertools
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 import structlog
 
+from gateway.clock import utc_now
 from gateway.config import Config
 from gateway.errors import StoreUnavailable
 from gateway.services import Services, build_services
@@ -20,6 +23,8 @@ from gateway.store.heartbeats import BEAT_SECONDS, FRESH_SECONDS
 
 WEB, DIMSE, WORKER = "web", "dimse", "worker"
 TAKE_OVER_SECONDS = 30.0
+TURNS_BETWEEN_FORGETTING = 120
+FINISHED_WORK_KEPT = timedelta(days=7)
 _FIRST_BEAT_SECONDS = 0.05
 
 log = structlog.get_logger(__name__)
@@ -50,8 +55,12 @@ def worker(config: Config) -> None:
     services, stop = build_services(config), _stop_on_signal()
     durable.launch(services, machine())
     with Heart(services, WORKER, durable.is_running):
-        while not stop.wait(TAKE_OVER_SECONDS):
+        for turn in itertools.count():
+            if stop.wait(TAKE_OVER_SECONDS):
+                break
             _take_over_from_dead(services)
+            if turn % TURNS_BETWEEN_FORGETTING == 0:
+                _forget_finished(services)
         durable.stop()
 
 
@@ -80,6 +89,16 @@ def _take_over_from_dead(services: Services) -> None:
     except StoreUnavailable:
         return
     durable.take_over_from_dead(living | {machine()})
+
+
+def _forget_finished(services: Services) -> None:
+    try:
+        forgotten = services.jobs.forget_finished(utc_now() - FINISHED_WORK_KEPT)
+    except Exception:  # the outermost edge of the worker: an hour later it is tried again
+        log.exception("forgetting-failed")
+        return
+    if forgotten:
+        log.info("finished-work-forgotten", count=forgotten)
 
 
 def _stop_on_signal() -> threading.Event:

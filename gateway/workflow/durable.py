@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ CONCURRENCY = 2
 POLLING_SECONDS = 0.2
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
+FORGET_AT_ONCE = 500  # so that nobody waits long for the database
 RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # a little more than five days
 
 Perform = Callable[["Services", "Work", str, bool], bool]
@@ -72,6 +74,28 @@ class Jobs:
         options["workflow_id"] = f"{first}~{attempt}"
         options["delay_seconds"] = RETRY_SECONDS[attempt - 1]
         self._enqueue(session, options, subject, attempt)
+
+    def forget_finished(self, before: datetime) -> int:
+        """Delete DBOS's rows of work that ended before then; how many.
+
+        No workflow id comes again by that: how often work has begun stays in the ``job`` table, one short row for each
+        case, study and delivery.
+        """
+        forgotten = 0
+        while ids := self._finished(before):
+            self._dbos().delete_workflows(ids)
+            forgotten += len(ids)
+        return forgotten
+
+    def _finished(self, before: datetime) -> list[str]:
+        found = self._dbos().list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            completed_before=before.isoformat(),
+            limit=FORGET_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        return [workflow.workflow_id for workflow in found]
 
     def _enqueue(self, session: Session, options: EnqueueOptions, subject: str, attempt: int) -> None:
         self._dbos().enqueue_in_transaction(session, options, subject, attempt)

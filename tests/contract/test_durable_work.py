@@ -1,9 +1,10 @@
 """Work that is promised is done: with a real worker, on both databases."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from gateway.case.access import SYSTEM_ACTOR
 from gateway.services import Services
 from gateway.store import jobs, trail
+from gateway.workflow import durable
 from gateway.workflow.durable import Work
 from tests.support.worker_process import WorkerProcess
 
@@ -63,6 +65,29 @@ def test_what_arrives_while_work_is_running_is_worked_on_again(
         arrive(services, "s1")
         worker.release("s1")
         worker.wait_for(lambda journal: "begin s1 3" in journal)
+
+
+def test_what_arrives_after_finished_work_was_forgotten_is_worked_on(
+    services: Services, worker: WorkerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "FORGET_AT_ONCE", 2)
+    with worker:
+        for subject in ("s1", "s2", "s3"):
+            arrive(services, subject)
+        worker.wait_for(lambda journal: len(lines(journal, "end")) == 3)
+        worker.hold("s4")
+        arrive(services, "s4")
+        worker.wait_for(lambda journal: "begin s4 1" in journal)
+        assert services.jobs.forget_finished(datetime.now(UTC) - timedelta(minutes=1)) == 0
+        time.sleep(1)  # the last one is written down as finished a moment after its end
+        assert services.jobs.forget_finished(datetime.now(UTC)) == 3
+        arrive(services, "s1")
+        worker.wait_for(lambda journal: "end s1" in journal[journal.index("begin s4 1") :])
+        arrive(services, "s4")
+        worker.release("s4")
+        journal = worker.wait_for(lambda journal: journal.count("end s4") == 2)
+    assert lines(journal, "begin s1") == ["begin s1 1", "begin s1 2"]
+    assert lines(journal, "begin s4") == ["begin s4 1", "begin s4 2"]
 
 
 def test_no_arrival_is_lost_however_they_fall(services: Services, worker: WorkerProcess) -> None:
