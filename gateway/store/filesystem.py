@@ -7,6 +7,8 @@ from typing import BinaryIO
 from gateway.errors import NotFound, StoreUnavailable
 from gateway.store.objects import Spool, Stored, check_spools, object_key
 
+_PROBE = ".probe"
+
 
 class FileObjectStore:
     """Objects under ``folder/objects``; spools under ``folder/incoming`` on the same file system."""
@@ -45,6 +47,10 @@ class FileObjectStore:
     def check(self) -> None:
         try:
             check_spools(self._incoming)
+            _make_folder(self._objects)
+            with Spool(self._incoming) as probe:
+                os.rename(probe.path, self._objects / _PROBE)
+            (self._objects / _PROBE).unlink(missing_ok=True)  # another process may look at the same time
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now.") from error
 

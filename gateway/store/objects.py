@@ -121,7 +121,7 @@ class ObjectStore(Protocol):
         ...
 
     def check(self) -> None:
-        """Raises StoreUnavailable unless objects can be kept now; costs little."""
+        """Tries to keep something. Raises StoreUnavailable where that fails; costs little."""
         ...
 
 

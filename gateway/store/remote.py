@@ -1,7 +1,10 @@
 """Objects in S3, Google Cloud Storage or Azure by obstore; spools stay on this machine."""
 
+import asyncio
 import os
 import tempfile
+import threading
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +16,9 @@ from obstore.store import from_url
 from gateway.errors import NotFound, StoreUnavailable
 from gateway.store.objects import Spool, Stored, check_spools, object_key
 
+PROBE_SECONDS = 30.0
+_PROBE = "probe"
+_PROBE_TIMEOUT_SECONDS = 3.0
 _CHUNK_BYTES = 1024 * 1024
 _RETRIES = 3
 _RETRY_TIMEOUT = timedelta(seconds=20)  # a peer waits meanwhile; its own time-out is not much longer
@@ -30,6 +36,8 @@ class RemoteObjectStore:
         except (BaseError, ValueError) as error:
             raise StoreUnavailable("The object store's URL cannot be used.") from error
         self._incoming = incoming
+        self._probing = threading.Lock()
+        self._probe_after = 0.0
 
     def spool(self, max_bytes: int | None = None) -> Spool:
         try:
@@ -58,9 +66,19 @@ class RemoteObjectStore:
     def check(self) -> None:
         try:
             check_spools(self._incoming)
-            self._size_bytes(object_key("0" * 64))
+            self._put_probe()
         except (BaseError, OSError) as error:
             raise StoreUnavailable("The gateway cannot store files now.") from error
+
+    def _put_probe(self) -> None:
+        """At most every PROBE_SECONDS while it succeeds: each costs money."""
+        with self._probing:
+            if time.monotonic() >= self._probe_after:
+                asyncio.run(self._put_soon(_PROBE))
+                self._probe_after = time.monotonic() + PROBE_SECONDS
+
+    async def _put_soon(self, key: str) -> None:
+        await asyncio.wait_for(obstore.put_async(self._store, key, b""), _PROBE_TIMEOUT_SECONDS)
 
     def _size_bytes(self, key: str) -> int | None:
         """None when there is no such object."""

@@ -159,6 +159,36 @@ def test_a_folder_of_objects_that_cannot_be_made_is_an_unavailable_store(tmp_pat
         keep_bytes(FileObjectStore(tmp_path), [BYTES])
 
 
+def test_a_store_whose_folder_of_objects_is_away_is_not_in_order_until_it_is_back(tmp_path: Path) -> None:
+    store = FileObjectStore(tmp_path)
+    kept(store, BYTES)
+    (tmp_path / "objects").rename(tmp_path / "away")
+    (tmp_path / "objects").write_text("in the way")
+    with pytest.raises(StoreUnavailable):
+        store.check()
+    (tmp_path / "objects").unlink()
+    (tmp_path / "away").rename(tmp_path / "objects")
+    store.check()
+
+
+def test_looking_whether_a_store_is_in_order_leaves_nothing(tmp_path: Path) -> None:
+    store = FileObjectStore(tmp_path)
+    store.check()
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_bucket_is_not_written_at_every_look(s3: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bucket = f"objects-{uuid4()}"
+    client = boto3.client("s3")
+    client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    store = RemoteObjectStore(f"s3://{bucket}", tmp_path / "incoming")
+    store.check()
+    (written,) = client.list_objects_v2(Bucket=bucket)["Contents"]
+    client.delete_object(Bucket=bucket, Key=written["Key"])
+    store.check()
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
 def test_an_object_store_that_does_not_answer_is_unavailable(s3: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
@@ -173,8 +203,11 @@ def test_an_object_store_that_does_not_answer_is_unavailable(s3: pytest.MonkeyPa
 
 
 def test_a_bucket_that_is_missing_is_an_unavailable_store(s3: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = RemoteObjectStore("s3://no-such-bucket", tmp_path / "incoming")
     with pytest.raises(StoreUnavailable):
-        keep_bytes(RemoteObjectStore("s3://no-such-bucket", tmp_path / "incoming"), [BYTES])
+        keep_bytes(store, [BYTES])
+    with pytest.raises(StoreUnavailable):
+        store.check()
 
 
 def test_spools_of_a_killed_process_are_removed_when_they_are_old(tmp_path: Path) -> None:

@@ -75,6 +75,19 @@ def test_a_part_that_hangs_makes_the_gateway_unready_until_it_goes_on(running: G
     running.wait_ready(READY_SECONDS)
 
 
+def test_a_gateway_that_cannot_keep_anything_is_not_ready(running: GatewayProcess) -> None:
+    objects, away = running.data_dir / "objects", running.data_dir / "away"
+    objects.rename(away)
+    objects.write_text("in the way")
+    try:
+        status, body = running.readiness()
+        assert (status, body["parts"]["objects"]) == (503, "not writable")
+    finally:
+        objects.unlink()
+        away.rename(objects)
+    assert running.readiness()[0] == 200
+
+
 def test_the_address_is_printed_and_no_log_line_is_a_failure(running: GatewayProcess) -> None:
     assert f"Ready. Pages {running.base_url}/" in running.log_text
     assert "Traceback" not in running.log_text
