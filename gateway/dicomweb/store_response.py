@@ -62,11 +62,15 @@ class StoreOutcome:
     def body(self, base_url: str) -> str:
         """DICOM JSON of Table I.1-1. ``base_url`` is where DICOMweb stands, without a trailing slash.
 
-        Text Value (0040,A160), which the table does not have, tells each failure in words beside its code.
+        Why the body could not be read to its end is in the Other Failures Sequence (0008,119A), which is for failures
+        of no particular instance. Text Value (0040,A160), which the table does not have, tells each failure in words
+        beside its code.
         """
         module: dict[str, Any] = {"00081190": _url(self._study_url(base_url))}
         if self.failed:
             module["00081198"] = _sequence([_failed_item(failed) for failed in self.failed])
+        if self.broken_by is not None:
+            module["0008119A"] = _sequence([_reason(self.broken_by, str(self.broken_by))])
         if self.stored:
             module["00081199"] = _sequence([_stored_item(receipt, base_url) for receipt in self.stored])
         return json.dumps(module)
@@ -82,8 +86,14 @@ def _failed_item(failed: Failed) -> dict[str, Any]:
     return {
         "00081150": _text("UI", failed.sop_class_uid),
         "00081155": _text("UI", failed.sop_instance_uid),
-        "00081197": {"vr": "US", "Value": [status.status_of(failed.error).failure_reason]},
-        "0040A160": _text("UT", f"Part {failed.part}: {failed.error}"),
+        **_reason(failed.error, f"Part {failed.part}: {failed.error}"),
+    }
+
+
+def _reason(error: GatewayError, words: str) -> dict[str, Any]:
+    return {
+        "00081197": {"vr": "US", "Value": [status.status_of(error).failure_reason]},
+        "0040A160": _text("UT", words),
     }
 
 

@@ -21,7 +21,7 @@ from gateway.errors import (
     UnsupportedMediaType,
 )
 from gateway.store.objects import ObjectStore, Spool, object_key
-from gateway.workflow.receive import receive_instance
+from gateway.workflow.receive import keep_refused, receive_instance
 from mappings.dicom_to_header import read_identity
 
 if TYPE_CHECKING:
@@ -94,10 +94,18 @@ class _Storing:
             self.outcome.stored.append(receipt)
         except GatewayError as error:
             self._fail(part, error)
-        except Exception:
+        except Exception as error:
             reference = str(uuid.uuid4())
             log.exception("stow-rs instance failed", reference=reference)
             self._fail(part, GatewayError(f"Internal error; please give us reference {reference}."))
+            self._keep(part, error)
+
+    def _keep(self, part: Part, error: Exception) -> None:
+        """Our own fault must not lose what was sent; that it cannot be kept either concerns no other part."""
+        try:
+            keep_refused(self.services, self.partner, part.spool, self.origin, media_types.DICOM, error)
+        except Exception:
+            log.exception("stow-rs instance not kept")
 
     def _fail(self, part: Part, error: GatewayError) -> None:
         self.outcome.failed.append(Failed(part.number, *_identity(self.services.objects, part.spool), error))

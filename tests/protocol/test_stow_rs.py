@@ -157,10 +157,18 @@ def test_nothing_stored_is_a_conflict(pacs):
     assert STORED not in answer.json()
 
 
+def why_broken(answer) -> list[str]:
+    """The words in the Other Failures Sequence; its items have the Failure Reason, too."""
+    found = items(answer, "0008119A")
+    assert values(found, "00081197") == [0xC000]
+    return values(found, "0040A160")
+
+
 def test_a_wrong_boundary_is_told(pacs):
     answer = pacs.post(multipart([make_file()]), related(boundary="another"))
     assert answer.status_code == 400
     assert "boundary that Content-Type gives does not stand in the body" in answer.headers["Warning"]
+    assert why_broken(answer) == ["The boundary that Content-Type gives does not stand in the body."]
 
 
 def test_a_missing_boundary_is_told(pacs):
@@ -175,6 +183,7 @@ def test_what_is_complete_of_a_body_without_its_end_is_stored_and_reported(pacs)
     assert answer.status_code == 400
     assert values(items(answer, STORED), "00081155") == [ds.SOPInstanceUID]
     assert "ends early, inside part 2" in answer.headers["Warning"]
+    assert "ends early, inside part 2" in why_broken(answer)[0]
 
 
 def test_what_is_complete_is_stored_when_the_connection_breaks(pacs):
