@@ -40,7 +40,7 @@ _SHARED = (  # what more than one part uses, and is large
     "gateway.processes.web_server",
     "gateway.workflow.deliver",
     "gateway.workflow.intake",
-    "gateway.workflow.normalise",
+    "gateway.workflow.receive_bundle",
     "dbos",
     "gateway.processes.web_worker",
     "sqlalchemy.dialects.sqlite",

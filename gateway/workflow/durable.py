@@ -210,11 +210,11 @@ def _succeeds(perform: Perform, services: Services, work: Work, subject: str, fi
 
 def perform_step(services: Services, work: Work, subject: str, final: bool) -> bool:
     """Whether the work is done; otherwise it is tried again later, unless this was the ``final`` attempt."""
-    from gateway.workflow import deliver, intake, normalise
+    from gateway.workflow import deliver, intake, place_study
 
     match work:
         case Work.PLACE_STUDY:
-            normalise.place_study(services, subject)
+            place_study.place_study(services, subject)
         case Work.CHECK_CASE:
             intake.check_case(services, subject)
         case Work.DELIVER:

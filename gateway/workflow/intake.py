@@ -14,9 +14,9 @@ from gateway.errors import Conflict, NotFound
 from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
-from gateway.workflow import normalise
 from gateway.workflow.documents import bytes_of
 from gateway.workflow.examination import problem_of
+from gateway.workflow.place_study import place_study, undecided_for
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -30,9 +30,9 @@ def catch_up(services: Services, case_id: str) -> None:
     Each step is a transaction of its own and may be done twice, so that the worker may be at it too.
     """
     with services.database.reading() as session:
-        waiting = normalise.undecided_for(session, cases.row(session, SYSTEM_ACTOR, case_id))
+        waiting = undecided_for(session, cases.row(session, SYSTEM_ACTOR, case_id))
     for study_id in waiting:
-        normalise.place_study(services, study_id)
+        place_study(services, study_id)
     check_case(services, case_id)
 
 

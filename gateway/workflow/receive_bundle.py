@@ -16,7 +16,8 @@ from gateway.store.database import Session
 from gateway.store.ids import new_id
 from gateway.store.objects import Spool, Stored
 from gateway.store.resources import NewVersion, Outcome, StoredResource
-from gateway.workflow import normalise
+from gateway.workflow import place_bundle
+from gateway.workflow.normalise import renew_record
 from gateway.workflow.references import (
     RELATIVE,
     conditional_identity,
@@ -77,12 +78,12 @@ def _keep(
     _refuse_faulty_transaction(submission, resolved)
     saved = resources.save(session, partner, receipt, [version for _, version in resolved.versions], now)
     outcomes = _outcomes(submission, resolved, saved)
-    placed = normalise.place_bundle(session, partner, [o.reference for o in saved])
+    placed = place_bundle.place_bundle(session, partner, [o.reference for o in saved])
     receipt.case_id = placed.case_ids[0] if placed.case_ids else None
     receipt.answer = _answer(placed.case_ids, placed.opened, outcomes)
     changed = [o.reference for o in saved if o.status == "updated"]
-    for case_id in sorted({*placed.case_ids, *normalise.touched_cases(session, partner, changed)}):
-        normalise.renew_record(services, session, case_id)
+    for case_id in sorted({*placed.case_ids, *place_bundle.touched_cases(session, partner, changed)}):
+        renew_record(services, session, case_id)
     audit.record(
         session,
         partner,

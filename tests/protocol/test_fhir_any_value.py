@@ -104,7 +104,7 @@ def test_what_the_gateway_itself_failed_on_is_kept_as_refused(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("Jane Doe")
 
-    monkeypatch.setattr(receive_bundle.normalise, "place_bundle", fail)
+    monkeypatch.setattr(receive_bundle.place_bundle, "place_bundle", fail)
     body = dumps(referral()).encode()
     peer = create_app(services).test_client()
     answer = peer.post("/fhir", data=body, content_type=FHIR_JSON, base_url=services.config.base_url)
