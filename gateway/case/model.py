@@ -392,6 +392,13 @@ class Case:
         return tuple(f for f in self.open_findings if f.finding.severity is Severity.BLOCKS)
 
     @property
+    def found_after_signing(self) -> tuple[CaseFinding, ...]:
+        """Open findings that the signed report cannot tell of: they opened later."""
+        signed = self.signed_opinion
+        signed_at = signed.signed_at if signed else None
+        return tuple(f for f in self.open_findings if signed_at is not None and f.opened_at > signed_at)
+
+    @property
     def signed_opinion(self) -> Opinion | None:
         signed = [o for o in self.opinions if o.signed_at is not None]
         return signed[-1] if signed else None

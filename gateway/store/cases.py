@@ -219,6 +219,7 @@ class WorklistEntry:
     assignee_name: str
     open_findings: int
     blocking_findings: int
+    found_after_signing: int
     failed_deliveries: int
     opened_at: datetime
     updated_at: datetime
@@ -230,12 +231,16 @@ def worklist(session: Session, viewer: Viewer, statuses: Sequence[str] = ()) -> 
     blocking_count = _count(
         FindingRow, FindingRow.state == FindingState.OPEN, FindingRow.severity == "blocks"
     )
+    signed_at = (
+        select(func.max(OpinionRow.signed_at)).where(OpinionRow.case_id == CaseRow.id).correlate(CaseRow)
+    ).scalar_subquery()
+    late_count = _count(FindingRow, FindingRow.state == FindingState.OPEN, FindingRow.opened_at > signed_at)
     failed_count = _count(DeliveryRow, DeliveryRow.state == DeliveryState.FAILED)
     query = (
         visible(viewer)
         .join(PartnerRow, PartnerRow.id == CaseRow.partner_id)
         .outerjoin(UserRow, UserRow.id == CaseRow.assignee_id)
-        .add_columns(PartnerRow.name, UserRow.name, open_count, blocking_count, failed_count)
+        .add_columns(PartnerRow.name, UserRow.name, open_count, blocking_count, late_count, failed_count)
         .order_by(CaseRow.updated_at.desc())
     )
     if statuses:
@@ -249,11 +254,12 @@ def worklist(session: Session, viewer: Viewer, statuses: Sequence[str] = ()) -> 
             assignee_name=assignee or "",
             open_findings=open_findings,
             blocking_findings=blocking,
+            found_after_signing=late,
             failed_deliveries=failed,
             opened_at=case.opened_at,
             updated_at=case.updated_at,
         )
-        for case, partner, assignee, open_findings, blocking, failed in session.execute(query)
+        for case, partner, assignee, open_findings, blocking, late, failed in session.execute(query)
     ]
 
 

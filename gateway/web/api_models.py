@@ -123,6 +123,7 @@ class CaseLine(_Answer):
     assignee_name: str
     open_findings: int
     blocking_findings: int
+    found_after_signing: int
     failed_deliveries: int
     opened_at: datetime
     updated_at: datetime

@@ -96,7 +96,7 @@ def case_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
         actions=possible_actions(visit.user, found),
         may_decide=Role.INTAKE in visit.user.roles and found.status in OPEN - {"signed", "delivered"},
         specialists=specialists,
-        findings=_by_severity(found),
+        findings=_grouped(found),
         expected=_expected(found),
         differences={h.study.id: _differences(found, h.study.patient) for h in found.held_studies},
         places=places,
@@ -115,9 +115,18 @@ def possible_actions(user: User, found: Case) -> list[Action]:
     return [action for action in words.ACTION if action in allowed]
 
 
-def _by_severity(found: Case) -> list[tuple[Severity, list[Any]]]:
-    groups = ((s, [f for f in found.open_findings if f.finding.severity is s]) for s in Severity)
-    return [(severity, findings) for severity, findings in groups if findings]
+def _grouped(found: Case) -> list[tuple[Severity, str, list[Any]]]:
+    """Open findings by what they mean now: how grave they are, or, once it is signed, whether the report tells them."""
+    if found.signed_opinion is None:
+        groups = [
+            (s, words.SEVERITY[s], [f for f in found.open_findings if f.finding.severity is s])
+            for s in Severity
+        ]
+    else:
+        late = list(found.found_after_signing)
+        told = [f for f in found.open_findings if f not in late]
+        groups = [(Severity.BLOCKS, words.FOUND_LATE, late), (Severity.LIMITS, words.DECLARED, told)]
+    return [group for group in groups if group[2]]
 
 
 def _expected(found: Case) -> list[Any]:

@@ -33,6 +33,8 @@ SEVERITY = {
     Severity.LIMITS: "Limits the opinion",
     Severity.NOTE: "Worth knowing",
 }
+FOUND_LATE = "Found after the opinion was signed"
+DECLARED = "Declared in the signed report"
 FINDING_STATE = {
     FindingState.OPEN: "Open",
     FindingState.RESOLVED: "Resolved",

@@ -105,3 +105,5 @@ def test_from_referral_to_delivered_report(scene: Scene) -> None:
     assert entry["resource"]["conclusion"] == "Resectable."
     wait_for(lambda: scene.intake.case(case_id)["status"] == "delivered")
     assert scene.intake.post(f"cases/{case_id}/close").ok
+    [line] = scene.intake.get("cases?status=closed")["cases"]
+    assert (line["id"], line["found_after_signing"]) == (case_id, 0)

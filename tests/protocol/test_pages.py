@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from html import unescape
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +13,7 @@ import requests
 
 from gateway.web import page_routes
 from gateway.web.acts import ACTS
+from gateway.web.format import instant
 from tests.support.bundles import (
     PDF,
     attachment,
@@ -575,6 +577,34 @@ def test_that_a_child_has_died_is_shown_before_anything_else_and_stops_the_case(
     assert scene.intake.post(f"cases/{case_id}/accept").status_code == 409
     assert people.unassigned.get(f"/cases/{case_id}").status_code == 404
     assert people.nobody.get(f"/cases/{case_id}").status_code == 303
+
+
+def test_what_is_found_after_the_signature_is_told_as_such_and_blocks_nothing(
+    people: People, scene: Scene
+) -> None:
+    mrn, uid, series = uuid4().hex[:10], f"2.25.{uuid4().int}", f"2.25.{uuid4().int}"
+    named = {"imaging": imaging_study(uid, {series: 1}), "document": document_reference(None)}
+    case_id = drafted_case(scene, mrn=mrn, **named)
+    assert scene.specialist.sign(case_id).status_code == 200
+    [signed] = scene.specialist.case(case_id)["opinions"]
+    assert scene.pacs.store(*images(mrn, 1, uid, series, PatientName="Eze^Chidi")).ok
+    wait_for(lambda: "study-held" in scene.intake.open_checks(case_id))
+    page = people.assigned.get(f"/cases/{case_id}").text
+    assert "Blocks review" not in page
+    assert "Limits the opinion" not in page
+    late, declared = page.split("Found after the opinion was signed")[1].split(
+        "Declared in the signed report"
+    )
+    on = instant(datetime.fromisoformat(signed["signed_at"]))
+    assert f"after the opinion was signed on {on}: the report does not tell it" in late
+    assert "CT abdomen" in late
+    assert "after the opinion was signed" not in declared.split("</section>")[0]
+    assert "made after it was signed" in people.assigned.get(f"/cases/{case_id}/opinion").text
+    line = people.intake.get("/?status=all").text.split(f'id="case-{case_id}"')[1].split("</tr>")[0]
+    assert "found after signing" in line
+    assert "blocking" not in line
+    assert people.unassigned.get(f"/cases/{case_id}/opinion").status_code == 404
+    assert people.nobody.get(f"/cases/{case_id}/opinion").status_code == 303
 
 
 @pytest.fixture
