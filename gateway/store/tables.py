@@ -145,7 +145,10 @@ class ReceiptRow(Row):
     state: Mapped[str] = mapped_column(String(16), default="kept")  # kept, refused
     answer: Mapped[dict[str, Any] | None]  # how a bundle was answered, for the same bundle again
 
-    __table_args__ = (Index("ix_receipt_partner_sha", "partner_id", "sha256"),)
+    __table_args__ = (
+        Index("ix_receipt_partner_sha", "partner_id", "sha256"),
+        Index("ix_receipt_state", "state", "received_at"),
+    )
 
 
 class ResourceRow(Row):
@@ -408,6 +411,8 @@ class AuditRow(Row):
     channel: Mapped[str] = mapped_column(String(16), default="")
     address: Mapped[str] = mapped_column(String(255), default="")
     detail: Mapped[dict[str, Any]]
+
+    __table_args__ = (Index("ix_audit_action", "action", "subject", "at"),)
 
 
 class HeartbeatRow(Row):

@@ -59,6 +59,7 @@ def _audit() -> None:
         sa.Column("detail", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
+    op.create_index("ix_audit_action", "audit", ["action", "subject", "at"], unique=False)
     op.create_index(op.f("ix_audit_at"), "audit", ["at"], unique=False)
     op.create_index(op.f("ix_audit_case_id"), "audit", ["case_id"], unique=False)
 
@@ -273,6 +274,7 @@ def _receipt() -> None:
     )
     op.create_index(op.f("ix_receipt_case_id"), "receipt", ["case_id"], unique=False)
     op.create_index("ix_receipt_partner_sha", "receipt", ["partner_id", "sha256"], unique=False)
+    op.create_index("ix_receipt_state", "receipt", ["state", "received_at"], unique=False)
 
 
 def _study() -> None:
