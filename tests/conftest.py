@@ -42,13 +42,27 @@ def _failure(node, report) -> str:
     return f"{node.nodeid} was skipped, and with CI=true that is a failure: {reason}"
 
 
+def _more_files() -> Path | None:
+    named = os.environ.get("GATEWAY_TEST_DATA")
+    folder = Path(named or ROOT.parent / "shared" / "data")
+    if named and not folder.is_dir():
+        raise pytest.UsageError(f"GATEWAY_TEST_DATA names no folder: {named}")
+    return folder if folder.is_dir() else None
+
+
+def pytest_report_header() -> str:
+    return (
+        f"real files beside those in tests/data: {_more_files() or 'none (GATEWAY_TEST_DATA names a folder)'}"
+    )
+
+
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of real FHIR and DICOM files: GATEWAY_TEST_DATA, else shared/data beside the project."""
-    folder = Path(os.environ.get("GATEWAY_TEST_DATA") or ROOT.parent / "shared" / "data")
-    if not folder.is_dir():
-        pytest.skip(f"no folder of real files: set GATEWAY_TEST_DATA ({folder} does not exist)")
-    return folder
+def shared_data() -> Path | None:
+    """More real FHIR and DICOM files than tests/data and pydicom have, where there are any.
+
+    GATEWAY_TEST_DATA names the folder, else it is shared/data beside the project.
+    """
+    return _more_files()
 
 
 @pytest.fixture(scope="session")

@@ -59,13 +59,13 @@ def ct(tmp_path: Path) -> Path:
 
 
 def test_real_files_of_each_kind_are_kept_byte_for_byte(
-    gateway: GatewayProcess, archive: Archive, shared_data: Path
+    gateway: GatewayProcess, archive: Archive, shared_data: Path | None
 ) -> None:
-    files = _one_of_each_kind([shared_data / "dicom", TEST_FILES])
+    files = _one_of_each_kind([*([shared_data / "dicom"] if shared_data else []), TEST_FILES])
 
     answers = send(gateway, *files)
 
-    assert len(files) > 40
+    assert len(files) >= (60 if shared_data else 30)
     assert {file.name: answer for file, answer in zip(files, answers, strict=True)} == {
         file.name: SUCCESS for file in files
     }

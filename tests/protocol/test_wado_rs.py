@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from mappings.dicom_to_header import read_header
 from tests.support.dicom_files import encode, make_dataset
 from tests.support.dicomweb import Pacs, instance_path, series_path, value, values, with_own_uid
+from tests.support.dimse import TEST_FILES
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
@@ -37,6 +38,17 @@ REAL_FILES = {
     "pydicom-data": ["MR2_J2KI.dcm", "emri_small_RLE.dcm", "liver_expb.dcm"],
     "highdicom-testfiles": ["sm_image.dcm", "dx_image.dcm"],
 }
+PYDICOM_FILES = [
+    "CT_small.dcm",
+    "rtdose_1frame.dcm",
+    "MR_small_bigendian.dcm",
+    "image_dfl.dcm",
+    "MR_small_RLE.dcm",
+    "MR_small_jpeg_ls_lossless.dcm",
+    "JPGExtended.dcm",
+    "JPEG2000.dcm",
+    "examples_ybr_color.dcm",
+]
 CHARSETS = ["chrArab.dcm", "chrH31.dcm", "chrH32.dcm", "chrI2.dcm", "chrX1.dcm", "chrX2.dcm", "chrGreek.dcm"]
 
 
@@ -67,14 +79,19 @@ def parts_of(answer: requests.Response) -> list[tuple[str, bytes]]:
     return [(head.decode().removeprefix("Content-Type: "), content) for head, content in found]
 
 
-def real_files(shared_data: Path) -> list[Path]:
-    found = [shared_data / "dicom" / folder / name for folder, names in REAL_FILES.items() for name in names]
-    return [path for path in found if path.exists()]
+def real_files(shared_data: Path | None) -> list[Path]:
+    """pydicom's own, and those of others where they are."""
+    found = [TEST_FILES / name for name in PYDICOM_FILES]
+    if shared_data is not None:
+        found += [
+            shared_data / "dicom" / folder / name for folder, names in REAL_FILES.items() for name in names
+        ]
+    return found
 
 
 def test_real_files_of_every_transfer_syntax_come_back_unaltered(pacs, shared_data):
     paths = real_files(shared_data)
-    assert len(paths) >= 13
+    assert len(paths) == len(PYDICOM_FILES) + (15 if shared_data else 0)
     for path in paths:
         content = with_own_uid(path.read_bytes())
         assert pacs.store(content).status_code in (200, 202), path.name
