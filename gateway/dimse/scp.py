@@ -21,6 +21,7 @@ from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import on_c_store
 from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -31,11 +32,11 @@ log = structlog.get_logger(__name__)
 
 ACSE_TIMEOUT_SECONDS = 30  # from the connection to the A-ASSOCIATE-RQ, and from the A-ABORT to the close
 IDLE_TIMEOUT_SECONDS = 180  # between two messages: modalities keep an association open during an examination
-STALL_TIMEOUT_SECONDS = 60  # within one PDU
+STALL_TIMEOUT_SECONDS = 60  # without a byte within one PDU, and in all for a small one
 GRACE_SECONDS = 5  # for running associations when the listener stops
 ABORT_SECONDS = 2
 MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
-CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; more are not answered
+CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; past them the silent give way
 _SERVICE_KINDS = frozenset({"SOP Class", "Meta SOP Class", "Service Class"})  # of the table of UIDs in PS3.6
 
 
@@ -65,7 +66,7 @@ def _listen(services: "Services") -> "GatewayServer":
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.maximum_pdu_size = MAX_PDU_BYTES
     ae.maximum_associations = (
-        config.max_associations * CONNECTIONS_PER_ASSOCIATION
+        3 * config.max_associations * CONNECTIONS_PER_ASSOCIATION
     )  # Admission has the real limit
     ae.acse_timeout = ACSE_TIMEOUT_SECONDS
     ae.network_timeout = IDLE_TIMEOUT_SECONDS
@@ -108,6 +109,8 @@ class GatewayRequestHandler(RequestHandler):
     def _create_association(self) -> "Association":
         assoc = super()._create_association()
         assoc.dimse = StoringDimse(assoc, self.server.services.objects)
+        pdus: Any = assoc.dul.socket
+        pdus.recv = bounded_receive(assoc, self.request, ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS)
         self.server.connected.append(assoc)
         return assoc
 
@@ -120,6 +123,8 @@ class GatewayServer(AssociationServer):
     def __init__(self, services: "Services", ae: AE, address: tuple[str, int]) -> None:
         self.services = services
         self.connected: list[Association] = []
+        self._ending: set[Association] = set()
+        self._room = services.config.max_associations * CONNECTIONS_PER_ASSOCIATION
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, Admission(services).on_requested),
             (evt.EVT_C_STORE, on_c_store, [services]),
@@ -135,8 +140,14 @@ class GatewayServer(AssociationServer):
         )
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Who has asked for nothing yet gives way; those that do so now are counted until their threads have ended."""
         self._clear_ended()
-        return len(self.connected) < self.ae.maximum_associations
+        if len(self.connected) - len(self._ending) >= self._room:
+            staying = [assoc for assoc in self.connected if assoc not in self._ending]
+            if (assoc := to_give_way(staying)) is not None:
+                self._ending.add(assoc)
+                hang_up(assoc)
+        return len(self.connected) < 2 * self._room
 
     def service_actions(self) -> None:
         """Called twice a second by ``serve_forever``."""
@@ -173,3 +184,4 @@ class GatewayServer(AssociationServer):
         for assoc in ended:
             cast(StoringDimse, assoc.dimse).close()
             self.connected.remove(assoc)
+            self._ending.discard(assoc)

@@ -1,0 +1,76 @@
+"""PDUs as they come from a peer that nobody knows yet (PS3.8 9.3.1): bounded in size and in time."""
+
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+MAX_PDU_BYTES = 1024 * 1024  # an A-ASSOCIATE-RQ of 128 contexts with every transfer syntax is a third of it
+SLOWEST_BYTES_PER_SECOND = 1024
+_READ_BYTES = 64 * 1024
+
+
+def bounded_receive(
+    assoc: "Association", peer: socket.socket, acse_seconds: float, stall_seconds: float
+) -> Callable[[int], bytearray]:
+    """In place of AssociationSocket.recv, which takes up to 4 GiB and waits anew for every byte.
+
+    The whole A-ASSOCIATE-RQ must be there ``acse_seconds`` after the connection. Raises OSError, by which pynetdicom
+    ends the connection.
+    """
+    asked_by = time.monotonic() + acse_seconds
+
+    def receive(size: int) -> bytearray:
+        if size > MAX_PDU_BYTES:
+            raise OSError("a PDU of more than is taken")
+        deadline = time.monotonic() + stall_seconds + size / SLOWEST_BYTES_PER_SECOND
+        if not has_asked(assoc):
+            deadline = min(deadline, asked_by)
+        try:
+            return _receive(peer, size, deadline, stall_seconds)
+        finally:
+            peer.settimeout(stall_seconds)  # for what is sent
+
+    return receive
+
+
+def _receive(peer: socket.socket, size: int, deadline: float, stall_seconds: float) -> bytearray:
+    """Less than ``size`` bytes only where the connection ended."""
+    received = bytearray()
+    while len(received) < size:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        peer.settimeout(min(left, stall_seconds))
+        chunk = peer.recv(min(size - len(received), _READ_BYTES))
+        if not chunk:
+            break
+        received += chunk
+    return received
+
+
+def has_asked(assoc: "Association") -> bool:
+    """For an association, by an A-ASSOCIATE-RQ."""
+    return assoc.requestor.primitive is not None
+
+
+def to_give_way(connected: Sequence["Association"]) -> "Association | None":
+    """Who asked for nothing for longest, of the address that has most such."""
+    silent = [assoc for assoc in connected if not has_asked(assoc)]
+    if not silent:
+        return None
+    most, _ = Counter(assoc.requestor.address for assoc in silent).most_common(1)[0]
+    return next(assoc for assoc in silent if assoc.requestor.address == most)
+
+
+def hang_up(assoc: "Association") -> None:
+    """Its threads end soon after."""
+    peer = assoc.dul.socket.socket if assoc.dul.socket else None
+    if peer is not None:
+        with suppress(OSError):  # it ended by itself meanwhile
+            peer.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,105 @@
+"""Peers of the DICOM port that are slow, silent or without end take nothing away from others (PS3.8 9.3)."""
+
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from pynetdicom.sop_class import CTImageStorage
+
+from gateway.dimse import incoming, scp
+from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
+ASSOCIATE_RQ = b"\x01\x00"
+P_DATA = b"\x04\x00"
+
+
+def connect(stack: ExitStack, listener: RunningListener) -> socket.socket:
+    return stack.enter_context(socket.create_connection(("127.0.0.1", listener.dicom_port), timeout=10))
+
+
+def seconds_until_cut_off(peer: socket.socket, sends: bytes = b"", every_seconds: float = 0.05) -> float:
+    """A byte at a time."""
+    started = time.monotonic()
+    peer.settimeout(every_seconds)
+    while time.monotonic() < started + 10:
+        try:
+            if sends:
+                peer.sendall(sends)
+            if peer.recv(1024) == b"":
+                return time.monotonic() - started
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            return time.monotonic() - started
+    raise AssertionError("it was not cut off")
+
+
+@pytest.mark.parametrize("sent", [b"", ASSOCIATE_RQ])
+def test_connections_that_ask_for_nothing_give_way_to_one_that_does(tmp_path: Path, sent: bytes) -> None:
+    with listener_in_this_process(tmp_path, max_associations=2) as listener, ExitStack() as stack:
+        silent = [connect(stack, listener) for _ in range(5 * scp.CONNECTIONS_PER_ASSOCIATION)]
+        for peer in silent:
+            peer.sendall(sent)
+        assert dcmtk("echoscu", listener).returncode == 0
+        assert silent[0].recv(1) == b""
+
+
+def test_associations_do_not_give_way(tmp_path: Path) -> None:
+    with listener_in_this_process(tmp_path, max_associations=1) as listener, ExitStack() as stack:
+        assoc = stack.enter_context(association(listener, [(CTImageStorage, IMPLICIT_LITTLE)]))
+        for _ in range(4 * scp.CONNECTIONS_PER_ASSOCIATION):
+            connect(stack, listener)
+        time.sleep(0.5)
+        assert assoc.is_established
+
+
+def test_a_request_for_an_association_that_trickles_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scp, "ACSE_TIMEOUT_SECONDS", 0.5)
+    with listener_in_this_process(tmp_path) as listener, ExitStack() as stack:
+        peer = connect(stack, listener)
+        peer.sendall(ASSOCIATE_RQ + (10_000).to_bytes(4, "big"))
+        assert seconds_until_cut_off(peer, b"\x00") < 3
+
+
+def test_data_that_trickle_are_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scp, "STALL_TIMEOUT_SECONDS", 0.5)
+    with listener_in_this_process(tmp_path) as listener, ExitStack() as stack:
+        assoc = stack.enter_context(association(listener, [(CTImageStorage, IMPLICIT_LITTLE)]))
+        peer = assoc.dul.socket.socket
+        peer.sendall(P_DATA + (100).to_bytes(4, "big"))
+        for _ in range(100):
+            if not assoc.is_established:
+                break
+            peer.sendall(b"\x00")
+            time.sleep(0.05)
+        assert not assoc.is_established
+
+
+@pytest.mark.parametrize("kind", [ASSOCIATE_RQ, P_DATA])
+def test_a_pdu_of_four_gigabytes_is_not_begun(tmp_path: Path, kind: bytes) -> None:
+    with listener_in_this_process(tmp_path) as listener, ExitStack() as stack:
+        peer = connect(stack, listener)
+        peer.sendall(kind + b"\xff\xff\xff\xff")
+        assert seconds_until_cut_off(peer) < 2
+
+
+def test_the_largest_pdu_is_received_whole_however_it_is_cut(tmp_path: Path) -> None:
+    """More than one packet, and pieces that do not fit."""
+    ours, theirs = socket.socketpair()
+    content = bytes(range(256)) * 512
+    sender = threading.Thread(target=theirs.sendall, args=(content + b"next",))
+
+    silent = SimpleNamespace(requestor=SimpleNamespace(primitive=None))
+    with ours, theirs:
+        receive = incoming.bounded_receive(silent, ours, 5, 5)
+        sender.start()
+        assert receive(6) + receive(len(content) - 6) == content
+        assert receive(4) == b"next"
+        sender.join()
