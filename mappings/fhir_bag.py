@@ -54,8 +54,11 @@ class Bag:
         return None
 
     def without(self, left_out: list[Sourced]) -> "Bag":
-        own = [r for r in self.own if r not in left_out]
-        return Bag(own, (r for r in self._by_reference.values() if r not in self.own))
+        gone, own = {r.reference for r in left_out}, {r.reference for r in self.own}
+        return Bag(
+            (r for r in self.own if r.reference not in gone),
+            (r for reference, r in self._by_reference.items() if reference not in own),
+        )
 
     def binaries(self) -> dict[str, Resource]:
         return {key: r.content for key, r in self._by_reference.items() if r.type == "Binary"}
