@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -108,7 +109,7 @@ def _add_retrieve(door: Blueprint, services: "Services") -> None:
 def _store(services: "Services", study: str | None) -> Response:
     partner = _partner(services, "c")
     media_types.require_json(_accept())
-    request.max_content_length = None  # the limit of this door is its own, and counted while reading
+    request.max_content_length = sys.maxsize  # the limit of this door is its own, and counted while reading
     chunks = read_body(request.stream, services.config.max_stow_bytes, request.content_length)
     origin = _origin(stow_rs.CHANNEL)
     outcome = stow_rs.store(services, partner, request.content_type or "", chunks, origin, study)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -95,7 +96,7 @@ def _post_bundle(services: Services, base: str) -> Response:
     partner = _partner(services)
     require_scope(partner, "Bundle", "c")
     content_type = request.headers.get("Content-Type", "")
-    request.max_content_length = None  # the limit of this door is its own, and counted while reading
+    request.max_content_length = sys.maxsize  # the limit of this door is its own, and counted while reading
     with services.objects.spool(services.config.max_fhir_bytes) as spool:
         _fill(spool)
         try:

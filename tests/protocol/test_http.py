@@ -1,5 +1,6 @@
 """HTTP itself (RFC 9110, RFC 9112): what is not clear is refused and runs nothing, and nothing half-kept is left."""
 
+import json
 import socket
 import struct
 import time
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.dicom_files import BOUNDARY, make_file, multipart
+from tests.support.bundles import FHIR_JSON, document_reference, referral
+from tests.support.dicom_files import BOUNDARY, make_file, multipart, related
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
@@ -156,6 +158,22 @@ def test_a_form_without_end_is_not_taken(gateway: GatewayProcess) -> None:
     form = {"login": (None, "intake"), "file": ("x", b"x" * 3_000_000)}
     answer = requests.post(f"{gateway.base_url}/sign-in", files=form, timeout=20)
     assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_what_is_larger_than_any_form_is_taken_by_the_doors_for_files(
+    gateway: GatewayProcess, partner: Partner, chunked: bool
+) -> None:
+    image = make_file(PixelData=b"\0" * 5_000_000, Rows=2500, Columns=1000)
+    letter = document_reference(b"%PDF-1.7 " + b"x" * 5_000_000)
+    for path, kind, body in (
+        ("/dicom-web/studies", related(), multipart([image])),
+        ("/fhir", FHIR_JSON, json.dumps(referral(document=letter)).encode()),
+    ):
+        headers = partner.headers() | {"Content-Type": kind}
+        sent = iter([body]) if chunked else body
+        answer = requests.post(f"{gateway.base_url}{path}", data=sent, headers=headers, timeout=60)
+        assert answer.status_code == 200, answer.text
 
 
 def incoming(gateway: GatewayProcess) -> list[Path]:
