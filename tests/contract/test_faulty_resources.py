@@ -15,7 +15,8 @@ from gateway.store.resources import dumps, loads
 from gateway.workflow.references import resolve, targets, wanted_outside
 from gateway.workflow.submission import Entry
 from mappings.clinical_items import ITEM_KINDS, to_item
-from mappings.fhir_to_case import Sourced, to_record
+from mappings.fhir_bag import Sourced
+from mappings.fhir_to_case import to_record
 from tests.support.any_value import faulty, places, put, real_resources
 
 OWN = real_resources(None)
