@@ -17,6 +17,7 @@ from gateway.case.model import (
     Case,
     Coded,
     Content,
+    Demographics,
     Document,
     ExpectedSeries,
     ExpectedStudy,
@@ -30,7 +31,7 @@ from gateway.fhir.search import PARAMETERS
 from gateway.fhir.served import READABLE
 from gateway.workflow import examination
 from mappings import document_legibility
-from tests.support.cases import CHILD, SOURCE, case, instance, stack, study, with_record
+from tests.support.cases import CHILD, QUESTION, SOURCE, case, instance, stack, study, with_record
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFORMANCE = PROJECT / "conformance"
@@ -170,6 +171,8 @@ def poor_cases() -> list[Case]:
     return [
         case(poor, studies=(received,)),
         with_record(patient=replace(CHILD, deceased="yes")),
+        with_record(questions=(replace(QUESTION, status="revoked"),)),
+        case(studies=(study(other_patients=(Demographics(),)),)),
         case(studies=(other,), held_studies=(HeldStudy(other, ("x",)), HeldStudy(study(uid="7"), ("x",)))),
     ]
 

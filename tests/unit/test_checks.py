@@ -243,6 +243,13 @@ def test_a_held_study_that_contradicts_blocks_and_one_that_is_only_uncertain_lim
     assert [f.severity for f in identity.study_held(case(held_studies=(uncertain,)))] == [Severity.LIMITS]
 
 
+def test_a_held_study_of_which_only_a_later_image_contradicts_blocks_too() -> None:
+    later = study(other_patients=(replace(CHILD, birth_date="2015-01-01"),))
+    [found] = identity.study_held(case(held_studies=(HeldStudy(later, ()),)))
+    assert found.severity is Severity.BLOCKS
+    assert "birth date" in found.text
+
+
 def test_records_of_two_children_block_review() -> None:
     sibling = replace(CHILD, names=(Name("Ife Okafor"),), source=replace(SOURCE, reference="Patient/p2"))
     [found] = identity.mixed_patients(with_record(other_patients=(sibling,)))

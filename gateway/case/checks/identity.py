@@ -52,7 +52,11 @@ def study_held(case: Case) -> Iterator[Finding]:
     Limits: a study with nothing in common waits in no case; intake has a list of those.
     """
     for held in case.held_studies:
-        differing = contradictions(case.record.patient or Demographics(), held.study.patient)
+        known = case.record.patient or Demographics()
+        seen = (held.study.patient, *held.study.other_patients)
+        differing = list(
+            dict.fromkeys(element for patient in seen for element in contradictions(known, patient))
+        )
         words = f"differs in {', '.join(differing)}" if differing else "cannot be told to be the same child"
         yield Finding(
             f"study-held:{held.study.study_instance_uid}",
