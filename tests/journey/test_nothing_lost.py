@@ -1,152 +1,28 @@
 """Kill any process with SIGKILL in the middle of the work: what was acknowledged is there afterwards, and goes on."""
 
-import hashlib
-import os
-import secrets
-import signal
-import threading
-import time
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 
-from tests.support.bundles import FhirClient, imaging_study, referral, wait_for
-from tests.support.dimse import send
 from tests.support.gateway_process import INTAKE, SPECIALIST, GatewayProcess
-from tests.support.hospital import Pacs, Scene, images
+from tests.support.steady_sender import Sender, everything_is_there, kill_part
 
 CASES = 6
-SLICES = 3
-
-
-@dataclass
-class Sender(threading.Thread):
-    """A hospital that sends case after case by all three doors, and writes down what was acknowledged.
-
-    What was not acknowledged is sent again until it is, as a real sender does.
-    """
-
-    gateway: GatewayProcess
-    folder: Path
-    cases: dict[str, str] = field(default_factory=dict)  # case id by Study Instance UID
-    instances: dict[str, bytes] = field(default_factory=dict)  # acknowledged files by SOP Instance UID
-    attempts: int = 0
-    started_case: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-        partner = self.gateway.partners["hospital-a"]
-        self.ehr, self.pacs = FhirClient(self.gateway, partner), Pacs(self.gateway, partner)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def run(self) -> None:
-        for number in range(CASES):
-            mrn, study, series = secrets.token_hex(5), uid(), uid()
-            stack = images(mrn, SLICES, study, series)
-            self.until_acknowledged(lambda s=stack: self.c_store(s[:1]))
-            sent = referral(mrn, imaging=imaging_study(study, {series: SLICES}))
-            self.cases[study] = self.until_acknowledged(lambda b=sent: self.ehr.open_case(b))
-            if number == 1:
-                self.started_case.set()
-            self.until_acknowledged(lambda s=stack: self.stow(s[1:2]))
-            self.until_acknowledged(lambda s=stack: self.c_store(s[2:]))
-
-    def until_acknowledged(self, act: Any) -> Any:
-        deadline = time.monotonic() + 90
-        while True:
-            self.attempts += 1
-            try:
-                return act()
-            except (AssertionError, OSError, requests.RequestException, KeyError, ValueError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-
-    def stow(self, files: list[bytes]) -> bool:
-        answer = self.pacs.store(*files)
-        assert answer.status_code == 200, answer.text
-        return self.acknowledge(files)
-
-    def c_store(self, files: list[bytes]) -> bool:
-        paths = [self.folder / f"{hashlib.sha256(file).hexdigest()}.dcm" for file in files]
-        for path, file in zip(paths, files, strict=True):
-            path.write_bytes(file)
-        answers = send(self.gateway, *paths)
-        assert [answer.status for answer in answers] == [0] * len(files)
-        return self.acknowledge(files)
-
-    def acknowledge(self, files: list[bytes]) -> bool:
-        self.instances |= {hashlib.sha256(file).hexdigest(): file for file in files}
-        return True
-
-
-def uid() -> str:
-    return f"2.25.{secrets.randbits(96)}"
-
-
-def kill_part(gateway: GatewayProcess, part: str) -> None:
-    if part == "everything":
-        gateway.kill()
-        gateway.start()
-        return
-    pid = gateway.pids()[part]
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: gateway.pids().get(part, pid) != pid, 30)
-    gateway.wait_ready()
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", ["web", "dimse", "worker", "everything"])
 def test_nothing_acknowledged_is_lost_when_a_process_is_killed(part: str, tmp_path: Path) -> None:
     with GatewayProcess() as gateway:
-        gateway.add_partner("hospital-a", name="Hospital A", ae_title="HOSPITAL_A")
+        partner = gateway.add_partner("hospital-a", name="Hospital A", ae_title="HOSPITAL_A")
         gateway.add_user(INTAKE)
         gateway.add_user(SPECIALIST)
-        sender = Sender(gateway, tmp_path)
+        sender = Sender(gateway, partner, tmp_path, wanted=CASES)
         sender.start()
         assert sender.started_case.wait(60), "the sender got nowhere"
         kill_part(gateway, part)
         sender.join(200)
         assert not sender.is_alive(), "the sender did not finish"
+        assert sender.failure is None
         assert len(sender.cases) == CASES
         everything_is_there(gateway, sender)
-
-
-def everything_is_there(gateway: GatewayProcess, sender: Sender) -> None:
-    scene = Scene(gateway, gateway.partners["hospital-a"])
-    for study, case_id in sender.cases.items():
-        assert scene.wait_for_study(case_id)["study_instance_uid"] == study
-        scene.wait_for_checks(case_id)
-        assert len(scene.intake.case(case_id)["studies"]) == 1
-        assert scene.ehr.task(case_id)["status"] == "received"
-    kept = {hashlib.sha256(file).hexdigest() for study in sender.cases for file in retrieve(scene, study)}
-    assert {data_set(file) for file in sender.instances.values()} == kept
-
-
-def retrieve(scene: Scene, study: str) -> list[bytes]:
-    """The data sets of a study's instances, read back by WADO-RS."""
-    found = []
-    for instance in scene.pacs.instances(study):
-        answer = requests.get(
-            f"{scene.pacs.base}/studies/{study}/series/{instance.rsplit('.', 1)[0]}/instances/{instance}",
-            headers=scene.pacs.partner.headers() | {"Accept": "application/dicom"},
-            timeout=30,
-        )
-        assert answer.status_code == 200, answer.text
-        found.append(without_meta(answer.content))
-    return found
-
-
-def data_set(file: bytes) -> str:
-    return hashlib.sha256(without_meta(file)).hexdigest()
-
-
-def without_meta(file: bytes) -> bytes:
-    """What follows preamble and group 0002 (PS3.10 7.1): the length of the group stands in (0002,0000)."""
-    length = int.from_bytes(file[140:144], "little")
-    return file[144 + length :]
