@@ -172,13 +172,14 @@ class WebWorker(ThreadWorker):
             self._end(conn)
 
     def _make_room(self) -> None:
-        """For each request that has no thread, take one away from the peer that lags most."""
-        lacking = len(self._working) - self.cfg.threads
+        """For each request that has no thread, take one from the peer that lags most; at the end from all that lag."""
+        lacking = len(self._working) - (self.cfg.threads if self.alive else 0)
+        spared_seconds = SPARED_LAG_SECONDS if self.alive else STOP_SECONDS
         if lacking <= 0:
             return
         lagging = sorted(self._working, key=lambda conn: conn.sock.lag_seconds(), reverse=True)
         for conn in lagging[:lacking]:
-            if conn.sock.lag_seconds() > SPARED_LAG_SECONDS:
+            if conn.sock.lag_seconds() > spared_seconds:
                 conn.sock.cut_off()
 
     def _refuse(self, conn: Connection, status: int) -> None:

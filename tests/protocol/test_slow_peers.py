@@ -185,3 +185,11 @@ def test_health_does_not_wait_for_those_who_wait_to_write(gateway: GatewayProces
         assert_serves(gateway)
         other.rollback()
         assert set(sent) <= {200, 201}
+
+
+def test_a_gateway_that_stops_does_not_wait_for_slow_peers() -> None:
+    with GatewayProcess() as stopping, ExitStack() as stack:
+        peers(stack, stopping, 3, SLOW_FORM)
+        started = time.monotonic()
+        assert stopping.stop() == 0
+        assert time.monotonic() - started < 10
