@@ -10,7 +10,6 @@ is obeyed, and so is the correction of a patient by the request that the case re
 changed (case/checks/identity.py).
 """
 
-import hashlib
 import re
 from collections.abc import Iterable
 
@@ -20,13 +19,12 @@ from gateway.case.patient_match import contradictions, identifiers_differ, name_
 from gateway.store import resources
 from gateway.store.database import Session
 from gateway.store.ids import bounded
-from gateway.store.resources import dumps
-from gateway.workflow.references import IDENTITY_CHARACTERS, RELATIVE, referenced
+from gateway.workflow.content_key import Key, content_keys, digest
+from gateway.workflow.references import IDENTITY_CHARACTERS, RELATIVE
 from gateway.workflow.submission import Entry
 from mappings.fhir_elements import Resource, names, objects, text
 from mappings.fhir_to_case import demographics_of, subject_of
 
-Key = tuple[str, str]  # resource type and identity
 Keys = dict[int, Key]
 
 _IDENTIFIED = frozenset(
@@ -55,7 +53,7 @@ def identify(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> 
     earlier.of(keys.values())
     for split in (_split_patients, _split_people, _split_subjects):
         keys |= split(partner, entries, keys, earlier)
-    return _distinct(entries, keys | _content_keys(entries, keys))
+    return _distinct(entries, keys | content_keys(entries, keys, _names(entries)))
 
 
 class _Earlier:
@@ -157,7 +155,7 @@ def _split_people(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _
         told = names((entry.resource or {}).get("name"))
         if before is not None and same_name(names(before[1].get("name")), told) is False:
             words = sorted({word for name in told for word in name_words(name)})
-            changed[entry.index] = _apart(key, _digest(words))
+            changed[entry.index] = _apart(key, digest(words))
     return changed
 
 
@@ -178,44 +176,10 @@ def _split_subjects(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier:
         if patient is not None:
             patient_key = keys.get(patient.index)
             known = earlier.of([patient_key]).get(patient_key) if patient_key else None
-            mark = known[0] if known else (patient_key or ("", _digest(patient.resource)))[1]
+            mark = known[0] if known else (patient_key or ("", digest(patient.resource)))[1]
         if subject_of(before[1]) != mark:
             changed[entry.index] = _apart(key, mark)
     return changed
-
-
-def _content_keys(entries: tuple[Entry, ...], keys: Keys) -> Keys:
-    """Keys by content: what an entry says, with references to its bundle replaced by the keys of what they name."""
-    own = _names(entries)
-    found: Keys = {}
-
-    def key_of(entry: Entry, path: frozenset[int]) -> tuple[Key, bool]:
-        """The key, and whether it is the same from wherever it is asked: not inside a circle of references."""
-        known = keys.get(entry.index) or found.get(entry.index)
-        if known is not None:
-            return known, True
-        if entry.index in path:
-            return (entry.type, "itself"), False
-        content, whole = _without_name(entry), True
-        for holder, name, value, _ in list(referenced(content, "")):
-            target = own.get(value)
-            if target is not None:
-                key, same = key_of(target, path | {entry.index})
-                holder[name], whole = " ".join(key), whole and same
-        key = (entry.type, f"sha256:{_digest(content)}")
-        if whole or not path:
-            found[entry.index] = key
-        return key, whole
-
-    for entry in entries:
-        key_of(entry, frozenset())
-    return found
-
-
-def _without_name(entry: Entry) -> Resource:
-    """The resource without what does not tell it: id, meta and narrative."""
-    content: Resource = resources.loads(dumps(entry.resource or {}))
-    return {name: value for name, value in content.items() if name not in ("id", "meta", "text")}
 
 
 def _names(entries: tuple[Entry, ...]) -> dict[str, Entry]:
@@ -247,10 +211,6 @@ def _apart(key: Key, mark: str) -> Key:
 def _fingerprint(patient: Demographics) -> str:
     """Tells children with one identifier apart, the same each time the same child is sent."""
     words = sorted({word for name in patient.names for word in name_words(name)})
-    return _digest(
+    return digest(
         [words, patient.birth_date, patient.sex, [[i.issuer, i.value] for i in patient.identifiers]]
     )
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(dumps(value).encode()).hexdigest()[:32]
