@@ -116,8 +116,11 @@ def same_name(known: Iterable[Name], seen: Iterable[Name]) -> bool | None:
 
 def name_words(name: Name) -> frozenset[str]:
     """Words and numbers ("Boy 2") without case, accents, punctuation or order; letters of other scripts stay."""
-    whole = " ".join([name.family, *name.given]) if name.family or name.given else name.text
-    decomposed = unicodedata.normalize("NFKD", whole.casefold())
+    return plain_words(" ".join([name.family, *name.given]) if name.family or name.given else name.text)
+
+
+def plain_words(text: str) -> frozenset[str]:
+    decomposed = unicodedata.normalize("NFKD", text.casefold())
     plain = "".join(c for c in decomposed if not unicodedata.combining(c))
     return frozenset(re.findall(r"[^\W_]+", unicodedata.normalize("NFC", plain)))
 

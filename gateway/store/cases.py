@@ -3,32 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, defer
 
 from gateway.case.access import Partner, Scope, System, Viewer, scope
 from gateway.case.model import (
     Case,
-    DeliveryState,
     Demographics,
-    FindingState,
     HeldStudy,
     Identifier,
     Record,
 )
+from gateway.case.patient_match import plain_words
 from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
 from gateway.store import findings, opinions, studies
 from gateway.store.ids import new_case_id
 from gateway.store.tables import (
     CaseRow,
-    DeliveryRow,
     EnquiryRow,
-    FindingRow,
     OpinionRow,
     PartnerRow,
     StudyRow,
@@ -41,8 +37,10 @@ _RECORD = TypeAdapter(Record)
 def open_case(session: Session, partner: Partner, service_request: str, now: datetime) -> CaseRow:
     """A new case of a partner in status received."""
     while True:
+        case_id = new_case_id()
         row = CaseRow(
-            id=new_case_id(),
+            id=case_id,
+            search_text=_search_text(case_id, Record()),
             partner_id=partner.id,
             status=CaseStatus.RECEIVED,
             service_request=service_request,
@@ -86,8 +84,18 @@ def by_service_request(session: Session, partner: Partner, service_request: str)
 
 
 def every(session: Session, viewer: Viewer) -> list[CaseRow]:
-    """All cases that the viewer may see, last changed first."""
-    return list(session.scalars(visible(viewer).order_by(CaseRow.updated_at.desc())))
+    """All cases that the viewer may see, last changed first; what is large of them is not loaded."""
+    light = visible(viewer).options(defer(CaseRow.record), defer(CaseRow.identity))
+    return list(session.scalars(light.order_by(CaseRow.updated_at.desc(), CaseRow.id)))
+
+
+def changed_at(session: Session, viewer: Viewer, case_id: str) -> datetime:
+    """When the case last changed. Raises NotFound."""
+    query = visible(viewer).where(CaseRow.id == case_id).with_only_columns(CaseRow.updated_at)
+    found = session.scalar(query)
+    if found is None:
+        raise NotFound(f"No case {case_id} that you may see.")
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,24 @@ def set_record(case: CaseRow, record: Record) -> None:
     case.record = dump_record(record)
     case.identity = _IDENTITY.dump_json(identity).decode()
     case.patient_name = record.patient.display_name if record.patient else ""
+    case.search_text = _search_text(case.id, record)
+
+
+def _search_text(case_id: str, record: Record) -> str:
+    """What a case is found by: its number and the words of all names of the child."""
+    names = record.patient.names if record.patient else ()
+    texts = " ".join(" ".join((name.text, name.family, *name.given)) for name in names)
+    return " ".join(sorted(search_words(case_id)) + sorted(search_words(texts)))
+
+
+def search_words(text: str) -> frozenset[str]:
+    """Words as people type them who do not have the letters: without case, accents, strokes and ligatures."""
+    return plain_words(text.casefold().translate(_PLAIN_LETTERS))
+
+
+_PLAIN_LETTERS = str.maketrans(
+    {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "\u0131": "i", "æ": "ae", "œ": "oe", "þ": "th"}
+)
 
 
 def dump_record(record: Record) -> str:
@@ -205,69 +231,4 @@ def to_case(session: Session, case: CaseRow) -> Case:
         opinions=opinions.of_case(session, case.id),
         enquiries=findings.enquiries_of_case(session, case.id),
         deliveries=opinions.deliveries_of_case(session, case.id),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class WorklistEntry:
-    """One line of the worklist."""
-
-    id: str
-    patient_name: str
-    partner_name: str
-    status: str
-    assignee_name: str
-    open_findings: int
-    blocking_findings: int
-    found_after_signing: int
-    failed_deliveries: int
-    opened_at: datetime
-    updated_at: datetime
-
-
-def worklist(session: Session, viewer: Viewer, statuses: Sequence[str] = ()) -> list[WorklistEntry]:
-    """The viewer's cases with counts, last changed first; all statuses where none is named."""
-    open_count = _count(FindingRow, FindingRow.state == FindingState.OPEN)
-    blocking_count = _count(
-        FindingRow, FindingRow.state == FindingState.OPEN, FindingRow.severity == "blocks"
-    )
-    signed_at = (
-        select(func.max(OpinionRow.signed_at)).where(OpinionRow.case_id == CaseRow.id).correlate(CaseRow)
-    ).scalar_subquery()
-    late_count = _count(FindingRow, FindingRow.state == FindingState.OPEN, FindingRow.opened_at > signed_at)
-    failed_count = _count(DeliveryRow, DeliveryRow.state == DeliveryState.FAILED)
-    query = (
-        visible(viewer)
-        .join(PartnerRow, PartnerRow.id == CaseRow.partner_id)
-        .outerjoin(UserRow, UserRow.id == CaseRow.assignee_id)
-        .add_columns(PartnerRow.name, UserRow.name, open_count, blocking_count, late_count, failed_count)
-        .order_by(CaseRow.updated_at.desc())
-    )
-    if statuses:
-        query = query.where(CaseRow.status.in_(statuses))
-    return [
-        WorklistEntry(
-            id=case.id,
-            patient_name=case.patient_name,
-            partner_name=partner,
-            status=case.status,
-            assignee_name=assignee or "",
-            open_findings=open_findings,
-            blocking_findings=blocking,
-            found_after_signing=late,
-            failed_deliveries=failed,
-            opened_at=case.opened_at,
-            updated_at=case.updated_at,
-        )
-        for case, partner, assignee, open_findings, blocking, late, failed in session.execute(query)
-    ]
-
-
-def _count(counted: type[FindingRow | DeliveryRow], *conditions: Any) -> Any:
-    return (
-        select(func.count())
-        .select_from(counted)
-        .where(counted.case_id == CaseRow.id, *conditions)
-        .correlate(CaseRow)
-        .scalar_subquery()
     )

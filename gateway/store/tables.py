@@ -191,13 +191,16 @@ class CaseRow(Row):
     partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), index=True)
     status: Mapped[str] = mapped_column(String(32), index=True)
     service_request: Mapped[str] = mapped_column(String(128), default="")
-    record: Mapped[str] = mapped_column(Text)
-    identity: Mapped[str] = mapped_column(Text, default="")  # of the record: what imaging is matched with
+    search_text: Mapped[str] = mapped_column(Text, default="")  # see search_words in cases.py
     patient_name: Mapped[str] = mapped_column(Text, default="")
     assignee_id: Mapped[str | None] = mapped_column(ForeignKey("app_user.id"), index=True)
     declined_because: Mapped[str] = mapped_column(Text, default="")
     opened_at: Mapped[datetime]
     updated_at: Mapped[datetime] = mapped_column(index=True)
+    identity: Mapped[str] = mapped_column(Text, default="")  # of the record: what imaging is matched with
+    record: Mapped[str] = mapped_column(
+        Text
+    )  # last, as SQLite reads a row up to the column that is asked for
 
     __table_args__ = (Index("ix_case_file_request", "partner_id", "service_request"),)
 

@@ -15,7 +15,7 @@ from gateway.case.access import Role, User, require_role
 from gateway.case.confirmation import fingerprint
 from gateway.case.model import Case
 from gateway.errors import Unauthenticated
-from gateway.store import cases, placements, trail, users
+from gateway.store import placements, trail, users, worklist
 from gateway.web import api_models as models
 from gateway.web.openapi import EVERYBODY, described
 from gateway.web.pages import possible_actions
@@ -26,11 +26,19 @@ from gateway.workflow import deliver, opinion, review, viewing
 
 @described("list_cases", models.CaseList, "cases")
 def list_cases(visit: Visit, query: models.CaseFilter) -> models.CaseList:
-    """The cases that you may see, the last changed first."""
+    """The cases that you may see, the last changed first, a page at a time."""
     viewing.view_list(visit.services, visit.user, "worklist", visit.origin)
+    wanted = worklist.Wanted(query.status, query.q)
     with visit.services.database.reading() as db:
-        found = cases.worklist(db, visit.user, query.status)
-    return models.CaseList(cases=[models.CaseLine.model_validate(entry) for entry in found])
+        found = worklist.page(db, visit.user, wanted, query.offset, query.limit)
+        counts = worklist.counts(db, visit.user, query.q)
+    total = sum(counts.get(status, 0) for status in query.status or counts)
+    after = query.offset + query.limit
+    return models.CaseList(
+        cases=[models.CaseLine.model_validate(entry) for entry in found],
+        total=total,
+        next_offset=after if after < total else None,
+    )
 
 
 @described("read_case", models.CaseAnswer, "cases")

@@ -93,6 +93,15 @@ class CaseFilter(BaseModel):
     status: list[CaseStatus] = Field(
         default_factory=list, description="Statuses wanted; all where none is given."
     )
+    q: str = Field(
+        "",
+        max_length=200,
+        description="Only cases with each of these words in their number or a name of the child; accents do not count.",
+    )
+    limit: int = Field(50, ge=1, le=500, description="The most cases that one answer has.")
+    offset: int = Field(
+        0, ge=0, le=10_000_000, description="How many cases to leave out: ``next_offset`` of the page before."
+    )
 
 
 class StudyFilter(BaseModel):
@@ -130,7 +139,11 @@ class CaseLine(_Answer):
 
 
 class CaseList(_Answer):
+    """``total`` cases are found; ``next_offset`` is null on the last page."""
+
     cases: list[CaseLine]
+    total: int
+    next_offset: int | None
 
 
 class CaseAnswer(_Answer):

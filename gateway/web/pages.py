@@ -1,6 +1,5 @@
 """Pages to look at. Each look is on the audit trail; the fragments that refresh a page are not looks of their own."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,12 +14,17 @@ from gateway.case.status import OPEN, Action, CaseStatus, actions_for
 from gateway.clock import utc_now
 from gateway.errors import NotFound
 from gateway.store import cases, placements, receipts, trail, users
+from gateway.store import worklist as entries
+from gateway.store.database import Session
 from gateway.web import words
 from gateway.web.timeline import timeline
 from gateway.web.visit import Visit
 from gateway.workflow import viewing
 from mappings.opinion_to_report import report_of
 
+PAGE = 50
+MAX_SEARCH = 200
+UNDECIDED = ("held", "waiting")
 _LIFE = list(CaseStatus)
 
 
@@ -37,45 +41,67 @@ NO_ATTEMPT = Attempt()
 
 
 def worklist(visit: Visit) -> str:
-    """``status`` is one CaseStatus, ``all``, or empty for everything that is not over."""
+    """``status`` is one CaseStatus, ``all``, or empty for everything that is not over; ``q`` searches."""
     viewing.view_list(visit.services, visit.user, "worklist", visit.origin)
     return render_template("worklist.html", fragment=_worklist_fragment(visit))
 
 
 def worklist_rows(visit: Visit) -> Response:
-    """The list again for htmx: 204, and nothing moves on the page, while it is what the page shows already."""
-    fragment = _worklist_fragment(visit)
-    if request.args.get("seen") == _seen(fragment):
+    """The list again for htmx: 204, and nothing moves on the page, while nothing on any list has changed."""
+    with visit.services.database.reading() as session:
+        seen = _seen(session, visit.user)
+    if request.args.get("seen") == seen:
         return make_response("", 204)
-    return make_response(render_template("_worklist.html", fragment=fragment))
+    return make_response(render_template("_worklist.html", fragment=_worklist_fragment(visit)))
+
+
+def _seen(session: Session, user: User) -> str:
+    """Changes when anything on the lists does, and once a day, as the days of waiting do."""
+    undecided = placements.count(session, user, UNDECIDED)
+    return f"{entries.version(session, user)}-{undecided}-{utc_now():%Y%m%d}"
 
 
 def _worklist_fragment(visit: Visit) -> dict[str, Any]:
-    wanted = request.args.get("status", "")
+    status, search = request.args.get("status", ""), request.args.get("q", "")[:MAX_SEARCH]
+    statuses = _statuses(status)
     with visit.services.database.reading() as session:
-        every = cases.worklist(session, visit.user)
-        undecided = placements.count(session, visit.user, ("held", "waiting"))
-    shown = [entry for entry in every if _wanted(entry.status, wanted)]
-    counts = {status.value: sum(e.status == status for e in every) for status in _LIFE}
-    counts |= {"": sum(e.status in OPEN for e in every), "all": len(every)}
-    fragment = {
+        of_status = entries.counts(session, visit.user, search)
+        total = sum(of_status.get(s, 0) for s in statuses)
+        page = _page(total)
+        wanted = entries.Wanted(() if status == "all" else statuses, search)
+        shown = entries.page(session, visit.user, wanted, (page - 1) * PAGE, PAGE)
+        undecided = placements.count(session, visit.user, UNDECIDED)
+        seen = _seen(session, visit.user)
+    counts = {s.value: of_status.get(s, 0) for s in _LIFE}
+    return {
         "entries": shown,
-        "counts": counts,
-        "status": wanted,
+        "counts": counts | {"": sum(counts[s] for s in OPEN), "all": sum(counts.values())},
+        "status": status,
+        "search": search,
+        "page": page,
+        "pages": _pages(total),
+        "total": total,
         "undecided": undecided,
         "now": utc_now(),
+        "seen": seen,
     }
-    return fragment | {"seen": _seen(fragment)}
 
 
-def _wanted(status: str, wanted: str) -> bool:
-    return status in OPEN if wanted == "" else wanted in ("all", status)
+def _statuses(wanted: str) -> list[str]:
+    if wanted == "":
+        return sorted(OPEN)
+    return [status.value for status in _LIFE] if wanted == "all" else [wanted]
 
 
-def _seen(fragment: Mapping[str, Any]) -> str:
-    """Changes when anything on the list does, and once a day, as the days of waiting do."""
-    shown = (fragment["entries"], fragment["counts"], fragment["undecided"], fragment["now"].date())
-    return hashlib.sha256(repr(shown).encode()).hexdigest()[:16]
+def _pages(total: int) -> int:
+    return max(1, -(-total // PAGE))
+
+
+def _page(total: int) -> int:
+    """The page that is asked for, or the last one where there are fewer by now."""
+    asked = request.args.get("page", "1")
+    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 10 else 1
+    return min(max(number, 1), _pages(total))
 
 
 def case(visit: Visit, case_id: str) -> str:
@@ -143,10 +169,10 @@ def _differences(found: Case, seen: Any) -> dict[str, str]:
 def case_changes(visit: Visit, case_id: str) -> Response:
     """A line for htmx once the case is no longer what the page shows; 204 until then."""
     with visit.services.database.reading() as session:
-        row = cases.row(session, visit.user, case_id)
-    if row.updated_at.isoformat() == request.args.get("seen"):
+        changed_at = cases.changed_at(session, visit.user, case_id)
+    if changed_at.isoformat() == request.args.get("seen"):
         return make_response("", 204)
-    return make_response(render_template("_changed.html", case_id=row.id))
+    return make_response(render_template("_changed.html", case_id=case_id))
 
 
 def draft(visit: Visit, case_id: str) -> str:
@@ -211,7 +237,7 @@ def imaging_page(visit: Visit, attempt: Attempt = NO_ATTEMPT) -> str:
     with visit.services.database.reading() as session:
         found = placements.in_state(session, visit.user)
         people = users.names(session)
-        open_cases = [entry for entry in cases.worklist(session, visit.user) if entry.status in OPEN]
+        open_cases = entries.choices(session, visit.user, sorted(OPEN)) if found else []
     groups = [(state, [p for p in found if p.state == state]) for state in placements.UNPLACED]
     return render_template(
         "imaging.html", groups=groups, people=people, open_cases=open_cases, attempt=attempt

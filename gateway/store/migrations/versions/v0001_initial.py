@@ -142,13 +142,14 @@ def _case_file() -> None:
         sa.Column("partner_id", sa.String(length=64), nullable=False),
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("service_request", sa.String(length=128), nullable=False),
-        sa.Column("record", sa.Text(), nullable=False),
-        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("search_text", sa.Text(), nullable=False),
         sa.Column("patient_name", sa.Text(), nullable=False),
         sa.Column("assignee_id", sa.String(length=64), nullable=True),
         sa.Column("declined_because", sa.Text(), nullable=False),
         sa.Column("opened_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("identity", sa.Text(), nullable=False),
+        sa.Column("record", sa.Text(), nullable=False),
         sa.ForeignKeyConstraint(
             ["assignee_id"], ["app_user.id"], name=op.f("fk_case_file_assignee_id_app_user")
         ),
