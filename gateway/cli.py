@@ -335,10 +335,9 @@ def _fault(fault: Any) -> str:
 def _services(data_dir: Path | None) -> "Services":
     """For a command that works on what is there, and makes no database by a mistaken folder."""
     from gateway.services import build_services
-    from gateway.store import migrations
 
     services = build_services(_configure({"data_dir": data_dir}))
-    if not migrations.has_tables(services.database):
+    if not services.database.has_tables():
         raise GatewayError(
             f"There are no tables in {services.database.place}: "
             "run `gateway migrate` first, or name another folder with --data-dir."

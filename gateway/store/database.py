@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -74,6 +75,17 @@ class Database:
         """For the operator: a file, or a URL without its password."""
         url = self.engine.url
         return url.database or "" if url.get_backend_name() == "sqlite" else url.render_as_string()
+
+    def has_tables(self) -> bool:
+        """Creates nothing, where SQLite would make a file of any name. Raises StoreUnavailable."""
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
+            return False
+        try:
+            with self.reading() as session:
+                return sa.inspect(session.connection()).has_table("alembic_version")
+        except DBAPIError as error:
+            raise StoreUnavailable("The gateway's database cannot be read.") from error
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import inspect, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import StoreUnavailable
@@ -32,15 +32,3 @@ def upgrade(database: Database) -> None:
             command.upgrade(config, "head")
     except DBAPIError as error:
         raise StoreUnavailable("The gateway's database is not available.") from error
-
-
-def has_tables(database: Database) -> bool:
-    """Creates nothing, where SQLite would make a file of any name. Raises StoreUnavailable."""
-    url = database.engine.url
-    if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
-        return False
-    try:
-        with database.reading() as session:
-            return inspect(session.connection()).has_table("alembic_version")
-    except DBAPIError as error:
-        raise StoreUnavailable("The gateway's database cannot be read.") from error
