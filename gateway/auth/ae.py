@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 
-def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: str) -> Partner:
+def authenticate_ae(services: Services, calling_ae_title: str) -> Partner:
     """The partner that the calling AE title is registered for; leading and trailing spaces mean nothing (PS3.5 6.2).
 
-    With ``dev`` any other title, and any called title, is partner demo. Raises UnknownSender, also for a partner that
-    is disabled.
+    With ``dev`` any other title is partner demo. Raises UnknownSender, also for a partner that is disabled.
     """
     with services.database.reading() as session:
         known = calling_ae_title.isprintable()  # PostgreSQL takes no NUL
@@ -28,6 +27,4 @@ def authenticate_ae(services: Services, calling_ae_title: str, called_ae_title: 
         return registration.partner if registration else demo_partner(services)
     if registration is None:
         raise UnknownSender("The calling AE title is not registered for any partner.")
-    if called_ae_title.strip() != services.config.ae_title:
-        raise UnknownSender(f"The called AE title is not {services.config.ae_title}.")
     return registration.partner

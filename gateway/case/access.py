@@ -67,7 +67,6 @@ class Origin:
 NO_ORIGIN = Origin()
 SYSTEM_ACTOR = System()
 Viewer = Partner | User | System
-Staff = User | System
 
 
 class Scope(StrEnum):

@@ -61,7 +61,7 @@ class Admission:
         calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
         if called != self.services.config.ae_title and not self.services.config.dev:
             return Refusal.CALLED_AE_UNKNOWN
-        partner = authenticate_ae(self.services, calling, called)
+        partner = authenticate_ae(self.services, calling)
         if not self._has_room_for(assoc):
             return Refusal.LIMIT_EXCEEDED
         origin = Origin(CHANNEL, f"{calling}@{assoc.requestor.address}")

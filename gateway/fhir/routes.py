@@ -24,7 +24,7 @@ from gateway.errors import (
     NotFound,
     NotSupported,
     Unauthenticated,
-    UnsupportedVersion,
+    UnsupportedMediaType,
 )
 from gateway.fhir import answers, narrowing, outcome, search, served, versions
 from gateway.fhir.bundle import read_submission
@@ -41,7 +41,7 @@ log = structlog.get_logger()
 _CHUNK_BYTES = 1024 * 1024
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
 _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
-_REFUSED = (InvalidContent, UnsupportedVersion)
+_REFUSED = (InvalidContent, UnsupportedMediaType)
 
 
 def blueprint(services: Services) -> Blueprint:

@@ -210,7 +210,7 @@ class StudyRow(Row):
 
     ``join_state``: waiting (no case found), held (``case_id`` is only a candidate: a contradiction or
     too little evidence), joined, refused (a person said no).
-    ``join_reasons`` are the evidence in words. ``dicom`` and ``patients`` come from the headers.
+    ``join_reasons`` are the evidence in words. ``attributes`` and ``patients`` come from the headers.
     """
 
     __tablename__ = "study"

@@ -1,7 +1,7 @@
 """The words on the pages for what the rules and the store call by codes."""
 
 from gateway.case.access import Role
-from gateway.case.model import Content, DeliveryState, FindingState, ItemKind, Severity
+from gateway.case.model import Content, DeliveryState, ItemKind, Severity
 from gateway.case.status import Action, CaseStatus
 
 STATUS = {
@@ -35,11 +35,6 @@ SEVERITY = {
 }
 FOUND_LATE = "Found after the opinion was signed"
 DECLARED = "Declared in the signed report"
-FINDING_STATE = {
-    FindingState.OPEN: "Open",
-    FindingState.RESOLVED: "Resolved",
-    FindingState.WAIVED: "Waived",
-}
 ROLE = {Role.INTAKE: "Intake", Role.SPECIALIST: "Specialist"}
 ITEM_KIND = {
     ItemKind.CONDITION: "Conditions",
@@ -90,17 +85,15 @@ SCRIPT = {"alphabetic": "", "ideographic": "ideographic", "phonetic": "phonetic"
 
 CAUSE = {
     "InvalidContent": "The content breaks a rule of its format.",
-    "BodyBroken": "The body broke off, or was not what its header said.",
     "NotFhir": "Not a FHIR resource, or of an unknown type.",
     "UnsupportedVersion": "A FHIR release that is not spoken here.",
     "NotDicom": "Not a DICOM file, cut short, or without its identifiers.",
     "StudyMismatch": "An image of another study than the one addressed.",
     "InstanceMismatch": "An image other than the one announced.",
     "UnsupportedMediaType": "A media type that is not read here.",
-    "TooLarge": "More bytes than the limit allows.",
     "Unexpected": "The gateway itself failed on it; please have its log looked at.",
 }
-"""Why a receipt was refused, by the name of the error."""
+"""Why a receipt was refused, by the name of the error. A body that breaks off or is too large leaves no receipt."""
 
 DONE = {
     "accept": "The case is accepted for review.",

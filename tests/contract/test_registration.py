@@ -307,15 +307,15 @@ def test_the_aes_of_a_disabled_partner_are_refused(tmp_path, dev):
     add_partner(services, WHOLE)
     disable_partner(services, "hospital-a")
     with pytest.raises(UnknownSender, match="belongs to a partner that is disabled"):
-        authenticate_ae(services, "PACS", "SECONDOPINION")
+        authenticate_ae(services, "PACS")
 
 
 def test_in_development_partner_demo_may_be_disabled_too(tmp_path):
     services = migrated_services(tmp_path, dev=True)
-    authenticate_ae(services, "STORESCU", "ANY-SCP")
+    authenticate_ae(services, "STORESCU")
     disable_partner(services, DEMO_PARTNER_ID)
     with pytest.raises(UnknownSender, match=r"^Partner demo is disabled\.$"):
-        authenticate_ae(services, "STORESCU", "ANY-SCP")
+        authenticate_ae(services, "STORESCU")
 
 
 # Staff
@@ -353,28 +353,27 @@ def test_a_calling_ae_is_the_partner_that_it_is_registered_for(services):
     for partner_id, title in (("hospital-a", "PACS_A"), ("hospital-b", "PACS_B")):
         add_partner(services, replace(GOOD, id=partner_id, application_entities=(ApplicationEntity(title),)))
     for calling, expected in ((" PACS_A ", "hospital-a"), ("PACS_B", "hospital-b")):
-        assert authenticate_ae(services, calling, "SECONDOPINION   ").id == expected
+        assert authenticate_ae(services, calling).id == expected
 
 
 @pytest.mark.parametrize(
-    ("calling", "called", "text"),
+    ("calling", "text"),
     [
-        ("STRANGER", "SECONDOPINION", "The calling AE title is not registered for any partner."),
-        ("pacs", "SECONDOPINION", "The calling AE title is not registered for any partner."),
-        ("PA\0CS", "SECONDOPINION", "The calling AE title is not registered for any partner."),
-        ("", "SECONDOPINION", "The calling AE title is not registered for any partner."),
-        ("PACS", "ANY-SCP", "The called AE title is not SECONDOPINION."),
+        ("STRANGER", "The calling AE title is not registered for any partner."),
+        ("pacs", "The calling AE title is not registered for any partner."),
+        ("PA\0CS", "The calling AE title is not registered for any partner."),
+        ("", "The calling AE title is not registered for any partner."),
     ],
 )
-def test_an_unknown_ae_is_refused(services, calling, called, text):
+def test_an_unknown_ae_is_refused(services, calling, text):
     add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
     with pytest.raises(UnknownSender) as refused:
-        authenticate_ae(services, calling, called)
+        authenticate_ae(services, calling)
     assert str(refused.value) == text
 
 
 def test_in_development_an_unknown_ae_is_partner_demo_and_a_known_one_itself(tmp_path):
     services = migrated_services(tmp_path, dev=True)
     add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
-    assert authenticate_ae(services, "STORESCU", "ANY-SCP").id == DEMO_PARTNER_ID
-    assert authenticate_ae(services, "PACS", "ANY-SCP").id == "hospital-a"
+    assert authenticate_ae(services, "STORESCU").id == DEMO_PARTNER_ID
+    assert authenticate_ae(services, "PACS").id == "hospital-a"

@@ -30,6 +30,11 @@ def case_id(scene: Scene) -> str:
     return scene.ehr.open_case(referral())
 
 
+@pytest.fixture(scope="module")
+def intake_page(scene: Scene) -> PageVisitor:
+    return PageVisitor(scene.intake.base.removesuffix("/api"), INTAKE)
+
+
 def refused(answer: requests.Response, media_type: str) -> None:
     assert answer.status_code == 400, answer.text
     assert answer.headers["Content-Type"].partition(";")[0] == media_type
@@ -62,10 +67,15 @@ def test_a_search_form_with_a_nul_is_refused(scene: Scene) -> None:
     refused(requests.post(f"{scene.ehr.base}/Patient/_search", data=form, headers=headers, timeout=20), FHIR)
 
 
-def test_a_body_that_nobody_reads_as_a_form_is_kept_as_it_came(scene: Scene) -> None:
+def test_a_body_that_nobody_reads_as_a_form_is_kept_as_it_came(
+    scene: Scene, intake_page: PageVisitor
+) -> None:
     headers = scene.ehr.partner.headers() | {"Content-Type": "application/x-www-form-urlencoded"}
     answer = requests.post(scene.ehr.base, data=b"resource=%00", headers=headers, timeout=20)
     assert answer.status_code == 415, answer.text
+    refused_page = intake_page.get("/refused").text
+    assert "A media type that is not read here." in refused_page
+    assert "12 bytes" in refused_page
 
 
 @pytest.mark.parametrize("path", ["cases/%00", "cases/%00/timeline", "users?role=%00", "studies?state=%00"])
@@ -103,11 +113,6 @@ def test_no_act_of_the_api_takes_it(scene: Scene, case_id: str, act: str, field:
 @pytest.mark.parametrize("text", [NUL, HALF_A_PAIR], ids=["nul", "half a pair"])
 def test_nobody_signs_in_with_it(scene: Scene, field: str, text: str) -> None:
     refused(scene.intake.post("session", **({"login": "x", "password": "x"} | {field: text})), JSON)
-
-
-@pytest.fixture(scope="module")
-def intake_page(scene: Scene) -> PageVisitor:
-    return PageVisitor(scene.intake.base.removesuffix("/api"), INTAKE)
 
 
 @pytest.mark.parametrize(
