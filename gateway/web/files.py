@@ -1,19 +1,17 @@
 """Stored bytes to the browser, exactly as they are, and never as a page of ours."""
 
-import hashlib
-from collections.abc import Mapping
 from urllib.parse import quote
 
 from flask import Response, request
 
-from gateway.case.model import Case, Document
+from gateway.case.model import Document
 from gateway.clock import utc_now
-from gateway.errors import Conflict, NotFound
-from gateway.store import opinions, resources
+from gateway.errors import NotFound
+from gateway.store import opinions
 from gateway.store.objects import read_bytes
 from gateway.web.visit import Visit
+from gateway.workflow.documents import bytes_of
 from gateway.workflow.viewing import view_case
-from mappings.attachments import attachments_of, open_attachment
 from mappings.opinion_to_report import report_of
 from mappings.report_to_document import to_html
 
@@ -51,30 +49,9 @@ def document(visit: Visit, case_id: str, document_id: str) -> Response:
     wanted = next((d for d in found.record.documents if d.id == document_id), None)
     if wanted is None:
         raise NotFound("The case has no such document.")
-    content = _content(visit, found, wanted)
-    return _file(content, wanted.content_type, _file_name(wanted), inline="view" in request.args)
-
-
-def _content(visit: Visit, found: Case, wanted: Document) -> bytes:
-    """Raises NotFound where no bytes were sent, Conflict where a newer version has come since the case was read."""
     with visit.services.database.reading() as session:
-        by_reference = {
-            r.reference: r.content
-            for r in resources.by_reference(session, found.partner_id, [wanted.source.reference or ""])
-        }
-        parts = attachments_of(by_reference.get(wanted.source.reference or "", {}))
-        index = int(wanted.id.rpartition("-")[2])
-        attachment = parts[index] if index < len(parts) else {}
-        binaries: Mapping[str, dict[str, object]] = {
-            r.reference: r.content
-            for r in resources.by_reference(session, found.partner_id, [str(attachment.get("url", ""))])
-        }
-    content = open_attachment(attachment, binaries).bytes_
-    if not content:
-        raise NotFound("The document has no bytes that can be opened.")
-    if hashlib.sha256(content).hexdigest() != wanted.sha256:
-        raise Conflict("A newer version of this document has just arrived. Open the case again.")
-    return content
+        content = bytes_of(session, found.partner_id, wanted)
+    return _file(content, wanted.content_type, _file_name(wanted), inline="view" in request.args)
 
 
 def report_html(visit: Visit, case_id: str) -> Response:

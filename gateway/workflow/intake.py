@@ -78,7 +78,7 @@ def _examine(services: Services, partner_id: str, document: Document) -> None:
     try:
         with services.database.reading() as session:
             content = bytes_of(session, partner_id, document)
-    except NotFound:
+    except (NotFound, Conflict):
         return  # replaced since the record was read: the replacement's own check is under way
     problem = problem_of(content, document.content_type)
     with services.database.transaction() as session:
