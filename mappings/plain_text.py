@@ -17,6 +17,7 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+_MONTH = re.compile("|".join(_MONTHS))
 
 
 def legible(text: str) -> str:
@@ -56,19 +57,23 @@ def direction(text: str) -> str:
 def date_words(value: str) -> str:
     """A FHIR date or dateTime in words, as precise as it was sent; what is none is shown as sent."""
     found = _FHIR_DATE.fullmatch(value)
-    if not found:
+    if not found or not _is_date(*found.group(1, 2, 3)):
         return value
     year, month, day, time, zone = found.groups()
-    if month and not 1 <= int(month) <= 12:
-        return value
-    words = " ".join(part for part in (_day(day), _MONTHS[int(month) - 1] if month else "", year) if part)
-    if time:
-        words += f", {time} {'UTC' if zone == 'Z' else zone}".rstrip()
-    return words
+    words = " ".join(
+        part
+        for part in (str(int(day)) if day else "", _MONTHS[int(month) - 1] if month else "", year)
+        if part
+    )
+    return f"{words}, {time} {'UTC' if zone == 'Z' else zone or 'local time'}" if time else words
 
 
-def _day(day: str | None) -> str:
-    return str(int(day)) if day else ""
+def _is_date(year: str, month: str | None, day: str | None) -> bool:
+    try:
+        date(int(year), int(month or 1), int(day or 1))
+    except ValueError:
+        return False
+    return True
 
 
 def started_words(started: str) -> str:
@@ -79,6 +84,11 @@ def started_words(started: str) -> str:
         return started
     words = f"{on.day} {_MONTHS[on.month - 1]} {on.year}"
     return f"{words}, {found[2]}:{found[3]} local time" if found[3] else words
+
+
+def shortened(words: str) -> str:
+    """Words of this module with their months in three letters, for tables."""
+    return _MONTH.sub(lambda month: month[0][:3], words)
 
 
 def study_date(started: str) -> date | None:

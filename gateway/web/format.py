@@ -3,51 +3,30 @@
 import re
 from datetime import date, datetime
 
-_FHIR_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:T(\d{2}:\d{2})\S*?(Z|[+-]\d{2}:\d{2})?)?$")
-_DICOM_STARTED = re.compile(r"(\d{4})(\d{2})(\d{2})(?: (\d{2})(\d{2})?[\d.]*)?$")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+from mappings.plain_text import date_words, instant_words, shortened, started_words
+
+_YEAR = re.compile(r"(?!0000)[0-9]{4}")
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def instant(value: datetime) -> str:
     """24 Nov 2025, 05:46 UTC."""
-    return f"{value.day} {_MONTHS[value.month - 1]} {value.year}, {value:%H:%M} UTC"
+    return shortened(instant_words(value))
 
 
 def sent_date(value: str) -> str:
     """A FHIR date or dateTime in words, with the zone that was sent; anything else as it is."""
-    found = _FHIR_DATE.match(value)
-    if not found:
-        return value
-    year, month, day, clock, zone = found.groups()
-    words = _day(year, month, day)
-    if words is None:
-        return value
-    if not clock:
-        return words
-    return f"{words}, {clock} {'UTC' if zone == 'Z' else zone or 'local time'}"
+    words = date_words(value)
+    if words == value:  # a year alone, or no date
+        return f"{value} (month and day not given)" if _YEAR.fullmatch(value) else value
+    left_out = " (day not given)" if len(value) == len("2019-05") else ""
+    return shortened(words) + left_out
 
 
 def started(value: str) -> str:
     """DICOM DA and TM without an offset: local time of the place where the study was made."""
-    found = _DICOM_STARTED.match(value)
-    words = _day(*found.group(1, 2, 3)) if found else None
-    if found is None or words is None:
-        return value
-    hour, minute = found.group(4, 5)
-    return f"{words}, {hour}:{minute or '00'} local time" if hour else words
-
-
-def _day(year: str, month: str | None, day: str | None) -> str | None:
-    """None where there is no such date."""
-    try:
-        date(int(year), int(month or 1), int(day or 1))
-    except ValueError:
-        return None
-    if month is None:
-        return f"{year} (month and day not given)"
-    name = _MONTHS[int(month) - 1]
-    return f"{int(day)} {name} {year}" if day else f"{name} {year} (day not given)"
+    words = started_words(value)
+    return words if words == value else shortened(words)
 
 
 def age(birth_date: str, on: date) -> str:
