@@ -14,7 +14,7 @@ from gateway.workflow.submission import Entry, Submission
 
 ACCEPTED_TYPES = ("transaction", "batch", "collection", "document", "message")
 _LENIENT = frozenset({"collection", "document", "message"})
-MAX_ENTRIES = 20_000
+MAX_ENTRIES = 5_000
 MAX_DIGITS = 1000
 
 

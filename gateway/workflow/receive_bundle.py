@@ -116,9 +116,11 @@ class _Resolved:
 
 def _resolve(session: Session, partner: Partner, submission: Submission, server: str) -> _Resolved:
     """Give every kept entry its FHIR id, then point the references at one another."""
-    existing = _existing(session, partner, submission.kept)
+    answered = _existing(session, partner, submission.kept)
+    existing = {index: stored.reference for index, stored in answered.items()}
     entries = tuple(entry for entry in submission.kept if entry.index not in existing)
-    keys = identify(session, partner, entries)
+    known_keys = {index: (stored.type, stored.identity) for index, stored in answered.items()}
+    keys = identify(session, partner, submission.kept, known_keys)
     known_ids = resources.identities(session, partner, keys.values())
     given = {e.index: f"{e.type}/{_fhir_id(e, known_ids.get(keys[e.index]))}" for e in entries}
     names = targets(given | existing, submission.kept)
@@ -135,7 +137,7 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
     return resolved
 
 
-def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> dict[int, str]:
+def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> dict[int, StoredResource]:
     """Conditional creates (ifNoneExist) whose resource is here already keep the earlier one (FHIR R4 3.1.0.8.1).
 
     Not where a Patient contradicts it: the condition matches a number, and the number was given to another child.
@@ -147,7 +149,7 @@ def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) ->
     stored = {r.reference: r for r in resources.by_reference(session, partner.id, found.values())}
     by_index = {entry.index: entry for entry in entries}
     return {
-        index: reference
+        index: stored[reference]
         for index, reference in found.items()
         if not _is_another_child(partner, by_index[index], stored[reference])
     }

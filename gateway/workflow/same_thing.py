@@ -11,7 +11,7 @@ changed (case/checks/identity.py).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gateway.case.access import Partner
 from gateway.case.model import Demographics
@@ -26,6 +26,7 @@ from mappings.fhir_elements import Resource, names, objects, text
 from mappings.fhir_to_case import demographics_of, subject_of
 
 Keys = dict[int, Key]
+Names = Mapping[str, Entry]  # by fullUrl and by Type/id
 
 _IDENTIFIED = frozenset(
     {
@@ -46,14 +47,22 @@ _PEOPLE = frozenset({"Practitioner", "RelatedPerson"})
 _RESTFUL = re.compile(r"^https?://[^?#]+/([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}$")
 
 
-def identify(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> Keys:
-    """The key of every entry, by its index; no two entries of one bundle share one."""
-    keys = {entry.index: key for entry in entries if (key := _express_key(entry)) is not None}
+def identify(
+    session: Session, partner: Partner, entries: tuple[Entry, ...], answered: Mapping[int, Key]
+) -> Keys:
+    """The key of every entry, by its index; no two entries of one bundle share one.
+
+    ``answered`` are conditional creates whose resource is here already, with its key: others may refer to them.
+    """
+    new = tuple(entry for entry in entries if entry.index not in answered)
+    keys = dict(answered) | {entry.index: key for entry in new if (key := _express_key(entry)) is not None}
     earlier = _Earlier(session, partner)
     earlier.of(keys.values())
+    own = _names(entries)
     for split in (_split_patients, _split_people, _split_subjects):
-        keys |= split(partner, entries, keys, earlier)
-    return _distinct(entries, keys | content_keys(entries, keys, _names(entries)))
+        keys |= split(partner, new, keys, own, earlier)
+    keys |= content_keys(new, keys, own)
+    return _distinct(new, {entry.index: keys[entry.index] for entry in new})
 
 
 class _Earlier:
@@ -99,9 +108,11 @@ def _express_key(entry: Entry) -> Key | None:
     return None
 
 
-def _split_patients(partner: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier) -> Keys:
+def _split_patients(
+    partner: Partner, entries: tuple[Entry, ...], keys: Keys, own: Names, earlier: _Earlier
+) -> Keys:
     """A Patient is the one whom its known request is about; else it must not contradict its earlier namesake."""
-    requested = _patients_of_known_requests(partner, entries, keys, earlier)
+    requested = _patients_of_known_requests(partner, entries, keys, own, earlier)
     changed: Keys = {}
     for entry in entries:
         if entry.type != "Patient" or entry.method == "PUT":
@@ -118,20 +129,20 @@ def _split_patients(partner: Partner, entries: tuple[Entry, ...], keys: Keys, ea
 
 
 def _patients_of_known_requests(
-    partner: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier
+    partner: Partner, entries: tuple[Entry, ...], keys: Keys, own: Names, earlier: _Earlier
 ) -> Keys:
     """Patients of the bundle that a request sent before is about, with the key of that earlier Patient.
 
     Not where both have identifiers of one issuer that differ: then the order number was used again.
     """
-    own = _names(entries)
+    new = {entry.index for entry in entries}
     requests = [e for e in entries if e.type == "ServiceRequest" and e.index in keys]
     known = earlier.of([keys[e.index] for e in requests])
     found: Keys = {}
     for request in requests:
         before = known.get(keys[request.index])
         patient = own.get(subject_of(request.resource or {}))
-        if before is None or patient is None or patient.type != "Patient":
+        if before is None or patient is None or patient.type != "Patient" or patient.index not in new:
             continue
         reference = subject_of(before[1])
         old = earlier.by_reference(reference)
@@ -144,7 +155,7 @@ def _patients_of_known_requests(
     return found
 
 
-def _split_people(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier) -> Keys:
+def _split_people(_: Partner, entries: tuple[Entry, ...], keys: Keys, _own: Names, earlier: _Earlier) -> Keys:
     """A staff number or a guardian's identifier that another name came with before is another person's."""
     changed: Keys = {}
     for entry in entries:
@@ -159,9 +170,10 @@ def _split_people(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _
     return changed
 
 
-def _split_subjects(_: Partner, entries: tuple[Entry, ...], keys: Keys, earlier: _Earlier) -> Keys:
+def _split_subjects(
+    _: Partner, entries: tuple[Entry, ...], keys: Keys, own: Names, earlier: _Earlier
+) -> Keys:
     """A document or a request whose earlier namesake is about another patient is another one."""
-    own = _names(entries)
     changed: Keys = {}
     for entry in entries:
         key = keys.get(entry.index)

@@ -249,6 +249,17 @@ def test_sending_again_under_new_names_doubles_nothing(scene: Scene, mrn: str) -
     assert sorted(items(scene, case_id)) == ["AFP", "hCG"]
 
 
+def test_sending_again_with_a_conditional_patient_doubles_nothing(scene: Scene, mrn: str) -> None:
+    def sent() -> dict[str, Any]:
+        made = referral(mrn, own=observation("AFP"))
+        made["entry"][0]["request"]["ifNoneExist"] = f"identifier=https://hospital-a.example/mrn|{mrn}"
+        return made
+
+    case_id = scene.ehr.open_case(sent())
+    assert scene.ehr.open_case(sent()) == case_id
+    assert items(scene, case_id) == ["AFP"]
+
+
 def test_two_equal_results_of_one_bundle_are_two(scene: Scene, mrn: str) -> None:
     case_id = scene.ehr.open_case(referral(mrn, own=observation("AFP"), second=observation("AFP")))
     assert items(scene, case_id) == ["AFP", "AFP"]

@@ -57,12 +57,12 @@ def test_a_resource_is_read_to_a_depth_of_64() -> None:
     assert found(nested(MAX_DEPTH)) == [("structure", "R")]
 
 
-def test_a_bundle_has_20_000_entries_at_most() -> None:
-    assert MAX_ENTRIES == 20_000
+def test_a_bundle_has_5_000_entries_at_most() -> None:
+    assert MAX_ENTRIES == 5_000
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{}] * (MAX_ENTRIES + 1)}
     with pytest.raises(InvalidContent) as refused:
         read_submission(dumps(bundle).encode())
-    assert "more than 20000 entries" in refused.value.issues[0].text
+    assert "more than 5000 entries" in refused.value.issues[0].text
 
 
 def bundle(kind: str, *entries: dict[str, Any]) -> bytes:
