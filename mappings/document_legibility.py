@@ -45,9 +45,10 @@ def _pdf_problem(document: bytes) -> str:
 
 
 def _image_problem(document: bytes) -> str:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
     Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and is looked at before anything is decoded
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # weasyprint sets it for its whole process
     try:
         with Image.open(io.BytesIO(document), formats=_IMAGE_FORMATS) as image:
             image.draft(None, (1, 1))  # a JPEG is decoded at an eighth of its width and height

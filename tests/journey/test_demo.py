@@ -30,7 +30,14 @@ def start_demo(folder: Path, **environment: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=_take_signals,
     )
+
+
+def _take_signals() -> None:
+    """As from a terminal: a suite that runs in the background hands its ignored signals on."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def lines_until(demo: subprocess.Popen[str], words: str) -> list[str]:
