@@ -177,10 +177,10 @@ def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str
     _require_readable(type_name)
     require_scope(partner, type_name, "s")
     answers.require_json_answer()
-    if type_name not in search.PARAMETERS:
-        raise NotSupported(f"{type_name} can be read by its id and not searched.")
     strict = "handling=strict" in request.headers.get("Prefer", "")
     query = search.parse(type_name, pairs, strict)
+    if type_name == "Binary" and not any(name == "_id" for name, _ in query.asked):
+        raise InvalidContent("Binaries may be large: name those that you want by _id.")
     with services.database.reading() as session:
         tasks = narrowing.of_tasks(query) if type_name == "Task" else None
         found = search.matching(query, served.every(services, session, partner, type_name, tasks))

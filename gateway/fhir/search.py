@@ -78,6 +78,7 @@ _IDENTIFIER, _STATUS = Parameter("token", _tokens("identifier")), Parameter("tok
 _PATIENT = Parameter("reference", _refs("subject", "patient", "for"))
 
 PARAMETERS: dict[str, dict[str, Parameter]] = {
+    "Binary": _ANY,
     "Task": _ANY
     | {
         "identifier": _IDENTIFIER,

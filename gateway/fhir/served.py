@@ -31,7 +31,7 @@ READABLE = (
     "Binary",
     "DiagnosticReport",
 )
-"""Types that can be read; all but Binary can be searched."""
+"""Types that can be read and searched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,7 @@ def test_what_is_not_offered_says_so(ehr: FhirClient) -> None:
     assert ehr.get("Medication/1").status_code == 405
     assert ehr.get("Patient/1/_history/1").status_code == 405
     assert ehr.get("Patient/$match").status_code in (404, 405)
-    assert ehr.get("Binary").status_code == 405
+    assert ehr.get("Binary").status_code == 400
     assert ehr.get("Patient/none").status_code == 404
 
 

@@ -89,8 +89,7 @@ def test_another_partner_does_not(
     answer = stranger.get(sent[kind])
     assert answer.status_code == 404
     assert issues(answer)
-    if kind != "Binary":
-        assert stranger.get(f"{kind}?_id={sent[kind].split('/')[1]}").json()["total"] == 0
+    assert stranger.get(f"{kind}?_id={sent[kind].split('/')[1]}").json()["total"] == 0
 
 
 def test_a_binary_comes_as_its_own_bytes_unless_fhir_is_asked_for(
@@ -143,6 +142,7 @@ def test_an_attachment_s_address_leads_to_the_binary_that_was_sent_with_it(
         "Task?focus={ServiceRequest}",
         "Task?patient={Patient}&status=received,accepted",
         "Task?_id={case}",
+        "Binary?_id={Binary.id}",
     ],
 )
 def test_searches_find_the_one_resource(ehr: FhirClient, sent: dict[str, str], query: str) -> None:

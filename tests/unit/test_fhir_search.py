@@ -18,6 +18,7 @@ COMMON: dict[str, Any] = {
 }
 SUBJECT = {"reference": "Patient/p1"}
 RESOURCES: dict[str, dict[str, Any]] = {
+    "Binary": {"contentType": "application/pdf"},
     "Task": {
         "status": "in-progress",
         "for": SUBJECT,
