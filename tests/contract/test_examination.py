@@ -51,9 +51,7 @@ def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "WALL_SECONDS", 0.001)
-    before = time.monotonic()
     assert problem_of(png(8, 8), "image/png") == NOT_WITHIN_LIMITS
-    assert time.monotonic() - before < 5
     assert not any(_environment(child) for child in _children())
 
 

@@ -3,7 +3,7 @@
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
@@ -14,7 +14,7 @@ from tests.support.bundles import FHIR_JSON, referral
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
-SOON_SECONDS = 1.0
+GIVES_UP_SECONDS = 10  # a tenth of what the gateway's patience with each of the peers would take
 HALF_A_HEAD = b"POST /fhir HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Ty"
 FORM = b"POST /oauth/token HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
 SLOW_FORM = FORM + b"Content-Length: 50000\r\n\r\ng"
@@ -23,11 +23,22 @@ CONNECTIONS = 32
 
 
 @pytest.fixture(scope="module")
-def impatient() -> Iterator[GatewayProcess]:
-    """A gateway with few threads and connections, and little patience."""
+def small() -> Iterator[GatewayProcess]:
+    """A gateway with few threads and connections, and patience for minutes."""
     settings = {
         "GATEWAY_WEB_THREADS": THREADS,
         "GATEWAY_HTTP_CONNECTIONS": CONNECTIONS,
+        "GATEWAY_HEAD_SECONDS": 100,
+        "GATEWAY_SILENCE_SECONDS": 100,
+    }
+    with GatewayProcess(environment={name: str(value) for name, value in settings.items()}) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[GatewayProcess]:
+    """A gateway with little patience."""
+    settings = {
         "GATEWAY_HEAD_SECONDS": 1,
         "GATEWAY_SILENCE_SECONDS": 1.5,
         "GATEWAY_SLOWEST_BYTES_PER_SECOND": 1000,
@@ -39,7 +50,9 @@ def impatient() -> Iterator[GatewayProcess]:
 def peers(stack: ExitStack, gateway: GatewayProcess, count: int, sends: bytes) -> list[socket.socket]:
     """So many connections that each sent this and then wait."""
     opened = [
-        stack.enter_context(socket.create_connection(("127.0.0.1", gateway.http_port), timeout=10))
+        stack.enter_context(
+            socket.create_connection(("127.0.0.1", gateway.http_port), timeout=GIVES_UP_SECONDS)
+        )
         for _ in range(count)
     ]
     for peer in opened:
@@ -48,18 +61,12 @@ def peers(stack: ExitStack, gateway: GatewayProcess, count: int, sends: bytes) -
     return opened
 
 
-def seconds_for(ask: Callable[[], requests.Response], status: int) -> float:
-    started = time.monotonic()
-    assert ask().status_code == status
-    return time.monotonic() - started
-
-
 def assert_serves(gateway: GatewayProcess) -> None:
     """Health, readiness and a door, each on a connection of its own."""
     url = gateway.base_url
-    assert seconds_for(lambda: requests.get(f"{url}/healthz", timeout=10), 200) < SOON_SECONDS
-    assert seconds_for(lambda: requests.get(f"{url}/readyz", timeout=10), 200) < SOON_SECONDS
-    assert seconds_for(lambda: requests.post(f"{url}/fhir", json={}, timeout=10), 401) < SOON_SECONDS
+    assert requests.get(f"{url}/healthz", timeout=GIVES_UP_SECONDS).status_code == 200
+    assert requests.get(f"{url}/readyz", timeout=GIVES_UP_SECONDS).status_code == 200
+    assert requests.post(f"{url}/fhir", json={}, timeout=GIVES_UP_SECONDS).status_code == 401
 
 
 def everything_from(peer: socket.socket) -> bytes:
@@ -81,55 +88,43 @@ def test_sixty_peers_with_a_slow_body_stop_nobody(gateway: GatewayProcess) -> No
         assert_serves(gateway)
 
 
-def test_slow_bodies_in_every_thread_give_way_to_others(impatient: GatewayProcess) -> None:
+def test_slow_bodies_in_every_thread_give_way_to_others(small: GatewayProcess) -> None:
     with ExitStack() as stack:
-        peers(stack, impatient, 3 * THREADS, SLOW_FORM)
-        assert_serves(impatient)
+        peers(stack, small, 3 * THREADS, SLOW_FORM)
+        assert_serves(small)
 
 
-def test_bodies_that_are_announced_and_not_sent_stop_nobody(impatient: GatewayProcess) -> None:
+def test_bodies_that_are_announced_and_not_sent_stop_nobody(small: GatewayProcess) -> None:
     refused = b"POST /fhir HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50000\r\n\r\n{"
     with ExitStack() as stack:
-        peers(stack, impatient, 5 * THREADS, refused)
-        assert_serves(impatient)
+        peers(stack, small, 5 * THREADS, refused)
+        assert_serves(small)
 
 
-def test_peers_that_do_not_read_their_answer_stop_nobody(impatient: GatewayProcess) -> None:
+def test_peers_that_do_not_read_their_answer_stop_nobody(small: GatewayProcess) -> None:
     asks = b"GET /api/openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 400
     with ExitStack() as stack:
         for _ in range(3 * THREADS):
             peer = stack.enter_context(socket.socket())
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            peer.connect(("127.0.0.1", impatient.http_port))
+            peer.connect(("127.0.0.1", small.http_port))
             peer.sendall(asks)
-        time.sleep(0.5)
-        answer_to_a_sender_who_sends_again(impatient)
+        for _ in range(5):  # until their answers fill what the kernel holds for them, and after
+            time.sleep(0.5)
+            assert_serves(small)
 
 
-def answer_to_a_sender_who_sends_again(gateway: GatewayProcess) -> None:
-    """In this rush a connection may be closed without an answer: known, and harmless to who sends again."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            assert_serves(gateway)
-            return
-        except requests.ConnectionError:
-            assert time.monotonic() < deadline, "nobody was answered"
-
-
-def test_more_connections_than_there_may_be_give_way_to_a_new_one(impatient: GatewayProcess) -> None:
+def test_more_connections_than_there_may_be_give_way_to_a_new_one(small: GatewayProcess) -> None:
     with ExitStack() as stack:
-        silent = peers(stack, impatient, 3 * CONNECTIONS, b"")
-        assert_serves(impatient)
+        silent = peers(stack, small, 3 * CONNECTIONS, b"")
+        assert_serves(small)
         assert silent[0].recv(1) == b""
 
 
 def test_a_head_that_takes_too_long_is_answered_408(impatient: GatewayProcess) -> None:
     with ExitStack() as stack:
         (peer,) = peers(stack, impatient, 1, HALF_A_HEAD)
-        started = time.monotonic()
         assert everything_from(peer).startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - started < 3
 
 
 def test_a_head_that_trickles_is_answered_408_too(impatient: GatewayProcess) -> None:
@@ -201,6 +196,4 @@ def test_health_does_not_wait_for_those_who_wait_to_write(gateway: GatewayProces
 def test_a_gateway_that_stops_does_not_wait_for_slow_peers() -> None:
     with GatewayProcess() as stopping, ExitStack() as stack:
         peers(stack, stopping, 3, SLOW_FORM)
-        started = time.monotonic()
         assert stopping.stop() == 0
-        assert time.monotonic() - started < 10
