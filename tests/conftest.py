@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway_process import INTAKE, SPECIALIST, GatewayProcess
+from tests.support.orthanc import Orthanc, server_program
 from tests.support.partner import Partner
 from tests.support.postgres import PostgresCluster, server_programs
 
@@ -93,6 +94,16 @@ def dev_gateway() -> Iterator[GatewayProcess]:
     """A running gateway for development: everybody on this machine is partner demo."""
     with GatewayProcess(dev=True) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def orthanc() -> Iterator[Orthanc]:
+    """A running Orthanc, an archive by others: what one test stores in it is there for the next."""
+    program = server_program()
+    if program is None:
+        pytest.skip("no Orthanc: install the Debian packages orthanc and orthanc-dicomweb")
+    with Orthanc(program) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
