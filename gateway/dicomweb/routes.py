@@ -13,12 +13,12 @@ from werkzeug.exceptions import HTTPException
 from gateway.auth.bearer import authenticate_partner, challenge, require_scope
 from gateway.case.access import Origin, Partner
 from gateway.dicomweb import media_types, qido_rs, stow_rs, wado_rs
-from gateway.dicomweb.multipart import read_body
 from gateway.dicomweb.query import read_query
 from gateway.dicomweb.status import status_of
 from gateway.dicomweb.wado_rs import Payload
 from gateway.dicomweb.warning import warning_headers
 from gateway.errors import GatewayError, NotSupported, Unauthenticated
+from gateway.multipart import read_body
 from gateway.store import studies
 from gateway.store.tables import InstanceRow
 from gateway.workflow import disclosure

@@ -10,7 +10,6 @@ import structlog
 
 from gateway.case.access import Origin, Partner
 from gateway.dicomweb import media_types
-from gateway.dicomweb.multipart import Part, read_parts
 from gateway.dicomweb.store_response import Failed, StoreOutcome
 from gateway.errors import (
     BodyBroken,
@@ -20,6 +19,7 @@ from gateway.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
+from gateway.multipart import Part, read_parts
 from gateway.store.objects import ObjectStore, Spool, object_key
 from gateway.workflow.receive import keep_refused, receive_instance
 from mappings.dicom_to_header import read_identity

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.dicomweb import multipart
-from gateway.dicomweb.multipart import BodyBroken, read_body, read_parts
+from gateway import multipart
 from gateway.errors import TooLarge
+from gateway.multipart import BodyBroken, read_body, read_parts
 from gateway.store.objects import Spool
 from tests.support.dicom_files import BOUNDARY
 from tests.support.dicom_files import multipart as body_of

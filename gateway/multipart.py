@@ -4,15 +4,19 @@ Each part is in a spool on disk as soon as its bytes are here, and is handed ove
 for a body of a kilobyte and of many gigabytes. Parts need no Content-Disposition.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
 from gateway.errors import BodyBroken, TooLarge
-from gateway.store.objects import Spool
+
+if TYPE_CHECKING:
+    from gateway.store.objects import Spool
 
 READ_BYTES = 256 * 1024
 MAX_PARTS = 100_000
@@ -86,7 +90,7 @@ def _checked(boundary: str) -> bytes:
     return found
 
 
-def _feed(reader: "_PartReader", chunks: Iterator[bytes], boundary: bytes) -> None:
+def _feed(reader: _PartReader, chunks: Iterator[bytes], boundary: bytes) -> None:
     parser = MultipartParser(
         boundary,
         {
@@ -133,7 +137,7 @@ class _PartReader:
         self.count = 0
         self.ended = False
 
-    def __enter__(self) -> "_PartReader":
+    def __enter__(self) -> _PartReader:
         return self
 
     def __exit__(self, *_: object) -> None:
