@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import Select, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload, selectinload
 
@@ -14,9 +14,10 @@ from gateway.case.access import Partner, Scope, Viewer, scope
 from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Demographics, Identifier, Instance, Series, Study
 from gateway.errors import NotFound
+from gateway.store import search_keys
 from gateway.store.ids import new_id
 from gateway.store.objects import Stored
-from gateway.store.tables import CaseRow, InstanceRow, ReceiptRow, SeriesRow, StudyRow
+from gateway.store.tables import CaseRow, InstanceRow, ReceiptRow, SeriesRow, StudyNameRow, StudyRow
 
 WAITING, HELD, JOINED, REFUSED = "waiting", "held", "joined", "refused"
 _DEMOGRAPHICS = TypeAdapter(Demographics)
@@ -47,8 +48,7 @@ def hold_study(session: Session, partner: Partner, header: InstanceHeader, now: 
         return row
     try:
         with session.begin_nested():
-            row = _new_study(partner, header, now)
-            session.add(row)
+            row = _new_study(session, partner, header, now)
     except IntegrityError:  # another association has begun it at the same moment
         row = session.scalars(query).one()
     return row
@@ -114,12 +114,24 @@ def keep_instance(
         received_at=now,
     )
     session.add(row)
+    if not conflict:
+        _count(study, series, header)
     session.flush()
     return Kept(study.id, row.id, conflict)
 
 
-def _new_study(partner: Partner, header: InstanceHeader, now: datetime) -> StudyRow:
-    return StudyRow(
+def _count(study: StudyRow, series: SeriesRow, header: InstanceHeader) -> None:
+    """What a search tells of them; the study is held."""
+    if not series.number_of_instances:
+        study.number_of_series += 1
+        study.modalities = sorted({*study.modalities, series.modality} - {""})
+    series.number_of_instances += 1
+    study.number_of_instances += 1
+    study.sop_classes = sorted({*study.sop_classes, header.sop_class_uid})
+
+
+def _new_study(session: Session, partner: Partner, header: InstanceHeader, now: datetime) -> StudyRow:
+    row = StudyRow(
         id=new_id(),
         partner_id=partner.id,
         study_instance_uid=header.study_instance_uid,
@@ -137,7 +149,15 @@ def _new_study(partner: Partner, header: InstanceHeader, now: datetime) -> Study
         join_reasons=[],
         received_at=now,
         updated_at=now,
+        **search_keys.search_columns(header),
     )
+    session.add(row)
+    session.flush()
+    if names := search_keys.names(header):
+        columns = {"partner_id": partner.id, "study_id": row.id}
+        rows = [columns | {"keyword": key, "form": form, "text": text} for key, form, text in names]
+        session.execute(insert(StudyNameRow), rows)
+    return row
 
 
 def _update_study(study: StudyRow, header: InstanceHeader, now: datetime) -> None:

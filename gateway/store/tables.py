@@ -42,6 +42,11 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def _sorted(most: int) -> String:
+    """A text that compares by its code points, which a range of an index needs: PostgreSQL's locale may differ."""
+    return String(most).with_variant(String(most, collation="C"), "postgresql")
+
+
 class Row(DeclarativeBase):
     metadata = MetaData(
         naming_convention={
@@ -211,6 +216,7 @@ class StudyRow(Row):
     ``join_state``: waiting (no case found), held (``case_id`` is only a candidate: a contradiction or
     too little evidence), joined, refused (a person said no).
     ``join_reasons`` are the evidence in words. ``attributes`` and ``patients`` come from the headers.
+    The numbers, modalities and SOP classes are of its instances without the conflicting second ones.
     """
 
     __tablename__ = "study"
@@ -227,6 +233,14 @@ class StudyRow(Row):
     patient_name: Mapped[str] = mapped_column(Text, default="")
     patient_birth_date: Mapped[str] = mapped_column(Text, default="")
     patient_sex: Mapped[str] = mapped_column(Text, default="")
+    patient_id_start: Mapped[str] = mapped_column(_sorted(64), default="")  # these four: see search_keys.py
+    accession_start: Mapped[str] = mapped_column(_sorted(64), default="")
+    search_date: Mapped[str] = mapped_column(_sorted(8), default="")
+    search_time: Mapped[str] = mapped_column(_sorted(13), default="")
+    number_of_series: Mapped[int] = mapped_column(default=0)
+    number_of_instances: Mapped[int] = mapped_column(default=0)
+    modalities: Mapped[list[str]] = mapped_column(default=list)
+    sop_classes: Mapped[list[str]] = mapped_column(default=list)
     attributes: Mapped[dict[str, Any]]  # study-level DICOM JSON model, as first received
     patients: Mapped[list[dict[str, Any]]] = mapped_column(
         JSON
@@ -242,7 +256,30 @@ class StudyRow(Row):
         back_populates="study", order_by="SeriesRow.series_number"
     )
 
-    __table_args__ = (UniqueConstraint("partner_id", "study_instance_uid"),)
+    __table_args__ = (
+        UniqueConstraint("partner_id", "study_instance_uid"),
+        Index("ix_study_received", "partner_id", "received_at", "id"),
+        Index("ix_study_patient_id", "partner_id", "patient_id_start"),
+        Index("ix_study_accession", "partner_id", "accession_start"),
+        Index("ix_study_date", "partner_id", "search_date", "received_at", "id"),
+    )
+
+
+class StudyNameRow(Row):
+    """A name of a study, of its patient or its referring physician, as searches compare it (search_keys.py).
+
+    ``keyword`` is PatientName or ReferringPhysicianName, ``form`` group or word.
+    """
+
+    __tablename__ = "study_name"
+
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), primary_key=True)
+    keyword: Mapped[str] = mapped_column(String(64), primary_key=True)
+    form: Mapped[str] = mapped_column(String(8), primary_key=True)
+    text: Mapped[str] = mapped_column(_sorted(250), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), primary_key=True)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)  # the key is the table
 
 
 class SeriesRow(Row):
@@ -255,6 +292,7 @@ class SeriesRow(Row):
     modality: Mapped[str] = mapped_column(Text, default="")
     description: Mapped[str] = mapped_column(Text, default="")
     body_part: Mapped[str] = mapped_column(Text, default="")
+    number_of_instances: Mapped[int] = mapped_column(default=0)  # without the conflicting second ones
     attributes: Mapped[dict[str, Any]]
 
     study: Mapped[StudyRow] = relationship(back_populates="series")

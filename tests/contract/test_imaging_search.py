@@ -1,6 +1,7 @@
 """Searching imaging finds the same on SQLite and on PostgreSQL."""
 
 import pytest
+from sqlalchemy import select
 
 from gateway.case.access import Origin, Partner, Role, User
 from gateway.services import Services
@@ -18,6 +19,7 @@ from gateway.store.imaging_search import (
     search_studies,
 )
 from gateway.store.partners import Registration
+from gateway.store.tables import StudyRow
 from gateway.workflow.receive import receive_instance
 from tests.support.dicom_files import make_file
 
@@ -99,6 +101,19 @@ def test_a_conflicting_second_content_is_not_counted(filled):
     with filled.database.reading() as session:
         assert search_studies(session, OURS, [], EVERYTHING)[0].instance_count == 2
         assert len(search_instances(session, OURS, [OneOf("SOPInstanceUID", ("1.1.1",))], EVERYTHING)) == 1
+
+
+def test_counts_and_modalities_are_kept_with_study_and_series(filled):
+    keep(filled, OURS, {"StudyInstanceUID": "1.1", "SOPInstanceUID": "1.1.1", "SeriesInstanceUID": "1.1.30"})
+    keep(filled, OURS, {"StudyInstanceUID": "1.1", "SOPInstanceUID": "1.1.3", "SeriesInstanceUID": "1.1.10"})
+    with filled.database.reading() as session:
+        study = session.scalars(
+            select(StudyRow).where(StudyRow.study_instance_uid == "1.1", StudyRow.partner_id == "ours")
+        ).one()
+        series = {one.series_instance_uid: one.number_of_instances for one in study.series}
+    assert (study.number_of_series, study.number_of_instances) == (2, 3)
+    assert (study.modalities, study.sop_classes) == (["CT", "SR"], ["1.2.840.10008.5.1.4.1.1.2"])
+    assert series == {"1.1.10": 2, "1.1.20": 1, "1.1.30": 0}, "a second content under a UID counts nowhere"
 
 
 def test_series_and_instances_are_found_with_their_study(filled):

@@ -101,7 +101,7 @@ def test_each_script_of_a_name_is_a_name(name, alphabetic, ideographic, phonetic
         ("chrFren.dcm", "Buc", ("Jérôme",)),
         ("chrArab.dcm", "قباني", ("لنزار",)),
         ("chrHbrw.dcm", "שרון", ("דבורה",)),
-        ("chrRuss.dcm", "Люкceмбypг", ()),  # noqa: RUF001 - as in the file
+        ("chrRuss.dcm", "Люкceмбypг", ()),
         ("chrGreek.dcm", "Διονυσιος", ()),
     ],
 )

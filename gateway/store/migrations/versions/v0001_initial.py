@@ -24,10 +24,16 @@ def upgrade() -> None:
     _opinion()
     _receipt()
     _study()
+    _study_name()
     _delivery()
     _fhir_resource()
     _series()
     _instance()
+
+
+def _sorted(most: int) -> sa.String:
+    """A text that compares by its code points."""
+    return sa.String(most).with_variant(sa.String(most, collation="C"), "postgresql")
 
 
 def _app_user() -> None:
@@ -293,6 +299,14 @@ def _study() -> None:
         sa.Column("patient_name", sa.Text(), nullable=False),
         sa.Column("patient_birth_date", sa.Text(), nullable=False),
         sa.Column("patient_sex", sa.Text(), nullable=False),
+        sa.Column("patient_id_start", _sorted(64), nullable=False),
+        sa.Column("accession_start", _sorted(64), nullable=False),
+        sa.Column("search_date", _sorted(8), nullable=False),
+        sa.Column("search_time", _sorted(13), nullable=False),
+        sa.Column("number_of_series", sa.Integer(), nullable=False),
+        sa.Column("number_of_instances", sa.Integer(), nullable=False),
+        sa.Column("modalities", sa.JSON(), nullable=False),
+        sa.Column("sop_classes", sa.JSON(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
         sa.Column("patients", sa.JSON(), nullable=False),
         sa.Column("case_id", sa.String(length=36), nullable=True),
@@ -310,6 +324,31 @@ def _study() -> None:
     )
     op.create_index(op.f("ix_study_case_id"), "study", ["case_id"], unique=False)
     op.create_index(op.f("ix_study_join_state"), "study", ["join_state"], unique=False)
+    op.create_index("ix_study_received", "study", ["partner_id", "received_at", "id"], unique=False)
+    op.create_index("ix_study_patient_id", "study", ["partner_id", "patient_id_start"], unique=False)
+    op.create_index("ix_study_accession", "study", ["partner_id", "accession_start"], unique=False)
+    op.create_index(
+        "ix_study_date", "study", ["partner_id", "search_date", "received_at", "id"], unique=False
+    )
+
+
+def _study_name() -> None:
+    op.create_table(
+        "study_name",
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("keyword", sa.String(length=64), nullable=False),
+        sa.Column("form", sa.String(length=8), nullable=False),
+        sa.Column("text", _sorted(250), nullable=False),
+        sa.Column("study_id", sa.String(length=36), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partner.id"], name=op.f("fk_study_name_partner_id_partner")
+        ),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_study_name_study_id_study")),
+        sa.PrimaryKeyConstraint(
+            "partner_id", "keyword", "form", "text", "study_id", name=op.f("pk_study_name")
+        ),
+        sqlite_with_rowid=False,
+    )
 
 
 def _delivery() -> None:
@@ -386,6 +425,7 @@ def _series() -> None:
         sa.Column("modality", sa.Text(), nullable=False),
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("body_part", sa.Text(), nullable=False),
+        sa.Column("number_of_instances", sa.Integer(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_series_study_id_study")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
