@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gateway.errors import GatewayError
-from gateway.partner_options import given_fields, partner_options
+from gateway.partner_options import ae_options, given_ae_fields, given_fields, partner_options
 
 if TYPE_CHECKING:
     from gateway.case.model import Case, CaseFinding
@@ -202,8 +202,27 @@ def partner_change(partner_id: str, removed: tuple[str, ...], data_dir: Path | N
     fields = given_fields(**given)
     if not fields and not removed:
         raise click.UsageError("say what is to be changed")
-    changed = accounts.change_partner(_services(data_dir), partner_id, fields, removed)
+    entities = fields.pop("application_entities", ())
+    aes = {ae.ae_title: {"host": ae.host, "port": ae.port} if ae.host else {} for ae in entities}
+    changed = accounts.change_partner(_services(data_dir), partner_id, fields, removed, aes)
     click.echo(f"Partner {changed.id} is changed.")
+
+
+@partner.command("set-ae")
+@click.argument("partner_id", metavar="ID")
+@click.argument("ae_title", metavar="TITLE")
+@ae_options
+@_DATA_DIR
+def partner_set_ae(partner_id: str, ae_title: str, data_dir: Path | None, **given: Any) -> None:
+    """Add a DICOM peer to a partner, or change what is given of it; the rest stays, and "" takes a value away.
+
+    An application entity is let in by its title, and where they are registered by the address it calls from, the title
+    it calls the gateway by, and its certificate. `change --remove-ae` forgets it.
+    """
+    from gateway.auth import accounts
+
+    accounts.change_partner(_services(data_dir), partner_id, {}, aes={ae_title: given_ae_fields(**given)})
+    click.echo(f"AE {ae_title.strip()} of partner {partner_id} is registered.")
 
 
 @partner.command("disable")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,11 +21,43 @@ _OPTIONS = (
     click.option("--jwks-url", help="Where it publishes them."),
     click.option("--scope", "scopes", multiple=True, help="SMART system scope; several."),
     click.option("--assigning-authority", help="Issuer of its identifiers that name none."),
-    click.option("--ae", "entities", multiple=True, metavar="TITLE[@HOST:PORT]", help="DICOM peer; several."),
+    click.option(
+        "--ae",
+        "entities",
+        multiple=True,
+        metavar="TITLE[@HOST:PORT]",
+        help="DICOM peer; several. More of one: set-ae.",
+    ),
     click.option("--fhir-endpoint", help="FHIR base URL that reports are pushed to."),
     click.option("--fhir-token-url", help="Token endpoint for that (SMART Backend Services)."),
     click.option("--fhir-client-id", help="The gateway's client id there; its keys are at /oauth/jwks."),
     click.option("--fhir-scope", "fhir_scopes", multiple=True, help="Scope asked there; several."),
+)
+
+
+_AE_OPTIONS = (
+    click.option(
+        "--address", metavar="HOST:PORT", help="Where the gateway calls it; it must call from there too."
+    ),
+    click.option(
+        "--called",
+        "called_ae_title",
+        metavar="TITLE",
+        help="The only title by which it may call the gateway.",
+    ),
+    click.option(
+        "--from",
+        "addresses",
+        multiple=True,
+        metavar="CIDR",
+        help="IP address or network it calls from; several.",
+    ),
+    click.option(
+        "--certificate",
+        metavar="TEXT|FILE",
+        help="Its certificate, without which it is refused: SHA-256 fingerprint, subject, or PEM file.",
+    ),
+    click.option("--tls/--no-tls", default=None, help="Whether the gateway calls it by TLS."),
 )
 
 
@@ -31,6 +66,27 @@ def partner_options(command: Command) -> Command:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def ae_options(command: Command) -> Command:
+    """Every field of an application entity but its title."""
+    for option in reversed(_AE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def given_ae_fields(
+    address: str | None, certificate: str | None, addresses: tuple[str, ...], **rest: Any
+) -> dict[str, Any]:
+    """What was given, by field of ApplicationEntity; an empty value stands for none."""
+    fields = {name: value for name, value in rest.items() if value is not None}
+    if address is not None:
+        fields["host"], fields["port"] = _host_and_port(address, "--address") if address else ("", 0)
+    if certificate is not None:
+        fields["certificate"] = _certificate(certificate)
+    if addresses:
+        fields["addresses"] = tuple(filter(None, addresses))
+    return fields
 
 
 def given_fields(
@@ -63,9 +119,28 @@ def _application_entity(text: str) -> ApplicationEntity:
     from gateway.store.partners import ApplicationEntity
 
     title, at, address = text.partition("@")
-    if not at:
-        return ApplicationEntity(title)
-    host, _, port = address.rpartition(":")
+    return ApplicationEntity(title, *(_host_and_port(address, "--ae") if at else ()))
+
+
+def _host_and_port(text: str, option: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
     if not host or not port.isdecimal():
-        raise click.BadParameter(f"{text} is not TITLE@HOST:PORT", param_hint="--ae")
-    return ApplicationEntity(title, host.strip("[]"), int(port))
+        wanted = "TITLE@HOST:PORT" if option == "--ae" else "HOST:PORT"
+        raise click.BadParameter(f"{text} is not {wanted}", param_hint=option)
+    return host.strip("[]"), int(port)
+
+
+def _certificate(text: str) -> str:
+    """As it is registered: a fingerprint without its colons, a subject as it stands, a file's fingerprint."""
+    from gateway.auth.ae import FINGERPRINT, fingerprint_of
+
+    file = Path(text)
+    if text and file.is_file():
+        try:
+            return fingerprint_of(ssl.PEM_cert_to_DER_cert(file.read_text().strip()))
+        except ValueError:
+            raise click.BadParameter(
+                "the file holds no certificate in PEM", param_hint="--certificate"
+            ) from None
+    digits = text.lower().removeprefix(FINGERPRINT).replace(":", "")
+    return f"{FINGERPRINT}{digits}" if re.fullmatch("[0-9a-f]{64}", digits) else text

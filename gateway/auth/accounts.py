@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields as dataclass_fields
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gateway.auth import passwords, scopes
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 _PARTNER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _CLIENT_ID = re.compile(r"[!-~]{1,255}")
+_CERTIFICATE = re.compile(r"|sha256:[0-9a-f]{64}|(?!sha256:)[A-Za-z0-9.]+=[^\x00-\x1f]{1,480}")
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]{1,500}")  # RFC 6749 A.4
 _MAX_NAME, _MAX_URL = 200, 500
 
@@ -50,18 +53,22 @@ def add_partner(services: Services, registration: Registration) -> Registration:
 
 
 def change_partner(
-    services: Services, partner_id: str, fields: Mapping[str, Any], without_aes: Collection[str] = ()
+    services: Services,
+    partner_id: str,
+    fields: Mapping[str, Any],
+    without_aes: Collection[str] = (),
+    aes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> Registration:
-    """Replace ``fields`` of the Registration. An application entity is added, or replaces the one of its title.
+    """Replace ``fields`` of the Registration, and those that ``aes`` gives of its application entities by their titles.
 
-    A key set replaces a JWKS URL, and the other way round. Raises NotFound, InvalidContent with every fault, Conflict
-    when an AE title is taken.
+    An application entity that is not there is added. A key set replaces a JWKS URL, and the other way round. Raises
+    NotFound, InvalidContent with every fault, Conflict when an AE title is taken.
     """
     gone = {title.strip(" ") for title in without_aes}
     with services.database.transaction() as session:
         before = partners.get(session, partner_id, lock=True)
         unknown = sorted(gone - {ae.ae_title for ae in before.application_entities})
-        new = _changed(before, fields, gone)
+        new = _changed(before, fields, gone, aes)
         faults = [f"the AE title {title} is not one of its own" for title in unknown]
         faults += _partner_faults(new, services.keyring.allow_loopback)
         _refuse(faults, "The partner was not changed")
@@ -88,22 +95,31 @@ def _set_disabled(services: Services, partner_id: str, disabled: bool, action: s
         record(session, OPERATOR, action, f"partner:{partner_id}", COMMAND)
 
 
-def _changed(before: Registration, fields: Mapping[str, Any], gone: Collection[str]) -> Registration:
+def _changed(
+    before: Registration,
+    fields: Mapping[str, Any],
+    gone: Collection[str],
+    aes: Mapping[str, Mapping[str, Any]],
+) -> Registration:
     new = replace(before, **fields)
     if new.jwks is not None and new.jwks_url:
         if "jwks" not in fields:
             new = replace(new, jwks=None)
         elif "jwks_url" not in fields:
             new = replace(new, jwks_url="")
-    given = _trimmed(new).application_entities if "application_entities" in fields else ()
-    replaced = {ae.ae_title for ae in given}.union(gone)
-    kept = tuple(ae for ae in before.application_entities if ae.ae_title not in replaced)
-    return _trimmed(replace(new, application_entities=kept + given))
+    kept = {ae.ae_title: ae for ae in before.application_entities if ae.ae_title not in gone}
+    for spelt, changes in aes.items():
+        title = spelt.strip(" ")
+        kept[title] = replace(kept.get(title, ApplicationEntity(title)), **changes)
+    return _trimmed(replace(new, application_entities=tuple(kept.values())))
 
 
 def _trimmed(registration: Registration) -> Registration:
     """Spaces around a name mean nothing, nor do those around an AE title (PS3.5 6.2)."""
-    entities = tuple(replace(ae, ae_title=ae.ae_title.strip(" ")) for ae in registration.application_entities)
+    entities = tuple(
+        replace(ae, ae_title=ae.ae_title.strip(" "), called_ae_title=ae.called_ae_title.strip(" "))
+        for ae in registration.application_entities
+    )
     return replace(registration, name=registration.name.strip(), application_entities=entities)
 
 
@@ -222,14 +238,33 @@ def _ae_faults(entities: tuple[ApplicationEntity, ...]) -> list[str]:
     """PS3.5 6.2, VR AE: 1 to 16 characters of the default repertoire without backslash and control characters."""
     faults = []
     for ae in entities:
-        if not _AE_TITLE.fullmatch(ae.ae_title):
+        if not _AE_TITLE.fullmatch(ae.ae_title) or not _AE_TITLE.fullmatch(ae.called_ae_title or ae.ae_title):
             faults.append("an AE title must be 1 to 16 printable ASCII characters without backslash")
         if bool(ae.host) != bool(ae.port) or not 0 <= ae.port <= 65535 or not _is_one_word(ae.host):
             faults.append("an AE that the gateway calls needs a host and a port of 1 to 65535")
+        if ae.tls and not ae.host:
+            faults.append("TLS is for an AE that the gateway calls: it needs a host and a port")
+        faults += [
+            f"{text} is no IP address and no network in CIDR"
+            for text in ae.addresses
+            if not _is_network(text)
+        ]
+        if not _CERTIFICATE.fullmatch(ae.certificate):
+            faults.append(
+                "a certificate is told by sha256: and 64 hex digits, or by its subject such as CN=pacs,O=Clinic"
+            )
     titles = [ae.ae_title for ae in entities]
     if len(set(titles)) < len(titles):
         faults.append("an AE title stands twice")
     return faults
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_one_word(text: str) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from gateway.auth.ae import authenticate_ae
+from gateway.auth.ae import Caller, Certificate, known_ae
 from gateway.case.access import Origin
 from gateway.dimse.arriving import Peer, StoringDimse
 from gateway.errors import StoreUnavailable, UnknownSender
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
     from pynetdicom.events import Event
     from pynetdicom.pdu_primitives import A_ASSOCIATE
+    from pynetdicom.transport import AssociationSocket
 
     from gateway.services import Services
 
@@ -44,28 +45,28 @@ class Admission:
 
     def on_requested(self, event: "Event") -> None:
         """Handler of EVT_REQUESTED. pynetdicom would accept after an exception here, so every one refuses."""
+        why = ""
         try:
             refusal = self._decide(event.assoc)
-        except UnknownSender:
-            refusal = Refusal.CALLING_AE_UNKNOWN
+        except UnknownSender as error:
+            refusal, why = Refusal.CALLING_AE_UNKNOWN, str(error)
         except StoreUnavailable:
             refusal = Refusal.CONGESTION
         except Exception as error:  # outermost edge of the association's thread
             log.error("association-failed", exc_info=error)
             refusal = Refusal.NO_REASON
         if refusal is not None:
-            _refuse(event.assoc, refusal)
+            _refuse(event.assoc, refusal, why)
 
     def _decide(self, assoc: "Association") -> Refusal | None:
-        request = cast("A_ASSOCIATE", assoc.requestor.primitive)
-        calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
-        if called != self.services.config.ae_title and not self.services.config.dev:
+        caller = _caller(assoc)
+        known = known_ae(self.services, caller)
+        if not known.may_call(caller.called_ae_title, self.services.config.ae_title):
             return Refusal.CALLED_AE_UNKNOWN
-        partner = authenticate_ae(self.services, calling)
         if not self._has_room_for(assoc):
             return Refusal.LIMIT_EXCEEDED
-        origin = Origin(CHANNEL, f"{calling}@{assoc.requestor.address}")
-        cast(StoringDimse, assoc.dimse).peer = Peer(calling, partner, origin)
+        origin = Origin(CHANNEL, f"{caller.ae_title}@{caller.address}")
+        cast(StoringDimse, assoc.dimse).peer = Peer(caller, known.partner, origin)
         return None
 
     def _has_room_for(self, assoc: "Association") -> bool:
@@ -81,14 +82,27 @@ def _is_open(assoc: "Association") -> bool:
     return assoc.is_alive() and not (assoc.is_released or assoc.is_aborted)
 
 
-def _refuse(assoc: "Association", refusal: Refusal) -> None:
+def _caller(assoc: "Association") -> Caller:
     request = cast("A_ASSOCIATE", assoc.requestor.primitive)
+    pdus = cast("AssociationSocket", assoc.dul.socket)
+    return Caller(
+        ae_title=request.calling_ae_title.strip(),
+        called_ae_title=request.called_ae_title.strip(),
+        address=assoc.requestor.address,
+        certificate=Certificate.of(pdus.socket) if pdus.socket else None,
+    )
+
+
+def _refuse(assoc: "Association", refusal: Refusal, why: str) -> None:
+    caller = _caller(assoc)
     log.warning(
         "association-refused",
         reason=refusal.name,
-        calling_ae=request.calling_ae_title,
-        called_ae=request.called_ae_title,
-        address=assoc.requestor.address,
+        why=why,
+        calling_ae=caller.ae_title,
+        called_ae=caller.called_ae_title,
+        address=caller.address,
+        certificate=caller.certificate and f"{caller.certificate.subject} {caller.certificate.fingerprint}",
     )
     assoc.acse.send_reject(*refusal.value)
     assoc.kill()

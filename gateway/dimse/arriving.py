@@ -14,6 +14,7 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 
+from gateway.auth.ae import Caller
 from gateway.case.access import Origin, Partner
 from gateway.dimse.file_meta import encode_file_meta
 from gateway.dimse.status import CANNOT_UNDERSTAND
@@ -35,7 +36,7 @@ C_STORE_RQ = 0x0001  # Command Field (0000,0100), PS3.7 Table E.1-1
 class Peer:
     """Who is at the other end of an association."""
 
-    calling_ae_title: str
+    caller: Caller
     partner: Partner
     origin: Origin
 

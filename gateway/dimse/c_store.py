@@ -62,7 +62,7 @@ def _store(
 
 def _partner_now(services: "Services", peer: Peer) -> Partner:
     """An association may stay open for hours: what the operator has changed since holds for this instance already."""
-    partner = authenticate_ae(services, peer.calling_ae_title)
+    partner = authenticate_ae(services, peer.caller)
     if partner.id != peer.partner.id:
         raise UnknownSender("The calling AE title belongs to another partner now; open a new association.")
     return partner

@@ -1,6 +1,6 @@
 """Partners, their application entities and their keys."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -17,11 +17,21 @@ DEMO_PARTNER_ID = "demo"
 
 @dataclass(frozen=True, slots=True)
 class ApplicationEntity:
-    """A partner's DICOM peer; ``host`` and ``port`` are needed only where the gateway calls it."""
+    """A partner's DICOM peer.
+
+    ``host`` and ``port`` are needed only where the gateway calls it, with ``tls`` or without. It calls the gateway from
+    one of ``addresses`` (IP addresses, or networks in CIDR), else from ``host`` where there is one; by
+    ``called_ae_title``, else by the gateway's own title; and with ``certificate`` where one is registered, which is
+    ``sha256:`` and 64 hex digits, or its subject (RFC 4514).
+    """
 
     ae_title: str
     host: str = ""
     port: int = 0
+    called_ae_title: str = ""
+    addresses: tuple[str, ...] = ()
+    certificate: str = ""
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +108,7 @@ def _write(session: Session, row: PartnerRow, new: Registration) -> None:
 def _write_application_entities(session: Session, new: Registration) -> None:
     session.execute(delete(PartnerAeRow).where(PartnerAeRow.partner_id == new.id))
     session.add_all(
-        PartnerAeRow(ae_title=ae.ae_title, partner_id=new.id, host=ae.host, port=ae.port)
+        PartnerAeRow(partner_id=new.id, **(asdict(ae) | {"addresses": list(ae.addresses)}))
         for ae in new.application_entities
     )
 
@@ -120,10 +130,10 @@ def lock(session: Session, partner: Partner) -> None:
     session.execute(select(PartnerRow.id).where(PartnerRow.id == partner.id).with_for_update(key_share=True))
 
 
-def by_calling_ae(session: Session, ae_title: str) -> Registration | None:
-    """The partner that a calling AE title belongs to."""
+def by_calling_ae(session: Session, ae_title: str) -> tuple[Registration, ApplicationEntity] | None:
+    """The partner that a calling AE title belongs to, and the application entity of that title."""
     row = session.get(PartnerAeRow, ae_title.strip())
-    return get(session, row.partner_id) if row else None
+    return (get(session, row.partner_id), _application_entity(row)) if row else None
 
 
 def every(session: Session) -> list[Registration]:
@@ -147,6 +157,18 @@ def _registration(session: Session, row: PartnerRow) -> Registration:
         fhir_token_url=row.fhir_token_url,
         fhir_client_id=row.fhir_client_id,
         fhir_scopes=tuple(row.fhir_scopes),
-        application_entities=tuple(ApplicationEntity(e.ae_title, e.host, e.port) for e in entities),
+        application_entities=tuple(map(_application_entity, entities)),
         disabled=row.disabled_at is not None,
+    )
+
+
+def _application_entity(row: PartnerAeRow) -> ApplicationEntity:
+    return ApplicationEntity(
+        ae_title=row.ae_title,
+        host=row.host,
+        port=row.port,
+        called_ae_title=row.called_ae_title,
+        addresses=tuple(row.addresses),
+        certificate=row.certificate,
+        tls=row.tls,
     )

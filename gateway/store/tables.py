@@ -87,6 +87,10 @@ class PartnerAeRow(Row):
     partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), index=True)
     host: Mapped[str] = mapped_column(String(255), default="")
     port: Mapped[int] = mapped_column(default=0)
+    called_ae_title: Mapped[str] = mapped_column(String(16), default="")
+    addresses: Mapped[list[str]] = mapped_column(default=list)
+    certificate: Mapped[str] = mapped_column(String(500), default="")
+    tls: Mapped[bool] = mapped_column(Boolean, default=False)
 
 
 class UserRow(Row):

@@ -7,7 +7,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from gateway.auth.accounts import add_partner, add_user, change_partner, disable_partner, enable_partner
-from gateway.auth.ae import authenticate_ae
+from gateway.auth.ae import Caller, Certificate, authenticate_ae, known_ae
 from gateway.errors import Conflict, InvalidContent, NotFound, UnknownSender
 from gateway.store import partners
 from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
@@ -17,6 +17,9 @@ from tests.support.in_process import migrated_services
 KEY = ECKey.generate_key("P-384", parameters={"kid": "k1"})
 JWKS = {"keys": [KEY.as_dict(private=False)]}
 GOOD = Registration("hospital-a", "Hospital A", jwks=JWKS)
+CERTIFICATE_FAULT = (
+    "a certificate is told by sha256: and 64 hex digits, or by its subject such as CN=pacs,O=Clinic"
+)
 PACS_TWICE = (ApplicationEntity("PACS"), ApplicationEntity("PACS "))
 AE_FAULT = "an AE title must be 1 to 16 printable ASCII characters without backslash"
 AE_CALL_FAULT = "an AE that the gateway calls needs a host and a port of 1 to 65535"
@@ -176,7 +179,6 @@ WHOLE = replace(
 )
 NEW_JWKS = {"keys": [ECKey.generate_key("P-384", parameters={"kid": "k2"}).as_dict(private=False)]}
 NEW_URL = "https://hospital.example/jwks"
-MOVED = ApplicationEntity("PACS", "other.example", 11112)
 
 
 @pytest.mark.parametrize(
@@ -191,14 +193,8 @@ MOVED = ApplicationEntity("PACS", "other.example", 11112)
         ({"jwks_url": NEW_URL}, (), {"jwks": None, "jwks_url": NEW_URL}),
         ({"jwks_url": ""}, (), {}),
         ({"assigning_authority": ""}, (), {"assigning_authority": "urn:second-opinion:partner:hospital-a"}),
-        ({"application_entities": (MOVED,)}, (), {"application_entities": (ApplicationEntity("CT"), MOVED)}),
         ({}, (" CT ",), {"application_entities": (ApplicationEntity("PACS", "pacs.example", 104),)}),
         ({}, ("CT", "PACS"), {"application_entities": ()}),
-        (
-            {"application_entities": (ApplicationEntity("US "),)},
-            ("CT", "PACS"),
-            {"application_entities": (ApplicationEntity("US"),)},
-        ),
         (
             {"fhir_endpoint": "", "fhir_token_url": "", "fhir_client_id": "", "fhir_scopes": ()},
             (),
@@ -217,6 +213,57 @@ def test_what_is_given_changes_and_the_rest_stays(services, given, gone, expecte
     assert set(row.detail["changed"]) == set(expected)
 
 
+@pytest.mark.parametrize(
+    ("title", "given", "expected"),
+    [
+        ("PACS", {"host": "other.example", "port": 11112}, {"host": "other.example", "port": 11112}),
+        (" PACS ", {"called_ae_title": " OPINIONS "}, {"called_ae_title": "OPINIONS"}),
+        (
+            "PACS",
+            {"addresses": ("10.1.2.0/24", "2001:db8::7")},
+            {"addresses": ("10.1.2.0/24", "2001:db8::7")},
+        ),
+        ("PACS", {"certificate": f"sha256:{'0a' * 32}"}, {"certificate": f"sha256:{'0a' * 32}"}),
+        ("PACS", {"certificate": "CN=pacs,O=Clinic"}, {"certificate": "CN=pacs,O=Clinic"}),
+        ("PACS", {"tls": True}, {"tls": True}),
+    ],
+)
+def test_what_is_given_of_an_ae_changes_and_the_rest_stays(services, title, given, expected):
+    add_partner(services, WHOLE)
+    changed = change_partner(services, "hospital-a", {}, aes={title: given})
+    ct, pacs = WHOLE.application_entities
+    assert changed.application_entities == (ct, replace(pacs, **expected))
+    with services.database.reading() as session:
+        assert partners.get(session, "hospital-a") == changed
+
+
+def test_an_ae_is_added_and_another_forgotten_at_once(services):
+    add_partner(services, WHOLE)
+    changed = change_partner(services, "hospital-a", {}, ("CT", "PACS"), {"US ": {}})
+    assert changed.application_entities == (ApplicationEntity("US"),)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"called_ae_title": "A" * 17}, AE_FAULT),
+        ({"addresses": ("10.0.0.1/24",)}, "10.0.0.1/24 is no IP address and no network in CIDR"),
+        ({"addresses": ("pacs.example",)}, "pacs.example is no IP address and no network in CIDR"),
+        ({"certificate": "sha256:1234"}, CERTIFICATE_FAULT),
+        ({"certificate": "pacs"}, CERTIFICATE_FAULT),
+        (
+            {"host": "", "port": 0, "tls": True},
+            "TLS is for an AE that the gateway calls: it needs a host and a port",
+        ),
+    ],
+)
+def test_what_could_not_work_of_an_ae_is_refused(services, given, fault):
+    add_partner(services, WHOLE)
+    with pytest.raises(InvalidContent) as refused:
+        change_partner(services, "hospital-a", {}, aes={"PACS": given})
+    assert [issue.text for issue in refused.value.issues] == [fault]
+
+
 def test_a_key_set_replaces_a_jwks_url(services):
     add_partner(services, replace(GOOD, jwks=None, jwks_url=NEW_URL))
     changed = change_partner(services, "hospital-a", {"jwks": JWKS})
@@ -232,7 +279,6 @@ def test_a_key_set_replaces_a_jwks_url(services):
         ({"fhir_token_url": "", "fhir_client_id": ""}, (), [SCOPE_ALONE_FAULT]),
         ({"fhir_endpoint": "http://h.example/"}, (), [f"the FHIR endpoint {URL_FAULT}"]),
         ({"jwks": NEW_JWKS, "jwks_url": NEW_URL}, (), ["either a JWKS or a JWKS URL is registered, not both"]),
-        ({"application_entities": PACS_TWICE}, (), ["an AE title stands twice"]),
         ({}, ("US", "MR", "CT"), [f"the AE title {title} is not one of its own" for title in ("MR", "US")]),
         ({"name": ""}, ("US",), ["the AE title US is not one of its own", NAME_FAULT]),
     ],
@@ -252,7 +298,7 @@ def test_an_ae_title_of_another_partner_is_not_taken_from_it(services):
     add_partner(services, WHOLE)
     other = add_partner(services, replace(GOOD, id="hospital-b"))
     with pytest.raises(Conflict, match=r"^AE title PACS belongs to a partner already\.$"):
-        change_partner(services, "hospital-b", {"application_entities": (ApplicationEntity("PACS"),)})
+        change_partner(services, "hospital-b", {}, aes={"PACS": {}})
     with services.database.reading() as session:
         assert partners.get(session, "hospital-b") == other
         assert partners.get(session, "hospital-a") == WHOLE
@@ -307,15 +353,15 @@ def test_the_aes_of_a_disabled_partner_are_refused(tmp_path, dev):
     add_partner(services, WHOLE)
     disable_partner(services, "hospital-a")
     with pytest.raises(UnknownSender, match="belongs to a partner that is disabled"):
-        authenticate_ae(services, "PACS")
+        authenticate_ae(services, Caller("PACS"))
 
 
 def test_in_development_partner_demo_may_be_disabled_too(tmp_path):
     services = migrated_services(tmp_path, dev=True)
-    authenticate_ae(services, "STORESCU")
+    authenticate_ae(services, Caller("STORESCU"))
     disable_partner(services, DEMO_PARTNER_ID)
     with pytest.raises(UnknownSender, match=r"^Partner demo is disabled\.$"):
-        authenticate_ae(services, "STORESCU")
+        authenticate_ae(services, Caller("STORESCU"))
 
 
 # Staff
@@ -353,7 +399,7 @@ def test_a_calling_ae_is_the_partner_that_it_is_registered_for(services):
     for partner_id, title in (("hospital-a", "PACS_A"), ("hospital-b", "PACS_B")):
         add_partner(services, replace(GOOD, id=partner_id, application_entities=(ApplicationEntity(title),)))
     for calling, expected in ((" PACS_A ", "hospital-a"), ("PACS_B", "hospital-b")):
-        assert authenticate_ae(services, calling).id == expected
+        assert authenticate_ae(services, Caller(calling)).id == expected
 
 
 @pytest.mark.parametrize(
@@ -368,12 +414,74 @@ def test_a_calling_ae_is_the_partner_that_it_is_registered_for(services):
 def test_an_unknown_ae_is_refused(services, calling, text):
     add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
     with pytest.raises(UnknownSender) as refused:
-        authenticate_ae(services, calling)
+        authenticate_ae(services, Caller(calling))
     assert str(refused.value) == text
 
 
 def test_in_development_an_unknown_ae_is_partner_demo_and_a_known_one_itself(tmp_path):
     services = migrated_services(tmp_path, dev=True)
     add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS"),)))
-    assert authenticate_ae(services, "STORESCU").id == DEMO_PARTNER_ID
-    assert authenticate_ae(services, "PACS").id == "hospital-a"
+    assert authenticate_ae(services, Caller("STORESCU")).id == DEMO_PARTNER_ID
+    assert authenticate_ae(services, Caller("PACS")).id == "hospital-a"
+
+
+@pytest.mark.parametrize(
+    ("registered", "address", "admitted"),
+    [
+        ({"addresses": ("10.1.2.0/24",)}, "10.1.2.200", True),
+        ({"addresses": ("10.1.2.0/24",)}, "::ffff:10.1.2.200", True),
+        ({"addresses": ("10.1.2.0/24",)}, "10.1.3.1", False),
+        ({"addresses": ("10.1.2.0/24", "2001:db8::7")}, "2001:db8::7", True),
+        ({"addresses": ("10.1.2.0/24", "2001:db8::7")}, "2001:db8::8", False),
+        ({"addresses": ("10.1.2.0/24",)}, "", False),
+        ({"host": "127.0.0.1", "port": 104}, "127.0.0.1", True),
+        ({"host": "localhost", "port": 104}, "127.0.0.1", True),
+        ({"host": "127.0.0.1", "port": 104}, "127.0.0.2", False),
+        ({"host": "pacs.invalid", "port": 104}, "127.0.0.1", False),
+        ({"host": "127.0.0.1", "port": 104, "addresses": ("10.1.2.0/24",)}, "127.0.0.1", False),
+    ],
+)
+def test_a_calling_ae_must_come_from_its_registered_address(services, registered, address, admitted):
+    add_partner(services, replace(GOOD, application_entities=(ApplicationEntity("PACS", **registered),)))
+    caller = Caller("PACS", address=address)
+    if admitted:
+        assert authenticate_ae(services, caller).id == "hospital-a"
+    else:
+        with pytest.raises(UnknownSender, match="registered for another network address"):
+            authenticate_ae(services, caller)
+
+
+FINGERPRINT = f"sha256:{'ab' * 32}"
+
+
+@pytest.mark.parametrize(
+    ("registered", "shown", "admitted"),
+    [
+        (FINGERPRINT, Certificate(FINGERPRINT, "CN=pacs"), True),
+        ("CN=pacs", Certificate(FINGERPRINT, "CN=pacs"), True),
+        ("CN=pacs", Certificate(FINGERPRINT, "CN=pacs,O=Other"), False),
+        (f"sha256:{'cd' * 32}", Certificate(FINGERPRINT, "CN=pacs"), False),
+        (FINGERPRINT, None, False),
+    ],
+)
+def test_a_calling_ae_must_have_its_registered_certificate(services, registered, shown, admitted):
+    entity = ApplicationEntity("PACS", certificate=registered)
+    add_partner(services, replace(GOOD, application_entities=(entity,)))
+    caller = Caller("PACS", certificate=shown)
+    if admitted:
+        assert authenticate_ae(services, caller).id == "hospital-a"
+    else:
+        with pytest.raises(UnknownSender, match="registered with another certificate"):
+            authenticate_ae(services, caller)
+
+
+def test_a_calling_ae_may_have_a_title_of_its_own_for_the_gateway(services):
+    entities = (ApplicationEntity("CT"), ApplicationEntity("PACS", called_ae_title="OPINIONS"))
+    add_partner(services, replace(GOOD, application_entities=entities))
+    for title, called, admitted in (
+        ("CT", "GATEWAY", True),
+        ("CT", "OPINIONS", False),
+        ("PACS", "OPINIONS", True),
+        ("PACS", "GATEWAY", False),
+    ):
+        assert known_ae(services, Caller(title)).may_call(called, "GATEWAY") is admitted

@@ -1,10 +1,16 @@
 """The operator's commands, as a shell runs them."""
 
+import hashlib
 import json
+import ssl
+from pathlib import Path
 
 import pytest
 
+from tests.support.certificate import self_signed
 from tests.support.gateway_process import INTAKE, GatewayProcess
+
+ANY_AE = {"called_ae_title": "", "addresses": [], "certificate": "", "tls": False}
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +40,8 @@ def test_a_partner_is_registered_listed_and_shown(operator: GatewayProcess) -> N
     assert shown["assigning_authority"] == "urn:oid:1.2.3"
     assert shown["scopes"] == ["system/*.rs"]
     assert shown["application_entities"] == [
-        {"ae_title": "NORTH_CT", "host": "pacs.north.example", "port": 11112},
-        {"ae_title": "NORTH_US", "host": "", "port": 0},
+        ANY_AE | {"ae_title": "NORTH_CT", "host": "pacs.north.example", "port": 11112},
+        ANY_AE | {"ae_title": "NORTH_US", "host": "", "port": 0},
     ]
 
 
@@ -83,10 +89,64 @@ def test_what_is_given_of_a_partner_changes_and_the_rest_stays(operator: Gateway
         "scopes": ["system/*.rs"],
         "fhir_endpoint": "https://h.example/r4",
         "application_entities": [
-            {"ae_title": "NEW_CT", "host": "", "port": 0},
-            {"ae_title": "PACS", "host": "other.example", "port": 11112},
+            ANY_AE | {"ae_title": "NEW_CT", "host": "", "port": 0},
+            ANY_AE | {"ae_title": "PACS", "host": "other.example", "port": 11112},
         ],
     }
+
+
+def test_an_ae_is_set_by_and_by(operator: GatewayProcess, tmp_path: Path) -> None:
+    operator.add_partner("peers", ae_title="CT")
+    certificate = self_signed(tmp_path, "pacs.example").path
+    said = operator.command(
+        *(
+            "partner",
+            "set-ae",
+            "peers",
+            "PEERS_PACS",
+            "--address",
+            "127.0.0.1:104",
+            "--called",
+            "OPINIONS",
+            "--tls",
+        ),
+        *("--from", "10.0.0.0/8", "--from", "127.0.0.1", "--certificate", str(certificate)),
+    )
+    assert said.stdout == "AE PEERS_PACS of partner peers is registered.\n"
+    registered = {
+        "ae_title": "PEERS_PACS",
+        "host": "127.0.0.1",
+        "port": 104,
+        "called_ae_title": "OPINIONS",
+        "addresses": ["10.0.0.0/8", "127.0.0.1"],
+        "certificate": f"sha256:{_fingerprint(certificate)}",
+        "tls": True,
+    }
+    assert _shown_aes(operator, "peers")[1] == registered
+    operator.command(
+        "partner", "set-ae", "peers", "PEERS_PACS", "--no-tls", "--from", "", "--certificate", ""
+    )
+    changed = registered | {"tls": False, "addresses": [], "certificate": ""}
+    assert _shown_aes(operator, "peers") == [ANY_AE | {"ae_title": "CT", "host": "", "port": 0}, changed]
+    operator.command(
+        "partner", "change", "peers", "--ae", "PEERS_PACS@other.example:105", "--remove-ae", "CT"
+    )
+    assert _shown_aes(operator, "peers") == [changed | {"host": "other.example", "port": 105}]
+
+
+def test_a_fingerprint_is_taken_as_openssl_prints_it(operator: GatewayProcess) -> None:
+    operator.add_partner("printed", ae_title="US")
+    operator.command("partner", "set-ae", "printed", "US", "--certificate", ":".join(["AB"] * 32))
+    assert _shown_aes(operator, "printed")[0]["certificate"] == f"sha256:{'ab' * 32}"
+
+
+def _shown_aes(operator: GatewayProcess, partner_id: str) -> list[dict[str, object]]:
+    shown = json.loads(operator.command("partner", "show", partner_id).stdout)
+    return sorted(shown["application_entities"], key=lambda ae: ae["ae_title"])
+
+
+def _fingerprint(certificate: Path) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate.read_text())).hexdigest()
 
 
 def test_an_empty_value_takes_away_what_may_be_missing(operator: GatewayProcess) -> None:

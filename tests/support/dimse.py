@@ -61,15 +61,15 @@ class RunningListener:
 
 
 @contextmanager
-def listener_in_this_process(folder: Path, **config: object) -> Iterator[RunningListener]:
-    """A listener where its times can be shortened, with hospital-a as partner."""
+def listener_in_this_process(
+    folder: Path, *aes: ApplicationEntity, **config: object
+) -> Iterator[RunningListener]:
+    """A listener where its times can be shortened, with hospital-a as partner, of one AE unless others are given."""
     services = migrated_services(folder, dicom_port=free_port(), **config)
     durable.migrate(services.config.sqlalchemy_url)
     with services.database.transaction() as session:
-        hospital = Registration(
-            "hospital-a", "Hospital A", application_entities=(ApplicationEntity("HOSPITAL_A"),)
-        )
-        partners.add(session, hospital)
+        entities = aes or (ApplicationEntity("HOSPITAL_A"),)
+        partners.add(session, Registration("hospital-a", "Hospital A", application_entities=entities))
     stop, listening = threading.Event(), threading.Event()
     thread = threading.Thread(target=scp.serve, args=(services, stop, listening), daemon=True)
     thread.start()

@@ -188,6 +188,10 @@ def _partner_ae() -> None:
         sa.Column("partner_id", sa.String(length=64), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=False),
         sa.Column("port", sa.Integer(), nullable=False),
+        sa.Column("called_ae_title", sa.String(length=16), nullable=False),
+        sa.Column("addresses", sa.JSON(), nullable=False),
+        sa.Column("certificate", sa.String(length=500), nullable=False),
+        sa.Column("tls", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(
             ["partner_id"], ["partner.id"], name=op.f("fk_partner_ae_partner_id_partner")
         ),
