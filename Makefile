@@ -11,7 +11,7 @@ PYTHON ?= python3
 KEEP ?=
 # How long the soak sends. Not from the environment: bash has a variable of that name.
 SECONDS := 180
-# Extra arguments for pytest, such as ARGS="-k stow".
+# Extra arguments: for pytest, such as ARGS="-k stow", or the rows of the bench.
 ARGS ?=
 
 BIN := .venv/bin
@@ -58,8 +58,8 @@ format: setup ## Put the code into the project's format
 test: lint ## Run lint and the whole suite; ARGS="-k stow" narrows it
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
-bench: setup ## Measure and print the figures
-	$(BIN)/python -m tests.bench
+bench: setup ## Measure and print the figures; ARGS="c-store-1" takes one row
+	$(BIN)/python -m tests.bench $(ARGS)
 
 soak: setup ## Send by every door while parts are killed; SECONDS=180 is how long
 	SECONDS_TO_SEND=$(SECONDS) $(BIN)/python -m tests.soak

@@ -1,44 +1,76 @@
-"""``make bench``: measures a real gateway on this machine and prints the figures. Nothing is asserted."""
+"""``make bench``: measures a real gateway on this machine and prints the figures. Nothing is asserted.
+
+``make bench ARGS="c-store-1 stow-500"`` takes these rows only.
+"""
 
 import os
 import platform
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterable
 from pathlib import Path
-from statistics import median
 
-from tests.bench.bundle import ENTRIES, referral_of_a_megabyte
-from tests.support import processes
-from tests.support.bundles import FhirClient
-from tests.support.gateway_process import GatewayProcess, clean_environment
+from tests.bench import imaging, operating
+from tests.bench.figures import RUNS, Alone, Compared, seconds
+from tests.bench.slices import COUNT
+from tests.support.orthanc import server_program
 
-RUNS = 5
-IDLE_SECONDS = 3
-MIB = 1024 * 1024
+ALONE: dict[str, Alone] = {
+    "start": operating.starts,
+    "bundle": operating.bundles,
+    "demo": operating.demo,
+}
+COMPARED: dict[str, Compared] = {
+    "c-store-1": Compared(
+        "C-STORE, one association", "1.0 x", "0.67 x", lambda: imaging.compare_sending(imaging.c_store(1))
+    ),
+    "c-store-2": Compared(
+        "C-STORE, two associations", "", "", lambda: imaging.compare_sending(imaging.c_store(2))
+    ),
+    "c-store-4": Compared(
+        "C-STORE, four associations", "0.67 x", "0.5 x", lambda: imaging.compare_sending(imaging.c_store(4))
+    ),
+    "stow-500": Compared(
+        "STOW-RS, all in one request", "1.0 x", "0.67 x", lambda: imaging.compare_sending(imaging.stow(COUNT))
+    ),
+    "stow-10": Compared(
+        "STOW-RS, ten a request", "1.0 x", "0.67 x", lambda: imaging.compare_sending(imaging.stow(10))
+    ),
+}
+STORESCP = "storescp"
+"""Not to compare with: what the sending and writing alone cost."""
 
 
 def main() -> None:
-    print(f"{machine()}; medians of {RUNS}\n")
-    print("| figure | wanted | measured |")
-    print("|---|---|---|")
-    ready, again, idle = starts()
-    show("ready to work, first start in an empty folder", "5 s", seconds(ready))
-    show("ready to work, started again", "5 s", seconds(again))
-    show("idle memory of all processes (PSS)", "300 MiB", f"{median(idle) / MIB:.0f} MiB")
-    size, taken = bundles()
-    show(f"bundle of {ENTRIES} entries, {size / MIB:.1f} MiB, to a case", "0.5 s", seconds(taken))
-    show("`make demo` after set-up, once", "60 s", f"{demo():.0f} s")
+    wanted = sys.argv[1:] or [*ALONE, *COMPARED, STORESCP]
+    if unknown := set(wanted) - {*ALONE, *COMPARED, STORESCP}:
+        sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join([*ALONE, *COMPARED, STORESCP])}")
+    print(f"{machine()}; medians of {RUNS}")
+    print_alone([name for name in wanted if name in ALONE])
+    print_compared([name for name in wanted if name in COMPARED], with_storescp=STORESCP in wanted)
 
 
-def show(figure: str, wanted: str, measured: str) -> None:
-    print(f"| {figure} | under {wanted} | {measured} |", flush=True)
+def print_alone(names: list[str]) -> None:
+    if names:
+        print("\n| figure | wanted | measured |\n|---|---|---|")
+    for name in names:
+        for figure, wanted, measured in ALONE[name]():
+            print(f"| {figure} | under {wanted} | {measured} |", flush=True)
 
 
-def seconds(measured: Iterable[float]) -> str:
-    return f"{median(measured):.2f} s"
+def print_compared(names: list[str], with_storescp: bool) -> None:
+    if not names and not with_storescp:
+        return
+    print(
+        f"\n{COUNT} CT slices of 512 x 512 x 16 bit beside {orthanc_version()}, each file synced and indexed;"
+    )
+    print("the ratio is the median of pairs, one run right after the other\n")
+    print("| figure | gateway | Orthanc | ratio | must | aim |\n|---|---|---|---|---|---|")
+    for name in names:
+        row = COMPARED[name]
+        print(f"| {' | '.join((row.figure, *row.measure().cells(), row.must, row.aim))} |", flush=True)
+    if with_storescp:
+        taken = seconds(imaging.bare_storescp())
+        print(f"\ndcmtk's storescp, without index and sync, one association: {taken}", flush=True)
 
 
 def machine() -> str:
@@ -49,45 +81,10 @@ def machine() -> str:
     return f"{model}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}"
 
 
-def starts() -> tuple[list[float], list[float], list[int]]:
-    """Seconds to ready with an empty folder, seconds to ready after a stop, bytes when idle."""
-    ready, again, idle = [], [], []
-    for _ in range(RUNS):
-        started = time.monotonic()
-        with GatewayProcess() as gateway:
-            ready.append(time.monotonic() - started)
-            time.sleep(IDLE_SECONDS)
-            idle.append(processes.proportional_memory_bytes(gateway.all_pids()))
-            gateway.stop()
-            started = time.monotonic()
-            gateway.start()
-            again.append(time.monotonic() - started)
-    return ready, again, idle
-
-
-def bundles() -> tuple[int, list[float]]:
-    """Bytes of one bundle, and the seconds from sending it to the answer that names its case."""
-    sizes, taken = [], []
-    with GatewayProcess() as gateway:
-        client = FhirClient(gateway, gateway.add_partner("hospital", name="Hospital"))
-        client.get("Task")
-        for number in range(RUNS):
-            content = referral_of_a_megabyte(number)
-            started = time.monotonic()
-            answer = client.post(content)
-            taken.append(time.monotonic() - started)
-            assert answer.status_code == 200, answer.text[:1000]
-            client.task(answer.headers["Location"].rsplit("/", 1)[1])
-            sizes.append(len(content))
-    return int(median(sizes)), taken
-
-
-def demo() -> float:
-    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as folder:
-        command = [sys.executable, "-m", "gateway.cli", "demo"]
-        started = time.monotonic()
-        subprocess.run(command, cwd=folder, env=clean_environment(), check=True, stdout=subprocess.DEVNULL)
-        return time.monotonic() - started
+def orthanc_version() -> str:
+    """As it calls itself, such as Orthanc 1.10.1."""
+    told = subprocess.run([server_program() or "Orthanc", "--version"], capture_output=True, text=True)
+    return f"Orthanc {told.stdout.split()[1]}"
 
 
 if __name__ == "__main__":

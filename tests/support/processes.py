@@ -1,5 +1,6 @@
 """Processes as /proc shows them: children, names, memory, and whether any is left."""
 
+import os
 import time
 from pathlib import Path
 
@@ -29,6 +30,15 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def cpu_seconds(pid: int) -> float:
+    """What it has used since it began, in user mode and in the kernel."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def proportional_memory_bytes(pids: list[int]) -> int:
