@@ -10,15 +10,18 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class Source(Protocol):
-    """Bytes that are only ever read forwards."""
+    """Bytes that are only ever read forwards. ``broken`` says why there are no more, where that is not their end."""
 
     at: int
+    broken: str
 
     def read(self, count: int) -> bytes: ...
     def skip(self, count: int) -> int: ...
 
 
 class FileSource:
+    broken = ""
+
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file, self._size, self.at = file, size, file.tell()
 
@@ -38,7 +41,7 @@ class InflatedSource:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._inflater = file, zlib.decompressobj(-zlib.MAX_WBITS)
-        self._ready = b""
+        self._ready, self.broken = b"", ""
         self._total = self.at = 0
 
     def read(self, count: int) -> bytes:
@@ -56,16 +59,14 @@ class InflatedSource:
 
     def _inflate(self) -> bytes:
         found = b""
-        try:
-            while not found and not self._inflater.eof:
-                packed = self._inflater.unconsumed_tail or self._file.read(_CHUNK_BYTES)
-                if not packed:
-                    raise NotDicom(
-                        "The file ends early: its deflated data set stops in the middle (PS3.5 A.5)."
-                    )
+        while not found and not self._inflater.eof and not self.broken:
+            packed = self._inflater.unconsumed_tail or self._file.read(_CHUNK_BYTES)
+            if not packed:
+                self.broken = "The file ends early: its deflated data set stops in the middle (PS3.5 A.5)."
+            try:
                 found = self._inflater.decompress(packed, _CHUNK_BYTES)
-        except zlib.error as error:
-            raise NotDicom("The deflated data set cannot be inflated (PS3.5 A.5).") from error
+            except zlib.error:
+                self.broken = "The deflated data set cannot be inflated (PS3.5 A.5)."
         self._total += len(found)
         if self._total > MAX_INFLATED_BYTES:
             raise NotDicom(f"The deflated data set inflates to more than {MAX_INFLATED_BYTES} bytes.")

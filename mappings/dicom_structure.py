@@ -3,6 +3,9 @@
 pydicom reads a file that ends early without complaint; this walk does not. It visits every element header of the
 whole file, pixel data included, proves that each value is there, and keeps only the elements that are asked for.
 It never recurses and never holds a value that nobody wants, so no hostile file can exhaust the process.
+
+A fault does not always make a file worthless (ADR 18): where the header stands whole before the place of the fault, the
+instance can be attributed, and the fault is told beside it.
 """
 
 import struct
@@ -21,10 +24,18 @@ MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
 MAX_KEPT_BYTES = 64 * 1024
 MAX_META_BYTES = 1024 * 1024
+MAX_TAGS = 65_536
+
+PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _TRANSFER_SYNTAX_UID = 0x00020010
+_LAST_OF_HEADER = (
+    0x0020000E  # Series Instance UID: patient, SOP instance and study stand before it (PS3.5 7.1)
+)
+_PATIENT = frozenset({0x00100010, 0x00100020})
+_STANDARD_ENCODING = "1.2.840.10008.1.2"
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
@@ -35,7 +46,8 @@ _PADDING = b"\0\r\n"
 class Skeleton:
     """What the walk kept. ``elements`` are the wanted top-level elements as encoded in the file, one after another.
 
-    ``dataset_offset`` is where the data set begins, after group 0002.
+    ``dataset_offset`` is where the data set begins, after group 0002. ``fault`` says in words where the structure is
+    broken, '' where it is whole; ``is_attributable`` is False where that leaves it open whose image it is.
     """
 
     transfer_syntax_uid: str
@@ -43,19 +55,29 @@ class Skeleton:
     is_implicit: bool
     is_little: bool
     elements: bytes
+    pixels: "Pixels | None"
+    fault: str
+    is_attributable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """Pixel Data (7FE0,0010) or its float forms: the length in bytes, or for encapsulated ones the number of items."""
+
+    tag: int
+    size_bytes: int | None
+    items: int
+
+
+class _Fault(Exception):
+    """The walk cannot go on, in words."""
 
 
 def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
-    """Walk the whole file. Raises NotDicom, saying where, when it is no DICOM or ends early."""
-    return _walk_file(file, wanted, salvage=False)
+    """Walk the whole file, or as far as it can be walked.
 
-
-def salvage_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
-    """What stands in the file before the place where it cannot be read further. Raises NotDicom when nothing does."""
-    return _walk_file(file, wanted, salvage=True)
-
-
-def _walk_file(file: BinaryIO, wanted: frozenset[int], salvage: bool) -> Skeleton:
+    Raises NotDicom, saying where, when it is no DICOM, has no data set, or is larger than the limits.
+    """
     size = file.seek(0, 2)
     file.seek(_meta_offset(file, size))
     transfer_syntax_uid = _file_meta(file, size)
@@ -66,17 +88,33 @@ def _walk_file(file: BinaryIO, wanted: frozenset[int], salvage: bool) -> Skeleto
         source = FileSource(file, size)
     is_little = transfer_syntax_uid != EXPLICIT_BIG
     walk = _Walk(source, transfer_syntax_uid == IMPLICIT_LITTLE, is_little, wanted)
-    try:
-        walk.run()
-    except NotDicom:
-        if not salvage:
-            raise
+    walk.run()
     if not walk.visited:
         raise NotDicom(
-            f"The file has no data set: it ends at byte {offset}, after the file meta information."
+            walk.fault
+            or f"The file has no data set: it ends at byte {offset}, after the file meta information."
         )
     guessed = IMPLICIT_LITTLE if walk.is_implicit else EXPLICIT_LITTLE
-    return Skeleton(transfer_syntax_uid or guessed, offset, walk.is_implicit, is_little, b"".join(walk.kept))
+    declared = transfer_syntax_uid or guessed
+    return Skeleton(
+        transfer_syntax_uid=declared,
+        dataset_offset=offset,
+        is_implicit=walk.is_implicit,
+        is_little=is_little,
+        elements=b"".join(walk.kept.values()),
+        pixels=walk.pixels,
+        fault=walk.fault or _misdeclared(declared, walk.is_implicit),
+        is_attributable=walk.is_attributable,
+    )
+
+
+def _misdeclared(transfer_syntax_uid: str, is_implicit: bool) -> str:
+    """Of private transfer syntaxes nobody knows what they say."""
+    is_standard = transfer_syntax_uid.startswith(_STANDARD_ENCODING)
+    if not is_standard or is_implicit == (transfer_syntax_uid == IMPLICIT_LITTLE):
+        return ""
+    found = "Implicit" if is_implicit else "Explicit"
+    return f"The data set has {found} VR, and the transfer syntax in (0002,0010) says otherwise."
 
 
 def _meta_offset(file: BinaryIO, size: int) -> int:
@@ -109,7 +147,7 @@ def _file_meta(file: BinaryIO, size: int) -> str:
         if vr in _LONG_VRS:
             length = int.from_bytes(file.read(4), "little")
         if length > size - file.tell():
-            _ends_early(tag, at, length, size - file.tell())
+            raise NotDicom(_early_end(tag, at, length, size - file.tell()))
         if tag == _TRANSFER_SYNTAX_UID and length <= MAX_KEPT_BYTES:
             uid = file.read(length).decode("ascii", "replace").strip("\0 ")
         else:
@@ -131,23 +169,36 @@ class _Walk:
     is_implicit: bool
     is_little: bool
     wanted: frozenset[int]
-    kept: list[bytes] = field(default_factory=list)
+    kept: dict[int, bytes] = field(default_factory=dict)
     visited: int = 0
+    pixels: Pixels | None = None
+    fault: str = ""
+    is_attributable: bool = True
     _recording: bytearray | None = None
 
     def __post_init__(self) -> None:
         self._levels = [_Level(False, self.is_implicit)]
         self._order = "<" if self.is_little else ">"
+        self._top, self._seen = -1, set[int]()
+        self._is_in_order, self._is_past_header = True, False
 
     def run(self) -> None:
-        while (head := self._head()) is not None:
-            self.visited += 1
-            if self.visited > MAX_ELEMENTS:
-                raise NotDicom(f"The file has more than {MAX_ELEMENTS} data elements.")
-            if self._levels[-1].is_sequence:
-                self._visit_item(head)
-            else:
-                self._visit_element(head)
+        try:
+            while (head := self._head()) is not None:
+                self.visited += 1
+                if self.visited > MAX_ELEMENTS:
+                    raise NotDicom(f"The file has more than {MAX_ELEMENTS} data elements.")
+                if self._levels[-1].is_sequence:
+                    self._visit_item(head)
+                else:
+                    self._visit_element(head)
+        except _Fault as fault:
+            self.fault = str(fault)
+            self.is_attributable &= self._has_header()
+
+    def _has_header(self) -> bool:
+        """Whether what cannot be read comes after patient and UIDs; out of order, the patient must have been seen."""
+        return self._is_past_header and (self._is_in_order or not _PATIENT.isdisjoint(self.kept))
 
     def _head(self) -> bytes | None:
         """The next 8 bytes, or None at the end of the data set."""
@@ -155,13 +206,13 @@ class _Walk:
         if len(head) == 8 and not (len(self._levels) == 1 and head[:4] == b"\0\0\0\0"):
             self._record(head)
             return head
+        if self.source.broken:
+            raise _Fault(self.source.broken)
         if len(self._levels) > 1:
             tag = self._levels[-1].tag
-            raise NotDicom(f"The file ends early: sequence {_name(tag)} is still open at byte {at}.")
+            raise _Fault(f"The file ends early: sequence {_name(tag)} is still open at byte {at}.")
         if head.strip(_PADDING):
-            raise NotDicom(
-                f"The file ends early: in the middle of an element's tag and length, at byte {at}."
-            )
+            raise _Fault(f"The file ends early: in the middle of an element's tag and length, at byte {at}.")
         return None
 
     def _visit_item(self, head: bytes) -> None:
@@ -170,13 +221,14 @@ class _Walk:
         if tag == _SEQUENCE_END:
             self._levels.pop()
             if len(self._levels) == 1:
-                self._stop_recording()
-        elif tag != _ITEM:
+                self._stop_recording(level.tag)
+            return
+        if tag != _ITEM:
             at = self.source.at - 8
-            raise NotDicom(
-                f"Sequence {_name(level.tag)} has {_name(tag)} at byte {at} where an item must be."
-            )
-        elif length == _UNDEFINED:
+            raise _Fault(f"Sequence {_name(level.tag)} has {_name(tag)} at byte {at} where an item must be.")
+        if self.pixels is not None and self.pixels.tag == level.tag and len(self._levels) == 2:
+            self.pixels = Pixels(level.tag, None, self.pixels.items + 1)
+        if length == _UNDEFINED:
             self._open(_Level(False, level.is_implicit, level.tag))
         else:
             self._pass(tag, length)
@@ -193,26 +245,47 @@ class _Walk:
             head += more
         if tag == _ITEM_END and not is_top:
             self._levels.pop()
-        elif tag >> 16 == 0xFFFE:
-            raise NotDicom(f"{_name(tag)} stands at byte {self.source.at - 8}, outside a sequence.")
-        elif length == _UNDEFINED:
+            return
+        if tag >> 16 == 0xFFFE:
+            raise _Fault(f"{_name(tag)} stands at byte {self.source.at - 8}, outside a sequence.")
+        if is_top:
+            self._begin(tag, length)
+        if length == _UNDEFINED:
             if is_top and tag in self.wanted:
                 self._recording = bytearray(head)
             self._open(_Level(True, level.is_implicit or vr == b"UN", tag))
         elif is_top and tag in self.wanted and length <= MAX_KEPT_BYTES:
-            self.kept.append(head + self._read(tag, length))
+            self._keep(tag, head + self._read(tag, length))
         else:
             self._pass(tag, length)
 
+    def _begin(self, tag: int, length: int) -> None:
+        """A top-level element; ascending by tag, each once (PS3.5 7.1)."""
+        if tag <= self._top:
+            self._is_in_order = False
+            if tag in self._seen and tag not in self.wanted:
+                self.fault = self.fault or f"{_name(tag)} stands twice in the data set."
+        if len(self._seen) < MAX_TAGS:
+            self._seen.add(tag)
+        self._top = tag
+        self._is_past_header |= self._is_in_order and tag > _LAST_OF_HEADER
+        if tag in PIXEL_TAGS:
+            self.pixels = Pixels(tag, None if length == _UNDEFINED else length, 0)
+
+    def _keep(self, tag: int, encoded: bytes) -> None:
+        if self.kept.setdefault(tag, encoded) != encoded:
+            self.is_attributable = False
+            self.fault = f"{_name(tag)} stands twice in the data set, and says different things."
+
     def _open(self, level: _Level) -> None:
         self._levels.append(level)
-        if len(self._levels) > 2 * MAX_DEPTH:
-            raise NotDicom(f"Sequences are nested deeper than {MAX_DEPTH} at byte {self.source.at}.")
+        if len(self._levels) > 2 * MAX_DEPTH + 1:
+            raise _Fault(f"Sequences are nested deeper than {MAX_DEPTH} at byte {self.source.at}.")
 
     def _read(self, tag: int, count: int) -> bytes:
         at, found = self.source.at, self.source.read(count)
         if len(found) < count:
-            _ends_early(tag, at, count, len(found))
+            self._ends_early(tag, at, count, len(found))
         self._record(found)
         return found
 
@@ -223,7 +296,10 @@ class _Walk:
         self._recording = None
         at, skipped = self.source.at, self.source.skip(length)
         if skipped < length:
-            _ends_early(tag, at, length, skipped)
+            self._ends_early(tag, at, length, skipped)
+
+    def _ends_early(self, tag: int, at: int, needed: int, found: int) -> NoReturn:
+        raise _Fault(self.source.broken or _early_end(tag, at, needed, found))
 
     def _record(self, found: bytes) -> None:
         if self._recording is not None:
@@ -231,9 +307,9 @@ class _Walk:
             if len(self._recording) > MAX_KEPT_BYTES:
                 self._recording = None
 
-    def _stop_recording(self) -> None:
+    def _stop_recording(self, tag: int) -> None:
         if self._recording is not None:
-            self.kept.append(bytes(self._recording))
+            self._keep(tag, bytes(self._recording))
             self._recording = None
 
 
@@ -252,7 +328,5 @@ def _name(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def _ends_early(tag: int, at: int, needed: int, found: int) -> NoReturn:
-    raise NotDicom(
-        f"The file ends early: element {_name(tag)} needs {needed} bytes from byte {at} on, and {found} are there."
-    )
+def _early_end(tag: int, at: int, needed: int, found: int) -> str:
+    return f"The file ends early: element {_name(tag)} needs {needed} bytes from byte {at} on, and {found} are there."

@@ -15,7 +15,8 @@ from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Demographics, Identifier, Name
 from gateway.errors import NotDicom
 from mappings.dicom_attributes import header_tags, stored_keywords
-from mappings.dicom_structure import Skeleton, salvage_file, walk_file
+from mappings.dicom_pixel_size import pixel_fault
+from mappings.dicom_structure import Skeleton, walk_file
 from mappings.dicom_to_json import Json, select_json
 from mappings.dicom_values import (
     PYDICOM_ERRORS,
@@ -37,11 +38,13 @@ _UNIVERSAL_ID_PREFIX = {"ISO": "urn:oid:", "UUID": "urn:uuid:"}
 def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
     """Read a seekable Part 10 file from its start.
 
-    Identifiers that name no issuer get ``assigning_authority`` (decision 4). Raises NotDicom, in words for the
-    sender, when the file is no DICOM, ends early, is nested absurdly or lacks a UID that it is known by; nothing
-    else, whatever the bytes are.
+    Identifiers that name no issuer get ``assigning_authority`` (decision 4). A fault behind the header is told in
+    ``fault`` (ADR 18). Raises NotDicom, in words for the sender, when the file is no DICOM, is broken in its header or
+    lacks a UID that it is known by; nothing else, whatever the bytes are.
     """
     skeleton = walk_file(file, header_tags())
+    if not skeleton.is_attributable:
+        raise NotDicom(skeleton.fault)
     try:
         return _header(_dataset(skeleton), skeleton, assigning_authority)
     except PYDICOM_ERRORS as error:
@@ -52,7 +55,7 @@ def read_identity(file: BinaryIO) -> tuple[str, str]:
     """SOP Class and SOP Instance UID of a file that ``read_header`` refuses, as far as they can be read, else ''."""
     keywords = ("SOPClassUID", "SOPInstanceUID")
     try:
-        ds = _dataset(salvage_file(file, header_tags()))
+        ds = _dataset(walk_file(file, header_tags()))
         found = [text(ds, keyword) for keyword in keywords]
     except (NotDicom, *PYDICOM_ERRORS):
         return "", ""
@@ -95,6 +98,7 @@ def _header(ds: Dataset, skeleton: Skeleton, authority: str) -> InstanceHeader:
         study_attributes=_attributes(ds, "study"),
         series_attributes=_attributes(ds, "series"),
         dataset_offset=skeleton.dataset_offset,
+        fault=skeleton.fault or pixel_fault(ds, skeleton.pixels, skeleton.transfer_syntax_uid),
     )
 
 

@@ -13,6 +13,7 @@ class InstanceHeader:
     ``study``, ``series`` attributes are DICOM JSON (PS3.18 F.2) of the level's attributes.
     ``position`` is the distance along the slice normal in mm. Dates and times are as sent (DA, TM).
     ``dataset_offset`` is where the data set begins in the file: after preamble, prefix and group 0002 (PS3.10 7.1).
+    ``fault`` says in words where the file is damaged behind its header, '' where it is not; nothing of the record.
     """
 
     sop_instance_uid: str
@@ -42,3 +43,4 @@ class InstanceHeader:
     study_attributes: dict[str, Any]
     series_attributes: dict[str, Any]
     dataset_offset: int
+    fault: str

@@ -167,7 +167,10 @@ class ExpectedStudy:
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A received SOP instance. ``position`` is the distance in mm along the slice normal, or None."""
+    """A received SOP instance. ``position`` is the distance in mm along the slice normal, or None.
+
+    ``fault`` says in words where its file is damaged, '' where it is not.
+    """
 
     sop_instance_uid: str
     sop_class_uid: str
@@ -176,6 +179,7 @@ class Instance:
     frames: int
     sha256: str
     conflict: bool = False
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

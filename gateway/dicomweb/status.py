@@ -14,6 +14,8 @@ OUT_OF_RESOURCES = 0xA700  # Table I.2-2, A7xx: the same instance may be stored 
 DATA_SET_MISMATCH = 0xA900  # Table I.2-2, A9xx: not the instance that was announced
 CANNOT_UNDERSTAND = 0xC000  # Table I.2-2, Cxxx: the origin server cannot understand the data
 
+DATA_SET_DOES_NOT_MATCH = 0xB007  # Table I.2-1: stored; it does not keep the constraints of its SOP class
+
 # Bxxx is the range of warnings (Table I.2-1), which has no code for this. B00E (45070) is what Microsoft's DICOM
 # service says for an instance that exists already; here it means stored, beside the other one.
 OTHER_CONTENT_STORED_BEFORE = 0xB00E

@@ -45,16 +45,16 @@ class StoreOutcome:
         if not self.stored:
             unavailable = all(isinstance(failed.error, StoreUnavailable) for failed in self.failed)
             return 503 if unavailable else 409
-        return 202 if self.failed or self.conflicts else 200
+        return 202 if self.failed or self.warned else 200
 
     @property
-    def conflicts(self) -> list[InstanceReceipt]:
-        return [receipt for receipt in self.stored if receipt.status == _CONFLICT]
+    def warned(self) -> list[InstanceReceipt]:
+        return [receipt for receipt in self.stored if _warning(receipt)[0]]
 
     def headers(self) -> list[tuple[str, str]]:
-        """Warning 299 for each failure, which is where 10.5.3 wants free text."""
+        """Warning 299 for each failure and warning, which is where 10.5.3 wants free text."""
         texts = [f"Part {failed.part}: {failed.error}" for failed in self.failed]
-        texts += [f"{receipt.sop_instance_uid}: {_CONFLICT_TEXT}" for receipt in self.conflicts]
+        texts += [f"{receipt.sop_instance_uid}: {_warning(receipt)[1]}" for receipt in self.warned]
         if self.broken_by is not None:
             texts.append(str(self.broken_by))
         return warning_headers(texts)
@@ -107,10 +107,19 @@ def _stored_item(receipt: InstanceReceipt, base_url: str) -> dict[str, Any]:
         "00081155": _text("UI", receipt.sop_instance_uid),
         "00081190": _url(address),
     }
-    if receipt.status == _CONFLICT:
-        item["00081196"] = {"vr": "US", "Value": [status.OTHER_CONTENT_STORED_BEFORE]}
-        item["0040A160"] = _text("UT", _CONFLICT_TEXT)
+    code, words = _warning(receipt)
+    if code:
+        item["00081196"] = {"vr": "US", "Value": [code]}
+        item["0040A160"] = _text("UT", words)
     return item
+
+
+def _warning(receipt: InstanceReceipt) -> tuple[int, str]:
+    """The single most appropriate Warning Reason (I.2.1) with words, or 0."""
+    damage = f"It is stored, and it is damaged. {receipt.fault}" if receipt.fault else ""
+    if receipt.status == _CONFLICT:
+        return status.OTHER_CONTENT_STORED_BEFORE, f"{_CONFLICT_TEXT} {damage}".strip()
+    return (status.DATA_SET_DOES_NOT_MATCH, damage) if damage else (0, "")
 
 
 def _text(vr: str, value: str) -> dict[str, Any]:

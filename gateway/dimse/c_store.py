@@ -2,7 +2,8 @@
 
 Success is answered only when the instance is on disk and indexed. It is success too when another data set is here
 under the same UID: both are kept and a person at the receiving hospital decides, while a failure would make the sender
-repeat for ever, and none of the warnings of PS3.4 Table B.2-1 says it.
+repeat for ever, and none of the warnings of PS3.4 Table B.2-1 says it. A damaged file whose header is whole is stored
+with the warning B007: what was kept does not keep the rules of its SOP class (ADR 18).
 """
 
 import secrets
@@ -13,7 +14,7 @@ import structlog
 from gateway.auth.ae import authenticate_ae
 from gateway.case.access import Partner
 from gateway.dimse.arriving import ArrivingDataSet, Peer, StoringDimse
-from gateway.dimse.status import STORED_UNDER_ANOTHER_SOP_CLASS, SUCCESS, failure, status, unexpected
+from gateway.dimse.status import DATA_SET_DOES_NOT_MATCH, SUCCESS, failure, status, unexpected
 from gateway.errors import Forbidden, GatewayError, UnknownSender
 from gateway.workflow.receive import receive_instance
 
@@ -56,7 +57,9 @@ def _store(
         sop_instance_uid=str(request.AffectedSOPInstanceUID),
     )
     if receipt.sop_class_uid != request.AffectedSOPClassUID:
-        return status(STORED_UNDER_ANOTHER_SOP_CLASS, "Stored; its SOP class is not the one announced.")
+        return status(DATA_SET_DOES_NOT_MATCH, "Stored; its SOP class is not the one announced.")
+    if receipt.fault:
+        return status(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {receipt.fault}")
     return status(SUCCESS)
 
 

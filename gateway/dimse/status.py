@@ -17,7 +17,7 @@ NOT_AUTHORIZED = 0x0124
 OUT_OF_RESOURCES = 0xA700
 DATA_SET_MISMATCH = 0xA900
 CANNOT_UNDERSTAND = 0xC000
-STORED_UNDER_ANOTHER_SOP_CLASS = 0xB007  # a warning: stored; data set does not match SOP class
+DATA_SET_DOES_NOT_MATCH = 0xB007  # a warning: stored; data set does not match SOP class
 # PS3.4 C.4.2.1.5
 SUB_OPERATIONS_REFUSED = 0xA702
 

@@ -106,6 +106,7 @@ def keep_instance(
         rows=header.rows,
         columns=header.columns,
         conflict=conflict,
+        fault=header.fault,
         sha256=stored.sha256,
         dataset_sha256=dataset_sha256,
         size_bytes=stored.size_bytes,
@@ -301,6 +302,7 @@ def _to_instances(found: Iterable[InstanceRow]) -> Iterable[Instance]:
             frames=row.frames,
             sha256=row.sha256,
             conflict=row.conflict,
+            fault=row.fault,
         )
 
 

@@ -329,6 +329,7 @@ class InstanceRow(Row):
     rows: Mapped[int | None] = mapped_column(BigInteger)
     columns: Mapped[int | None] = mapped_column(BigInteger)
     conflict: Mapped[bool] = mapped_column(Boolean, default=False)
+    fault: Mapped[str] = mapped_column(Text, default="")
     sha256: Mapped[str] = mapped_column(String(64))
     dataset_sha256: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)

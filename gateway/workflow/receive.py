@@ -33,6 +33,7 @@ class InstanceReceipt:
     """A stored instance.
 
     ``status``: new, same (this data set was here) or conflict (another one was here under this UID; both are kept).
+    ``fault``: where the file is damaged behind its header, in words for the sender (ADR 18).
     """
 
     sop_class_uid: str
@@ -40,6 +41,7 @@ class InstanceReceipt:
     study_instance_uid: str
     series_instance_uid: str
     status: str
+    fault: str = ""
 
 
 def receive_instance(
@@ -74,6 +76,7 @@ def receive_instance(
         header.study_instance_uid,
         header.series_instance_uid,
         status,
+        header.fault,
     )
 
 

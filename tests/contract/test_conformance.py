@@ -159,7 +159,7 @@ def poor_cases() -> list[Case]:
         "1.2.3", None, "", None, None, (ExpectedSeries("1.2.3.1", "CT", 99), ExpectedSeries("9")), SOURCE
     )
     conflicting = stack(9, without=(4,))
-    twice = (*conflicting.instances, instance(1, 0.0, conflict=True))
+    twice = (*conflicting.instances, instance(1, 0.0, conflict=True, fault="x"))
     document = Document("d-0", "", Coded("Letter"), "", "", "", 0, Content.EMPTY, "", SOURCE)
     poor = Record(
         other_patients=(CHILD,),

@@ -206,13 +206,30 @@ def test_a_data_set_of_another_sop_class_than_announced_is_stored_with_a_warning
     assert kept.dataset_bytes == dataset_bytes(ct)
 
 
-def test_a_truncated_data_set_is_not_understood(gateway: GatewayProcess, archive: Archive, ct: Path) -> None:
+def test_a_data_set_without_its_end_is_stored_with_a_warning(
+    gateway: GatewayProcess, archive: Archive, ct: Path
+) -> None:
     ct.write_bytes(ct.read_bytes()[:-1000])
 
     (answer,) = send(gateway, ct)
 
+    assert answer.status == 0xB007
+    assert answer.comment.startswith("Stored, damaged. The file ends early: element")
+    kept = archive.instance(_uid(ct))
+    assert kept.dataset_bytes == dataset_bytes(ct)
+    assert "element (7FE0,0010) needs" in kept.row.fault
+
+
+def test_a_data_set_that_breaks_before_its_series_is_known_is_not_understood(
+    gateway: GatewayProcess, archive: Archive, ct: Path
+) -> None:
+    content = ct.read_bytes()
+    ct.write_bytes(content[: content.index(b"\x20\x00\x0e\x00UI") + 20])
+
+    (answer,) = send(gateway, ct)
+
     assert answer.status == 0xC000
-    assert answer.comment.startswith("The file ends early: element (7FE0,0010)")
+    assert answer.comment.startswith("The file ends early: element (0020,000E)")
     assert archive.instances(_uid(ct)) == []
 
 

@@ -2,12 +2,10 @@
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
-from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
 
 from tests.support.dicom_files import BOUNDARY, encode, make_dataset, make_file, multipart, related
@@ -129,15 +127,30 @@ def test_the_good_instances_are_stored_when_one_part_is_no_dicom(pacs):
     assert pacs.get(instance_path(last), "application/dicom").status_code == 200
 
 
-def test_a_truncated_file_is_refused_by_its_uid_and_the_place(pacs):
-    file = Path(get_testdata_file("MR_truncated.dcm")).read_bytes()
-    answer = pacs.store(file)
+def test_a_file_without_its_end_is_stored_with_a_warning(pacs):
+    ds = make_dataset()
+    file = encode(ds)[:-5]
+    for _ in range(2):  # sent again it is the same, and no better
+        answer = pacs.store(file)
+        assert answer.status_code == 202
+        (stored,) = items(answer, STORED)
+        assert (value(stored, "00081155"), value(stored, "00081196")) == (ds.SOPInstanceUID, 0xB007)
+        assert "element (7FE0,0010) needs 16 bytes from byte" in value(stored, "0040A160")
+        assert "It is stored, and it is damaged." in answer.headers["Warning"]
+    assert pacs.get(instance_path(ds), "application/dicom").content == file
+
+
+def test_a_file_that_breaks_before_its_series_is_known_is_refused_with_the_place(pacs):
+    ds = make_dataset()
+    file = encode(ds)
+    cut = file.index(b"\x20\x00\x0e\x00UI") + 20
+    answer = pacs.store(file[:cut])
     assert answer.status_code == 409
     (failed,) = items(answer, FAILED)
-    assert value(failed, "00081155") == "1.3.6.1.4.1.5962.1.1.4.1.1.20040826185059.5457"
-    assert value(failed, "00081197") == 0xC000
-    assert "needs 8192 bytes from byte 1500 on, and 8130 are there" in value(failed, "0040A160")
+    assert (value(failed, "00081155"), value(failed, "00081197")) == (ds.SOPInstanceUID, 0xC000)
+    assert "ends early: element (0020,000E) needs" in value(failed, "0040A160")
     assert STORED not in answer.json()
+    assert pacs.get(instance_path(ds)).status_code == 404
 
 
 def test_an_instance_of_another_study_than_the_addressed_is_refused(pacs):

@@ -262,6 +262,14 @@ def test_an_image_that_came_twice_with_other_bytes_blocks_review() -> None:
     assert found.severity is Severity.BLOCKS
 
 
+def test_images_that_arrived_damaged_are_found_with_what_is_wrong() -> None:
+    cut = replace(stack(2), instances=(instance(1, 0.0), instance(2, 2.0, fault="The file ends early.")))
+    [found] = incomplete.instance_damaged(case(studies=(study(cut),)))
+    assert found.severity is Severity.LIMITS
+    assert found.text.startswith("1 images arrived damaged")
+    assert (cut.instances[1].sop_instance_uid, "The file ends early.") in found.evidence
+
+
 def test_a_check_that_fails_is_a_finding_and_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_case: Case) -> list[object]:
         raise ZeroDivisionError

@@ -15,6 +15,7 @@ CHECKS: dict[str, Check] = {
     "study-not-received": missing.study_not_received,
     "series-not-received": incomplete.series_not_received,
     "instances-missing": incomplete.instances_missing,
+    "instance-damaged": incomplete.instance_damaged,
     "slice-gap": incomplete.slice_gap,
     "attachment-unreadable": legibility.attachment_unreadable,
     "record-fault": legibility.record_fault,

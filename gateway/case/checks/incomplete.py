@@ -11,6 +11,7 @@ GAP_FACTOR = 1.5
 """A step between neighbouring slices longer than this many times the usual step is a gap."""
 SPACING_TOLERANCE_MM = 0.01
 _FEWEST_SLICES = 3
+MAX_TOLD = 20
 
 
 def series_not_received(case: Case) -> Iterator[Finding]:
@@ -62,6 +63,30 @@ def instances_missing(case: Case) -> Iterator[Finding]:
         if not by_series and expected.instance_count is not None:
             yield from _fewer(
                 study.study_instance_uid, study.title, expected.instance_count, sum(counts.values())
+            )
+
+
+def instance_damaged(case: Case) -> Iterator[Finding]:
+    """Images whose files are damaged behind their headers: cut off, broken in structure, or with too few pixels.
+
+    How: every file is walked to its end when it arrives, and its pixel data are measured against what the header says.
+    Limits: what is compressed is not decoded, so that a broken picture inside it is not noticed, nor are changed pixels.
+    """
+    for study in case.studies:
+        damaged = [i for series in study.series for i in series.instances if i.fault]
+        if damaged:
+            yield Finding(
+                f"instance-damaged:{study.study_instance_uid}",
+                "instance-damaged",
+                Severity.LIMITS,
+                study.title,
+                f"{len(damaged)} images arrived damaged. What could be read of them is kept.",
+                (
+                    ("Study Instance UID", study.study_instance_uid),
+                    ("images", str(len(damaged))),
+                    *((i.sop_instance_uid, i.fault) for i in damaged[:MAX_TOLD]),
+                ),
+                "Please look whether the images are whole in your archive, and send them again.",
             )
 
 

@@ -455,6 +455,7 @@ def _instance() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=True),
         sa.Column("columns", sa.BigInteger(), nullable=True),
         sa.Column("conflict", sa.Boolean(), nullable=False),
+        sa.Column("fault", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("dataset_sha256", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
