@@ -70,7 +70,7 @@ def instance_damaged(case: Case) -> Iterator[Finding]:
     """Images whose files are damaged behind their headers: cut off, broken in structure, or with too few pixels.
 
     How: every file is walked to its end when it arrives, and its pixel data are measured against what the header says.
-    Limits: what is compressed is not decoded, so that a broken picture inside it is not noticed, nor are changed pixels.
+    Limits: what is compressed is not decoded, so a broken picture inside it is not noticed, nor are changed pixels.
     """
     for study in case.studies:
         damaged = [i for series in study.series for i in series.instances if i.fault]
