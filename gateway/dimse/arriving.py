@@ -1,35 +1,41 @@
-"""A C-STORE's data set goes to disk as it arrives; it is never held in memory, and never decoded.
+"""Messages as they arrive: a C-STORE's data set goes to disk, never whole into memory, and is never decoded.
 
-pynetdicom can do that too (STORE_RECV_CHUNKED_DATASET), but among the system's temporary files, without a hash, leaving
-the file behind when the peer aborts, and ending the association when the disk is full.
+A C-STORE is served in the thread that reads the socket, as soon as its last fragment is here: the peer waits for the
+answer (no asynchronous operations are negotiated), and a second thread would only cost time. All other messages are
+pynetdicom's.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
-from typing import TYPE_CHECKING, Any
-from weakref import WeakSet
+from typing import TYPE_CHECKING, Any, Self, cast
 
-import structlog
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu_primitives import P_DATA
 
 from gateway.auth.ae import Caller
 from gateway.case.access import Origin, Partner
+from gateway.dimse.command_set import (
+    C_STORE_RQ,
+    StoreRequest,
+    command_field,
+    read_store_request,
+    store_response_pdu,
+)
 from gateway.dimse.file_meta import encode_file_meta
-from gateway.dimse.status import CANNOT_UNDERSTAND
+from gateway.dimse.status import CANNOT_UNDERSTAND, Outcome
+from gateway.dimse.upper_layer import Noticed
 from gateway.errors import GatewayError, NotDicom
 from gateway.store.objects import ObjectStore, Spool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pynetdicom.association import Association
-    from pynetdicom.pdu_primitives import P_DATA
 
-log = structlog.get_logger(__name__)
+    from gateway.dimse.upper_layer import UpperLayer
 
-C_STORE_RQ = 0x0001  # Command Field (0000,0100), PS3.7 Table E.1-1
+MAX_COMMAND_BYTES = 64 * 1024
+MAX_IDENTIFIER_BYTES = 64 * 1024 * 1024  # a storage commitment of 100,000 instances is a fifth of it
+_COMMAND, _LAST = 0x01, 0x02  # bits of the message control header (PS3.8 E.2)
+_IDLE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +47,27 @@ class Peer:
     origin: Origin
 
 
-class ArrivingDataSet(BytesIO):
-    """The data set of one message: a C-STORE's becomes a DICOM file in a spool, others, all small, stay in memory.
+class ArrivingDataSet:
+    """The data set of one C-STORE, which becomes a DICOM file in a spool.
 
-    pynetdicom writes here in the thread that reads the socket, where an exception would end the association and with
-    it the instances that follow. A failure is kept for ``received``, and the rest of this data set let go.
+    What goes wrong while it arrives is kept for ``received``, and the rest let go: an exception in the thread that
+    reads the socket would end the association and with it the instances that follow.
     """
 
-    def __init__(self, message: DIMSEMessage, open_spool: "Callable[[DIMSEMessage], Spool]") -> None:
-        super().__init__()
-        self._message = message
+    def __init__(self, open_spool: Callable[[], Spool]) -> None:
         self._open_spool = open_spool
         self._spool: Spool | None = None
         self._error: GatewayError | None = None
 
-    def write(self, chunk: Any, /) -> int:
-        if getattr(self._message.command_set, "CommandField", None) != C_STORE_RQ:
-            return super().write(chunk)
-        if self._error is None:
-            try:
-                self._spool = self._spool or self._open_spool(self._message)
-                self._spool.write(chunk)
-            except GatewayError as error:
-                self._error = error
-        return len(chunk)
+    def write(self, fragment: memoryview) -> None:
+        if self._error is not None:
+            return
+        try:
+            if self._spool is None:
+                self._spool = self._open_spool()
+            self._spool.write(fragment)
+        except GatewayError as error:
+            self._error = error
 
     def received(self) -> Spool:
         """The complete file. Raises what went wrong while it arrived."""
@@ -74,47 +77,100 @@ class ArrivingDataSet(BytesIO):
             raise NotDicom("The C-STORE request came without a data set.")
         return self._spool
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Remove the file unless it was kept."""
         if self._spool is not None:
             self._spool.__exit__(None, None, None)
-        super().close()
+
+
+Serve = Callable[["StoringDimse", StoreRequest, ArrivingDataSet], Outcome]
 
 
 class StoringDimse(DIMSEServiceProvider):
-    """The DIMSE provider of one association. ``peer`` is None until the association is admitted."""
+    """The DIMSE provider of one association. ``peer`` is None until the association is admitted.
 
-    def __init__(self, assoc: "Association", objects: ObjectStore) -> None:
+    ``serve`` answers a C-STORE whose data set has arrived, and raises nothing.
+    """
+
+    def __init__(self, assoc: "Association", objects: ObjectStore, serve: Serve) -> None:
         super().__init__(assoc)
         self.peer: Peer | None = None
-        self._objects = objects
-        self._arriving: WeakSet[ArrivingDataSet] = WeakSet()
+        self.msg_queue = Noticed(self._upper_layer.notice)
+        self._objects, self._serve = objects, serve
+        self._command = bytearray()
+        self._passed_on = 0
+        self._storing: tuple[StoreRequest, ArrivingDataSet] | None = None
 
-    def receive_primitive(self, primitive: "P_DATA") -> None:
-        if self.message is None:
-            self.message = DIMSEMessage()
-            arriving = ArrivingDataSet(self.message, self._open_spool)
-            self.message.data_set = arriving
-            self._arriving.add(arriving)
-        try:
-            super().receive_primitive(primitive)
-        except Exception as error:  # outermost edge of the thread that reads the socket
-            log.warning("message-unreadable", exc_info=error)
-            self.dul.event_queue.put("Evt19")  # an A-ABORT to the peer (PS3.8 Table 9-10)
+    @property
+    def _upper_layer(self) -> "UpperLayer":
+        return cast("UpperLayer", self.dul)
+
+    def receive_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
+        """One presentation data value (PS3.8 E.2). Raises when what comes makes no message."""
+        if self.message is not None:
+            self._pass_on(context_id, control, fragment)
+        elif control & _COMMAND:
+            self._take_command(context_id, control, fragment)
+        elif self._storing is not None:
+            request, arriving = self._storing
+            arriving.write(fragment)
+            if control & _LAST:
+                self._finish(request, arriving)
+        else:
+            raise ValueError("a data set without a command")
+
+    def _take_command(self, context_id: int, control: int, fragment: memoryview) -> None:
+        self._command += fragment
+        if self._storing is not None or len(self._command) > MAX_COMMAND_BYTES:
+            raise ValueError("a command inside a data set, or without an end")
+        if not control & _LAST:
+            return
+        command = bytes(self._command)
+        self._command.clear()
+        if command_field(command) == C_STORE_RQ:
+            self._begin(read_store_request(context_id, command))
+        else:
+            self._passed_on = 0
+            self._pass_on(context_id, control, memoryview(command))
+
+    def _begin(self, request: StoreRequest) -> None:
+        arriving = ArrivingDataSet(lambda: self._new_spool(request))
+        self._storing = request, arriving
+        if not request.has_data_set:
+            self._finish(request, arriving)
+
+    def _finish(self, request: StoreRequest, arriving: ArrivingDataSet) -> None:
+        self._storing = None
+        with arriving:
+            outcome = self._answer(request, arriving)
+        self._upper_layer.send_now(store_response_pdu(request, outcome))
+
+    def _answer(self, request: StoreRequest, arriving: ArrivingDataSet) -> Outcome:
+        """A request that lacks a mandatory element is answered too; without a message id there is no way to."""
+        if request.message_id is None:
+            raise ValueError("a C-STORE request without a message id")
+        if not (request.sop_class_uid and request.sop_instance_uid):
+            return Outcome(CANNOT_UNDERSTAND, "The request lacks a mandatory element.")
+        return self._serve(self, request, arriving)
+
+    def _pass_on(self, context_id: int, control: int, fragment: memoryview) -> None:
+        self._passed_on += len(fragment)
+        if self._passed_on > MAX_IDENTIFIER_BYTES:
+            raise ValueError("a message of more than is taken")
+        primitive = P_DATA()
+        values: Any = [[context_id, bytes((control,)) + fragment]]
+        primitive.presentation_data_value_list = values
+        self.receive_primitive(primitive)
 
     def get_msg(self, block: bool = False) -> Any:
-        """Answer a C-STORE that lacks a mandatory element (PS3.7 9.3.1.1); pynetdicom would leave the peer waiting."""
-        context_id, message = super().get_msg(block)
-        if not isinstance(message, C_STORE) or context_id is None or message.MessageID is None:
-            return context_id, message
-        if message.is_valid_request:
-            return context_id, message
-        answer: Any = C_STORE()
-        answer.MessageIDBeingRespondedTo = message.MessageID
-        answer.Status = CANNOT_UNDERSTAND
-        answer.ErrorComment = "The request lacks a mandatory element."
-        self.send_msg(answer, context_id)
-        return None, None
+        """Called by the association's thread every millisecond: it rests until there is something for it."""
+        if not block and self.msg_queue.empty():
+            self._upper_layer.notice.wait(_IDLE_SECONDS)
+            self._upper_layer.notice.clear()
+        return super().get_msg(block)
 
     def send_msg(self, primitive: Any, context_id: int) -> None:
         """The time that the answer took here is not the peer's idleness."""
@@ -122,22 +178,16 @@ class StoringDimse(DIMSEServiceProvider):
         super().send_msg(primitive, context_id)
 
     def close(self) -> None:
-        """Remove what an association left behind that ended before its last data set was dealt with."""
-        for arriving in list(self._arriving):
-            arriving.close()
+        """Remove what an association left behind that ended in the middle of a data set."""
+        if self._storing is not None:
+            self._storing[1].__exit__()
 
-    def _open_spool(self, message: DIMSEMessage) -> Spool:
-        contexts = {cx.context_id: cx for cx in self.assoc.accepted_contexts}
-        if message.context_id not in contexts:
+    def _new_spool(self, request: StoreRequest) -> Spool:
+        syntaxes = {cx.context_id: cx.transfer_syntax[0] for cx in self.assoc.accepted_contexts}
+        if request.context_id not in syntaxes:
             raise NotDicom("The presentation context was not accepted.")
-        command = message.command_set
         spool = self._objects.spool()
-        spool.write(
-            encode_file_meta(
-                str(command.get("AffectedSOPClassUID", "")),
-                str(command.get("AffectedSOPInstanceUID", "")),
-                str(contexts[message.context_id].transfer_syntax[0]),
-            )
-        )
+        syntax = str(syntaxes[request.context_id])
+        spool.write(encode_file_meta(request.sop_class_uid, request.sop_instance_uid, syntax))
         spool.mark()
         return spool

@@ -7,46 +7,49 @@ with the warning B007: what was kept does not keep the rules of its SOP class (A
 """
 
 import secrets
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import structlog
 
 from gateway.auth.ae import authenticate_ae
 from gateway.case.access import Partner
 from gateway.dimse.arriving import ArrivingDataSet, Peer, StoringDimse
-from gateway.dimse.status import DATA_SET_DOES_NOT_MATCH, SUCCESS, failure, status, unexpected
+from gateway.dimse.command_set import StoreRequest
+from gateway.dimse.status import (
+    DATA_SET_DOES_NOT_MATCH,
+    SUCCESS,
+    Outcome,
+    outcome,
+    outcome_of,
+    outcome_of_unexpected,
+)
 from gateway.errors import Forbidden, GatewayError, UnknownSender
 from gateway.workflow.receive import receive_instance
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
-    from pynetdicom.dimse_primitives import C_STORE
-    from pynetdicom.events import Event
-
     from gateway.services import Services
 
 log = structlog.get_logger(__name__)
 
 
-def on_c_store(event: "Event", services: "Services") -> "Dataset":
-    """Handler of EVT_C_STORE. Each instance fails alone: nothing is raised, whatever happens."""
-    request = cast("C_STORE", event.request)
-    dimse = cast(StoringDimse, event.assoc.dimse)
-    with cast(ArrivingDataSet, request.DataSet) as arriving:
-        try:
-            return _store(services, dimse, request, arriving)
-        except GatewayError as error:
-            log.warning("c-store-refused", cause=type(error).__name__, reason=str(error), **_whence(dimse))
-            return failure(error)
-        except Exception as error:  # outermost edge of the association's thread
-            reference = secrets.token_hex(4)
-            log.error("c-store-failed", reference=reference, exc_info=error, **_whence(dimse))
-            return unexpected(reference)
+def serve_c_store(
+    services: "Services", dimse: StoringDimse, request: StoreRequest, arriving: ArrivingDataSet
+) -> Outcome:
+    """Each instance fails alone: nothing is raised, whatever happens."""
+    try:
+        return _store(services, dimse, request, arriving)
+    except GatewayError as error:
+        log.warning("c-store-refused", cause=type(error).__name__, reason=str(error), **_whence(dimse))
+        return outcome_of(error)
+    except Exception as error:  # outermost edge of the association's thread
+        reference = secrets.token_hex(4)
+        log.error("c-store-failed", reference=reference, exc_info=error, **_whence(dimse))
+        return outcome_of_unexpected(reference)
 
 
 def _store(
-    services: "Services", dimse: StoringDimse, request: "C_STORE", arriving: ArrivingDataSet
-) -> "Dataset":
+    services: "Services", dimse: StoringDimse, request: StoreRequest, arriving: ArrivingDataSet
+) -> Outcome:
     if dimse.peer is None:
         raise Forbidden("This association may not store.")
     receipt = receive_instance(
@@ -54,13 +57,13 @@ def _store(
         _partner_now(services, dimse.peer),
         arriving.received(),
         dimse.peer.origin,
-        sop_instance_uid=str(request.AffectedSOPInstanceUID),
+        sop_instance_uid=request.sop_instance_uid,
     )
-    if receipt.sop_class_uid != request.AffectedSOPClassUID:
-        return status(DATA_SET_DOES_NOT_MATCH, "Stored; its SOP class is not the one announced.")
+    if receipt.sop_class_uid != request.sop_class_uid:
+        return outcome(DATA_SET_DOES_NOT_MATCH, "Stored; its SOP class is not the one announced.")
     if receipt.fault:
-        return status(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {receipt.fault}")
-    return status(SUCCESS)
+        return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {receipt.fault}")
+    return Outcome(SUCCESS)
 
 
 def _partner_now(services: "Services", peer: Peer) -> Partner:

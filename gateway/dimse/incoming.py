@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 MAX_PDU_BYTES = 1024 * 1024  # an A-ASSOCIATE-RQ of 128 contexts with every transfer syntax is a third of it
 SLOWEST_BYTES_PER_SECOND = 1024
-_READ_BYTES = 64 * 1024
 
 
 def bounded_receive(
@@ -41,16 +40,19 @@ def bounded_receive(
 
 def _receive(peer: socket.socket, size: int, deadline: float, stall_seconds: float) -> bytearray:
     """Less than ``size`` bytes only where the connection ended."""
-    received = bytearray()
-    while len(received) < size:
+    received = bytearray(size)
+    view, at = memoryview(received), 0
+    while at < size:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         peer.settimeout(min(left, stall_seconds))
-        chunk = peer.recv(min(size - len(received), _READ_BYTES))
-        if not chunk:
+        count = peer.recv_into(view[at:])
+        if not count:
             break
-        received += chunk
+        at += count
+    view.release()
+    del received[at:]
     return received
 
 

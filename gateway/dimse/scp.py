@@ -8,20 +8,23 @@ import socket
 import sys
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt, sop_class
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made at import
 from pynetdicom.transport import AssociationServer, RequestHandler
 
 from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
-from gateway.dimse.c_store import on_c_store
+from gateway.dimse.c_store import serve_c_store
 from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
+from gateway.dimse.upper_layer import UpperLayer
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -96,6 +99,14 @@ def _on_connection_closed(event: evt.Event) -> None:
         waiting.put(None)  # as if the time for the A-ASSOCIATE-RQ were over
 
 
+def _in_place_of(made: DULServiceProvider, upper_layer: UpperLayer) -> UpperLayer:
+    """With what pynetdicom has set on the one that it made."""
+    upper_layer.socket = made.socket
+    upper_layer.event_queue = made.event_queue
+    upper_layer.artim_timer, upper_layer._idle_timer = made.artim_timer, made._idle_timer
+    return upper_layer
+
+
 class GatewayRequestHandler(RequestHandler):
     """Makes the association of one connection."""
 
@@ -108,9 +119,10 @@ class GatewayRequestHandler(RequestHandler):
 
     def _create_association(self) -> "Association":
         assoc = super()._create_association()
-        assoc.dimse = StoringDimse(assoc, self.server.services.objects)
-        pdus: Any = assoc.dul.socket
-        pdus.recv = bounded_receive(assoc, self.request, ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS)
+        services = self.server.services
+        receive = bounded_receive(assoc, self.request, ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS)
+        assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
+        assoc.dimse = StoringDimse(assoc, services.objects, partial(serve_c_store, services))
         self.server.connected.append(assoc)
         return assoc
 
@@ -127,7 +139,6 @@ class GatewayServer(AssociationServer):
         self._room = services.config.max_associations * CONNECTIONS_PER_ASSOCIATION
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, Admission(services).on_requested),
-            (evt.EVT_C_STORE, on_c_store, [services]),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),
         ]
         super().__init__(
@@ -180,7 +191,7 @@ class GatewayServer(AssociationServer):
 
     def _clear_ended(self) -> None:
         """Only in the listener's thread or after it: an association is in the list before its thread runs."""
-        ended = [assoc for assoc in self.connected if not assoc.is_alive()]
+        ended = [assoc for assoc in self.connected if not (assoc.is_alive() or assoc.dul.is_alive())]
         for assoc in ended:
             cast(StoringDimse, assoc.dimse).close()
             self.connected.remove(assoc)

@@ -1,6 +1,7 @@
 """The one table from an error to the DIMSE status that the peer sees (PS3.7 Annex C, PS3.4 B.2.3, C.4.2.1.5)."""
 
 import textwrap
+from dataclasses import dataclass
 
 from pydicom.dataset import Dataset
 
@@ -52,22 +53,47 @@ STATUS: dict[type[GatewayError], int] = {
 }
 
 
-def failure(error: GatewayError) -> Dataset:
-    """The status of an expected error, with its words as Error Comment (0000,0902)."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Status (0000,0900) of a response and Error Comment (0000,0902), '' where there is nothing to say."""
+
+    code: int
+    comment: str = ""
+
+
+def outcome(code: int, words: str = "") -> Outcome:
+    """``words`` are cut to what an Error Comment holds: VR LO."""
+    plain = words.encode("ascii", "replace").decode().replace("\\", "/")
+    return Outcome(code, textwrap.shorten(plain, ERROR_COMMENT_CHARACTERS, placeholder="..."))
+
+
+def outcome_of(error: GatewayError) -> Outcome:
+    """The status of an expected error, with its words."""
     code = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return status(code, str(error))
+    return outcome(code, str(error))
+
+
+def outcome_of_unexpected(reference: str) -> Outcome:
+    """The status of an error that nobody foresaw: the peer sees the log's reference, never the exception's text."""
+    return outcome(PROCESSING_FAILURE, f"Internal error; please give us reference {reference}.")
+
+
+def failure(error: GatewayError) -> Dataset:
+    return _data_set(outcome_of(error))
 
 
 def unexpected(reference: str) -> Dataset:
-    """The status of an error that nobody foresaw: the peer sees the log's reference, never the exception's text."""
-    return status(PROCESSING_FAILURE, f"Internal error; please give us reference {reference}.")
+    return _data_set(outcome_of_unexpected(reference))
 
 
 def status(code: int, comment: str = "") -> Dataset:
-    """A response's Status (0000,0900) and, where there is something to say, Error Comment."""
+    return _data_set(outcome(code, comment))
+
+
+def _data_set(found: Outcome) -> Dataset:
+    """As pynetdicom's handlers return it."""
     answer = Dataset()
-    answer.Status = code
-    if comment:
-        plain = comment.encode("ascii", "replace").decode().replace("\\", "/")
-        answer.ErrorComment = textwrap.shorten(plain, ERROR_COMMENT_CHARACTERS, placeholder="...")
+    answer.Status = found.code
+    if found.comment:
+        answer.ErrorComment = found.comment
     return answer

@@ -49,7 +49,7 @@ class Spool:
         self._tail_hash = hashlib.sha256()
         self._max_bytes = max_bytes
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Raises TooLarge before the limit is passed, StoreUnavailable when the disk is full."""
         if self._max_bytes is not None and self.size_bytes + len(chunk) > self._max_bytes:
             raise TooLarge(f"More than the {self._max_bytes} bytes that are taken at once.")

@@ -1,0 +1,90 @@
+"""Command sets of C-STORE messages, as bytes (PS3.7 6.3, 9.3.1, Annex E): implicit VR little endian, group 0000."""
+
+import struct
+from dataclasses import dataclass
+
+from gateway.dimse.status import Outcome
+
+C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
+NO_DATA_SET = 0x0101
+_SOP_CLASS, _COMMAND, _MESSAGE_ID, _RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
+_DATA_SET_TYPE, _STATUS, _ERROR_COMMENT, _SOP_INSTANCE = 0x0800, 0x0900, 0x0902, 0x1000
+_LAST_OF_COMMAND = 0x03  # message control header (PS3.8 E.2)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRequest:
+    """A C-STORE-RQ (PS3.7 Table 9.3-1). A UID is '' where the element is missing; UIDs are as the sender spelt them."""
+
+    context_id: int
+    message_id: int | None
+    sop_class_uid: str
+    sop_instance_uid: str
+    has_data_set: bool
+
+
+def command_field(command: bytes) -> int | None:
+    """Command Field (0000,0100). Raises ValueError when the bytes are no command set."""
+    return _number(_elements(command), _COMMAND)
+
+
+def read_store_request(context_id: int, command: bytes) -> StoreRequest:
+    """Raises ValueError when the bytes are no command set."""
+    found = _elements(command)
+    return StoreRequest(
+        context_id,
+        _number(found, _MESSAGE_ID),
+        _uid(found, _SOP_CLASS),
+        _uid(found, _SOP_INSTANCE),
+        _number(found, _DATA_SET_TYPE) != NO_DATA_SET,
+    )
+
+
+def store_response_pdu(request: StoreRequest, outcome: Outcome) -> bytes:
+    """A P-DATA-TF with the C-STORE-RSP (PS3.7 Table 9.3-2, PS3.8 9.3.5)."""
+    command = b"".join(
+        (
+            _element(_SOP_CLASS, _padded(request.sop_class_uid, b"\0")),
+            _element(_COMMAND, struct.pack("<H", C_STORE_RSP)),
+            _element(_RESPONDED_TO, struct.pack("<H", request.message_id or 0)),
+            _element(_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
+            _element(_STATUS, struct.pack("<H", outcome.code)),
+            _element(_ERROR_COMMENT, _padded(outcome.comment, b" ")) if outcome.comment else b"",
+            _element(_SOP_INSTANCE, _padded(request.sop_instance_uid, b"\0")),
+        )
+    )
+    command = _element(0, struct.pack("<I", len(command))) + command
+    value = struct.pack(">IBB", len(command) + 2, request.context_id, _LAST_OF_COMMAND) + command
+    return struct.pack(">BxI", 0x04, len(value)) + value
+
+
+def _elements(command: bytes) -> dict[int, bytes]:
+    found, at = {}, 0
+    while at < len(command):
+        try:
+            group, element, length = struct.unpack_from("<HHI", command, at)
+        except struct.error as error:
+            raise ValueError("the command set ends inside an element") from error
+        at += 8 + length
+        if group != 0 or at > len(command):
+            raise ValueError("the command set is broken")
+        found[element] = command[at - length : at]
+    return found
+
+
+def _number(found: dict[int, bytes], element: int) -> int | None:
+    value = found.get(element, b"")
+    return int.from_bytes(value, "little") if len(value) == 2 else None
+
+
+def _uid(found: dict[int, bytes], element: int) -> str:
+    return found.get(element, b"").decode("ascii", "replace").strip("\0 ")
+
+
+def _element(element: int, value: bytes) -> bytes:
+    return struct.pack("<HHI", 0, element, len(value)) + value
+
+
+def _padded(value: str, padding: bytes) -> bytes:
+    encoded = value.encode("ascii", "replace")
+    return encoded + padding * (len(encoded) % 2)
