@@ -1,6 +1,7 @@
 """Command sets of C-STORE messages, against pynetdicom's."""
 
 import struct
+from typing import Any
 
 import pytest
 from pynetdicom import dimse_messages
@@ -42,7 +43,7 @@ def test_a_response_is_what_pynetdicom_reads(comment: str) -> None:
     pdu.decode(store_response_pdu(StoreRequest(3, 7, CT, UID, True), Outcome(0xA700, comment)))
     message = dimse_messages.C_STORE_RSP()
     assert message.decode_msg(pdu.to_primitive())
-    answer = message.message_to_primitive()
+    answer: Any = message.message_to_primitive()
     assert message.context_id == 3
     assert (answer.MessageIDBeingRespondedTo, answer.Status) == (7, 0xA700)
     assert (answer.AffectedSOPClassUID, answer.AffectedSOPInstanceUID) == (CT, UID)
