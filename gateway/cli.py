@@ -32,6 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _DATA_DIR = click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Folder of database, files and keys."
 )
+_FILE = click.Path(path_type=Path, dir_okay=False)
 _LISTEN = (
     click.option(
         "--dev", is_flag=True, default=None, help="For development: loopback only, anybody may do anything."
@@ -39,7 +40,16 @@ _LISTEN = (
     _DATA_DIR,
     click.option("--host", help="Address to listen on.  [default: 127.0.0.1]"),
     click.option("--http-port", type=int, help="[default: 8080]"),
-    click.option("--dicom-port", type=int, help="[default: 11112]"),
+    click.option("--dicom-port", type=int, help="Without TLS; 0 for none.  [default: 11112]"),
+    click.option("--dicom-tls-port", type=int, help="With TLS; 0 for none.  [default: 0]"),
+    click.option("--dicom-tls-certificate", type=_FILE, help="The gateway's certificate (PEM)."),
+    click.option("--dicom-tls-key", type=_FILE, help="Its key, where that is another file."),
+    click.option("--dicom-tls-ca", type=_FILE, help="Issuers of peers' certificates (PEM)."),
+    click.option(
+        "--dicom-tls-client-certificate",
+        type=click.Choice(["none", "optional", "required"]),
+        help="Whether peers that connect must show one.  [default: none]",
+    ),
     click.option("--ae-title", help="This gateway's application entity.  [default: SECONDOPINION]"),
 )
 
@@ -107,17 +117,12 @@ def web(**options: Any) -> None:
 @cli.command()
 @_listen_options
 def dimse(**options: Any) -> None:
-    """Run the DICOM part alone."""
+    """Run the DICOM part alone, in one process."""
     from gateway.processes import data_folder, parts
 
     config = _configure(options)
-    try:
-        with data_folder.held(config.data_dir, parts.DIMSE):
-            parts.dimse(config)
-    except OSError as error:
-        raise GatewayError(
-            f"Cannot listen on {config.host}, port {config.dicom_port}: {error.strerror}."
-        ) from error
+    with data_folder.held(config.data_dir, parts.DIMSE):
+        parts.dimse(config)
 
 
 @cli.command()
@@ -393,10 +398,11 @@ def _finding_line(held: "CaseFinding") -> str:
 
 def _addresses(config: "Config") -> str:
     base = config.base_url
-    return (
-        f"Ready. Pages {base}/  FHIR {config.fhir_base}  DICOMweb {base}/dicom-web  "
-        f"DICOM {config.ae_title}@{config.host}:{config.dicom_port}"
+    ports = {"DICOM": config.dicom_port, "DICOM over TLS": config.dicom_tls_port}
+    dicom = "  ".join(
+        f"{name} {config.ae_title}@{config.host}:{port}" for name, port in ports.items() if port
     )
+    return f"Ready. Pages {base}/  FHIR {config.fhir_base}  DICOMweb {base}/dicom-web  {dicom}"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The one configuration of a process: validated at start, frozen, secrets never in its repr."""
 
+import os
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
@@ -26,7 +27,20 @@ class Config(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     http_port: int = Field(8080, ge=1, le=65535)
-    dicom_port: int = Field(11112, ge=1, le=65535)
+    dicom_port: int = Field(11112, ge=0, le=65535, description="0: DICOM over TLS only.")
+    dicom_tls_port: int = Field(0, ge=0, le=65535, description="0: no DICOM over TLS.")
+    dicom_tls_certificate: Path | None = Field(
+        None, description="PEM file of the gateway's certificate, and of those between it and its CA."
+    )
+    dicom_tls_key: Path | None = Field(None, description="PEM file of its key, where that is another file.")
+    dicom_tls_ca: Path | None = Field(
+        None,
+        description="PEM file of the CAs that issue peers' certificates; default the system's, for servers.",
+    )
+    dicom_tls_client_certificate: Literal["none", "optional", "required"] = Field(
+        "none", description="Whether peers that connect must show one."
+    )
+    dimse_processes: int = Field(0, ge=0, le=64, description="0: one for each core, four at most.")
     ae_title: str = Field("SECONDOPINION", min_length=1, max_length=16)
     database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL; default SQLite in data_dir.")
     objects_url: str = Field("", description="s3://, gs:// or az:// URL; default files in data_dir.")
@@ -43,6 +57,7 @@ class Config(BaseSettings):
     max_fhir_bytes: int = Field(64 * MIB, ge=1, description="Largest FHIR request body.")
     max_stow_bytes: int = Field(16 * 1024 * MIB, ge=1, description="Largest STOW-RS request body.")
     max_associations: int = Field(16, ge=1, description="DICOM associations at one time.")
+    max_associations_of_partner: int = Field(12, ge=1, description="Of them, those of one partner's AEs.")
     web_threads: int = Field(
         64, ge=1, description="HTTP requests at one time; those past it wait, or displace slow peers."
     )
@@ -111,6 +126,16 @@ class Config(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _dicom_is_served(self) -> Self:
+        if not self.dicom_port and not self.dicom_tls_port:
+            raise ValueError("dicom_port and dicom_tls_port are both 0: no DICOM peer could connect")
+        if self.dicom_tls_port and self.dicom_tls_certificate is None:
+            raise ValueError("dicom_tls_port needs the certificate of GATEWAY_DICOM_TLS_CERTIFICATE")
+        if self.dicom_tls_client_certificate != "none" and self.dicom_tls_ca is None:
+            raise ValueError("dicom_tls_client_certificate needs the issuers of GATEWAY_DICOM_TLS_CA")
+        return self
+
+    @model_validator(mode="after")
     def _connections_outnumber_threads(self) -> Self:
         if self.http_connections <= self.web_threads:
             raise ValueError("http_connections must be more than web_threads: others must be able to wait")
@@ -121,6 +146,10 @@ class Config(BaseSettings):
         return (
             self.database_url.get_secret_value() or f"sqlite:///{self.data_dir.resolve() / 'gateway.sqlite'}"
         )
+
+    @property
+    def dimse_process_count(self) -> int:
+        return self.dimse_processes or min(4, len(os.sched_getaffinity(0)))
 
     @property
     def base_url(self) -> str:

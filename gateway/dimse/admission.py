@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, cast
 import structlog
 
 from gateway.auth.ae import Caller, Certificate, known_ae
-from gateway.case.access import Origin
+from gateway.case.access import Origin, Partner
 from gateway.dimse.arriving import Peer, StoringDimse
+from gateway.dimse.room import RoomOfProcess
 from gateway.errors import StoreUnavailable, UnknownSender
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class Admission:
     """Decides on each A-ASSOCIATE-RQ; what it does not admit is never served."""
 
     services: "Services"
-    _admitted: list["Association"] = field(default_factory=list)
+    room: RoomOfProcess
+    _places: dict["Association", int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def on_requested(self, event: "Event") -> None:
@@ -63,23 +65,28 @@ class Admission:
         known = known_ae(self.services, caller)
         if not known.may_call(caller.called_ae_title, self.services.config.ae_title):
             return Refusal.CALLED_AE_UNKNOWN
-        if not self._has_room_for(assoc):
+        if not self._takes_place(assoc, known.partner):
             return Refusal.LIMIT_EXCEEDED
         origin = Origin(CHANNEL, f"{caller.ae_title}@{caller.address}")
         cast(StoringDimse, assoc.dimse).peer = Peer(caller, known.partner, origin)
         return None
 
-    def _has_room_for(self, assoc: "Association") -> bool:
+    def _takes_place(self, assoc: "Association", partner: Partner) -> bool:
         with self._lock:
-            self._admitted = [other for other in self._admitted if _is_open(other)]
-            if len(self._admitted) >= self.services.config.max_associations:
+            for ended in [other for other in self._places if not other.is_alive()]:
+                self.room.room.give_back(self._places.pop(ended))
+            place = self.room.take(partner.id)
+            if place is None:
                 return False
-            self._admitted.append(assoc)
+            self._places[assoc] = place
             return True
 
-
-def _is_open(assoc: "Association") -> bool:
-    return assoc.is_alive() and not (assoc.is_released or assoc.is_aborted)
+    def on_ended(self, event: "Event") -> None:
+        """Handler of EVT_RELEASED, EVT_ABORTED and EVT_CONN_CLOSE."""
+        with self._lock:
+            place = self._places.pop(event.assoc, None)
+        if place is not None:
+            self.room.room.give_back(place)
 
 
 def _caller(assoc: "Association") -> Caller:

@@ -5,6 +5,7 @@ nothing is decoded here, so none has to be understood.
 """
 
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -24,11 +25,15 @@ from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
 from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
+from gateway.dimse.listening import Listeners, listen
+from gateway.dimse.room import RoomOfProcess
+from gateway.dimse.tls import after_handshake, server_context
 from gateway.dimse.upper_layer import UpperLayer
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
+    from gateway.config import Config
     from gateway.services import Services
 
 log = structlog.get_logger(__name__)
@@ -40,41 +45,62 @@ GRACE_SECONDS = 5  # for running associations when the listener stops
 ABORT_SECONDS = 2
 MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
 CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; past them the silent give way
+WAIT_FOR_OTHERS_SECONDS, LONGEST_WAIT_FOR_OTHERS_SECONDS = 0.005, 0.05
+LISTENER_THREAD = "dimse-listener"
 _SERVICE_KINDS = frozenset({"SOP Class", "Meta SOP Class", "Service Class"})  # of the table of UIDs in PS3.6
 
 
-def serve(services: "Services", stop: threading.Event, listening: threading.Event | None = None) -> None:
-    """Serve until ``stop`` is set; ``listening`` is set once peers can connect. Raises OSError when the port is taken.
+def serve(
+    services: "Services",
+    stop: threading.Event,
+    listening: threading.Event | None = None,
+    listeners: Listeners | None = None,
+    room: RoomOfProcess | None = None,
+) -> None:
+    """Serve until ``stop`` is set; ``listening`` is set once peers can connect. Raises CannotListen.
 
-    At the end nobody new is admitted, running associations get ``GRACE_SECONDS`` to finish and are then aborted.
+    ``listeners`` and ``room`` are given where several processes share them. At the end nobody new is admitted, running
+    associations get ``GRACE_SECONDS`` to finish and are then aborted.
     """
-    server = _listen(services)
-    thread = threading.Thread(target=server.serve_forever, name="dimse-listener", daemon=True)
-    thread.start()
-    log.info("listening", port=server.server_address[1], ae_title=services.config.ae_title)
+    _configure_pynetdicom()
+    servers = _servers(
+        services, listeners or listen(services.config), room or RoomOfProcess.alone(services.config)
+    )
+    for server in servers:
+        threading.Thread(target=server.serve_forever, name=LISTENER_THREAD, daemon=True).start()
+        log.info("listening", port=server.server_address[1], tls=server.is_tls, ae_title=server.ae_title)
     if listening is not None:
         listening.set()
     try:
         stop.wait()
     finally:
-        server.shutdown()
-        server.end_associations()
+        for server in servers:
+            server.shutdown()
+        end_associations(servers)
 
 
-def _listen(services: "Services") -> "GatewayServer":
-    config = services.config
-    _configure_pynetdicom()
+def _servers(services: "Services", listeners: Listeners, room: RoomOfProcess) -> list["GatewayServer"]:
+    ae = _application_entity(services.config)
+    admission = Admission(services, room)
+    servers = []
+    if listeners.plain is not None:
+        servers.append(GatewayServer(services, ae, listeners.plain, admission))
+    if listeners.tls is not None:
+        servers.append(GatewayServer(services, ae, listeners.tls, admission, server_context(services.config)))
+    return servers
+
+
+def _application_entity(config: "Config") -> AE:
     ae = AE(config.ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.maximum_pdu_size = MAX_PDU_BYTES
-    ae.maximum_associations = (
-        3 * config.max_associations * CONNECTIONS_PER_ASSOCIATION
-    )  # Admission has the real limit
+    # Admission has the real limit
+    ae.maximum_associations = 3 * config.max_associations * CONNECTIONS_PER_ASSOCIATION
     ae.acse_timeout = ACSE_TIMEOUT_SECONDS
     ae.network_timeout = IDLE_TIMEOUT_SECONDS
     ae.add_supported_context(Verification)
-    return GatewayServer(services, ae, (config.host, config.dicom_port))
+    return ae
 
 
 def _configure_pynetdicom() -> None:
@@ -116,11 +142,17 @@ class GatewayRequestHandler(RequestHandler):
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.request.settimeout(STALL_TIMEOUT_SECONDS)
+        if self.server.tls_context is not None:
+            self.request = self.server.tls_context.wrap_socket(
+                self.request, server_side=True, do_handshake_on_connect=False
+            )
 
     def _create_association(self) -> "Association":
         assoc = super()._create_association()
         services = self.server.services
         receive = bounded_receive(assoc, self.request, ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS)
+        if self.server.is_tls:
+            receive = after_handshake(self.request, receive, ACSE_TIMEOUT_SECONDS)
         assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
         assoc.dimse = StoringDimse(assoc, services.objects, partial(serve_c_store, services))
         self.server.connected.append(assoc)
@@ -128,31 +160,58 @@ class GatewayRequestHandler(RequestHandler):
 
 
 class GatewayServer(AssociationServer):
-    """Accepts connections; each association then runs in threads of its own."""
+    """Accepts connections of one listener; each association then runs in threads of its own."""
 
-    request_queue_size = 128
-
-    def __init__(self, services: "Services", ae: AE, address: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        services: "Services",
+        ae: AE,
+        listener: socket.socket,
+        admission: Admission,
+        tls_context: ssl.SSLContext | None = None,
+    ) -> None:
         self.services = services
+        self.tls_context = tls_context
+        self.is_tls = tls_context is not None
         self.connected: list[Association] = []
+        self._listener = listener
+        self._is_shared = admission.room.room.is_shared
         self._ending: set[Association] = set()
         self._room = services.config.max_associations * CONNECTIONS_PER_ASSOCIATION
         handlers: list[Any] = [
-            (evt.EVT_REQUESTED, Admission(services).on_requested),
+            (evt.EVT_REQUESTED, admission.on_requested),
+            (evt.EVT_RELEASED, admission.on_ended),
+            (evt.EVT_ABORTED, admission.on_ended),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),
+            (evt.EVT_CONN_CLOSE, admission.on_ended),
         ]
         super().__init__(
             ae,
-            address,
+            listener.getsockname(),
             services.config.ae_title,
             ae.supported_contexts,
             evt_handlers=handlers,
             request_handler=GatewayRequestHandler,
         )
 
+    def server_bind(self) -> None:
+        cast(socket.socket, self.socket).close()
+        self.socket = self._listener
+        self.server_address = self._listener.getsockname()
+
+    def server_activate(self) -> None:
+        """It listens already."""
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """The busier this process is, the longer it leaves a connection to others. Raises OSError: one was quicker."""
+        if self._is_shared:
+            wait_seconds = len(self.established()) * WAIT_FOR_OTHERS_SECONDS
+            time.sleep(min(wait_seconds, LONGEST_WAIT_FOR_OTHERS_SECONDS))
+        return self._listener.accept()
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Who has asked for nothing yet gives way; those that do so now are counted until their threads have ended."""
-        self._clear_ended()
+        self.clear_ended()
         if len(self.connected) - len(self._ending) >= self._room:
             staying = [assoc for assoc in self.connected if assoc not in self._ending]
             if (assoc := to_give_way(staying)) is not None:
@@ -163,36 +222,42 @@ class GatewayServer(AssociationServer):
     def service_actions(self) -> None:
         """Called twice a second by ``serve_forever``."""
         super().service_actions()
-        self._clear_ended()
+        self.clear_ended()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         log.error("connection-failed", exc_info=sys.exception())
 
     def shutdown(self) -> None:
-        """Listen no more."""
+        """Listen no more; other processes go on with the same socket."""
         super(AssociationServer, self).shutdown()
-        self.server_close()
+        self._listener.close()
 
-    def end_associations(self) -> None:
-        """To be called after ``shutdown``."""
-        deadline = time.monotonic() + GRACE_SECONDS
-        while self._established() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        aborting = [threading.Thread(target=assoc.abort, daemon=True) for assoc in self._established()]
-        for thread in aborting:
-            thread.start()
-        deadline = time.monotonic() + ABORT_SECONDS
-        for thread in aborting:
-            thread.join(max(0, deadline - time.monotonic()))
-        self._clear_ended()
-
-    def _established(self) -> list["Association"]:
+    def established(self) -> list["Association"]:
         return [assoc for assoc in self.connected if assoc.is_alive() and assoc.is_established]
 
-    def _clear_ended(self) -> None:
+    def clear_ended(self) -> None:
         """Only in the listener's thread or after it: an association is in the list before its thread runs."""
         ended = [assoc for assoc in self.connected if not (assoc.is_alive() or assoc.dul.is_alive())]
         for assoc in ended:
             cast(StoringDimse, assoc.dimse).close()
             self.connected.remove(assoc)
             self._ending.discard(assoc)
+
+
+def end_associations(servers: list[GatewayServer]) -> None:
+    """To be called after ``shutdown``."""
+
+    def established() -> list["Association"]:
+        return [assoc for server in servers for assoc in server.established()]
+
+    deadline = time.monotonic() + GRACE_SECONDS
+    while established() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    aborting = [threading.Thread(target=assoc.abort, daemon=True) for assoc in established()]
+    for thread in aborting:
+        thread.start()
+    deadline = time.monotonic() + ABORT_SECONDS
+    for thread in aborting:
+        thread.join(max(0, deadline - time.monotonic()))
+    for server in servers:
+        server.clear_ended()

@@ -41,7 +41,7 @@ def readiness(services: Services) -> dict[str, str]:
         return parts | {"database": "not available", "dimse": "not known", "worker": "not known"}
     return parts | {
         "database": "ready",
-        "dimse": _part(ages.get("dimse")),
+        "dimse": _part(max((age for part, age in ages.items() if part.startswith("dimse")), default=None)),
         "worker": _part(ages.get("worker")),
     }
 

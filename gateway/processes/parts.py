@@ -1,4 +1,4 @@
-"""The three parts of a running gateway. Each is one process and blocks until it is told to stop."""
+"""The three parts of a running gateway: each blocks until it is told to stop. DICOM may be several processes."""
 
 import itertools
 import os
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
@@ -20,6 +20,10 @@ from gateway.services import Services, build_services
 from gateway.store import heartbeats
 from gateway.store.database import Database
 from gateway.store.heartbeats import BEAT_SECONDS, FRESH_SECONDS
+
+if TYPE_CHECKING:
+    from gateway.dimse.listening import Listeners
+    from gateway.dimse.room import RoomOfProcess
 
 WEB, DIMSE, WORKER = "web", "dimse", "worker"
 TAKE_OVER_SECONDS = 30.0
@@ -41,12 +45,19 @@ def web(config: Config, listener: socket.socket) -> None:
     web_server.serve(build_services(config), listener)
 
 
-def dimse(config: Config) -> None:
+def dimse(config: Config, listeners: "Listeners | None" = None, room: "RoomOfProcess | None" = None) -> None:
+    """One of several processes where it is given what they share. Raises CannotListen."""
     from gateway.dimse import scp
 
     services, stop, listening = build_services(config), _stop_on_signal(), threading.Event()
-    with Heart(services, DIMSE, lambda: listening.is_set() and _runs("dimse-listener")):
-        scp.serve(services, stop, listening)
+    part = dimse_part(room.process if room else 0)
+    with Heart(services, part, lambda: listening.is_set() and _runs(scp.LISTENER_THREAD)):
+        scp.serve(services, stop, listening, listeners, room)
+
+
+def dimse_part(process: int) -> str:
+    """Under which name a DICOM process beats: dimse, dimse-2, dimse-3."""
+    return f"{DIMSE}-{process + 1}" if process else DIMSE
 
 
 def worker(config: Config) -> None:

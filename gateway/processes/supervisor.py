@@ -1,4 +1,4 @@
-"""``gateway serve``: the three parts under one process, which starts them anew when they die.
+"""``gateway serve``: the parts under one process, which starts them anew when they die.
 
 The supervisor imports what the parts share, once, and forks them; so it must have one thread only and no
 connection open. It does no work of its own and holds nothing that could be lost.
@@ -14,11 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import structlog
 
 from gateway.config import Config
+from gateway.dimse import listening as dicom_listening
+from gateway.dimse.room import Room, RoomOfProcess
 from gateway.errors import GatewayError
 from gateway.processes import data_folder, logs, parts
 from gateway.processes.data_folder import CannotStart
@@ -63,28 +65,39 @@ class Part:
 def serve(config: Config, when_ready: Callable[[], None]) -> None:
     """Blocking, until SIGTERM or SIGINT. Raises CannotStart."""
     with data_folder.held(config.data_dir, parts.DIMSE, parts.WORKER):
-        listener = _listen(config)
+        listeners = _listen(config)
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             _prepare_and_load(config)
-            Supervisor(config, listener, when_ready).run()
+            Supervisor(config, listeners, when_ready).run()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _listen(config: Config) -> socket.socket:
-    """The HTTP socket belongs to the supervisor: a request that comes while the web part starts anew waits in it."""
-    _bind(config.host, config.dicom_port, "DICOM").close()
-    return _bind(config.host, config.http_port, "HTTP")
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The supervisor's own: what comes while a part starts anew waits in them."""
+
+    http: socket.socket
+    dicom: dicom_listening.Listeners
+
+    def close(self, *but: object) -> None:
+        for listener in (self.http, self.dicom):
+            if listener not in but:
+                listener.close()
 
 
-def _bind(host: str, port: int, purpose: str) -> socket.socket:
+def _listen(config: Config) -> Listeners:
     from gateway.processes import web_server
 
+    dicom = dicom_listening.listen(config)
     try:
-        return web_server.listen(host, port)
+        return Listeners(web_server.listen(config.host, config.http_port), dicom)
     except OSError as error:
-        raise CannotStart(f"Cannot listen on {host}, port {port} ({purpose}): {error.strerror}.") from error
+        dicom.close()
+        raise CannotStart(
+            f"Cannot listen on {config.host}, port {config.http_port} (HTTP): {error.strerror}."
+        ) from error
 
 
 def _prepare_and_load(config: Config) -> None:
@@ -106,20 +119,35 @@ def _prepare(config: Config) -> None:
 
 
 class Supervisor:
-    def __init__(self, config: Config, listener: socket.socket, when_ready: Callable[[], None]) -> None:
+    def __init__(self, config: Config, listeners: Listeners, when_ready: Callable[[], None]) -> None:
         self._config = config
-        self._listener = listener
+        self._listeners = listeners
         self._when_ready = when_ready
         self._ready = False
         self._parts = [
-            Part(parts.DIMSE, self._without_listener(partial(parts.dimse, config))),
-            Part(parts.WORKER, self._without_listener(partial(parts.worker, config))),
-            Part(parts.WEB, partial(parts.web, config, listener)),
+            *map(self._dimse_part, range(config.dimse_process_count)),
+            Part(parts.WORKER, self._keeping(None, partial(parts.worker, config))),
+            Part(parts.WEB, self._keeping(listeners.http, partial(parts.web, config, listeners.http))),
         ]
 
-    def _without_listener(self, run: Callable[[], None]) -> Callable[[], None]:
+    def _dimse_part(self, process: int) -> Part:
+        dicom, room = self._listeners.dicom, RoomOfProcess(self._room, process)
+
+        def run() -> None:
+            self._room.clear(process)
+            parts.dimse(self._config, dicom, room)
+
+        return Part(parts.dimse_part(process), self._keeping(dicom, run))
+
+    @cached_property
+    def _room(self) -> Room:
+        return Room(self._config, self._config.dimse_process_count)
+
+    def _keeping(self, listener: object, run: Callable[[], None]) -> Callable[[], None]:
+        """Close the listeners that are other parts'."""
+
         def closing() -> None:
-            self._listener.close()
+            self._listeners.close(listener)
             run()
 
         return closing
@@ -169,6 +197,7 @@ class Supervisor:
     def _stop(self) -> None:
         """All at once; what has not ended in time is killed with everything that it started."""
         running = {part.pid for part in self._parts}
+        self._listeners.close(self._listeners.http)
         for pid in running:
             os.kill(pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
@@ -180,7 +209,7 @@ class Supervisor:
             log.error("part-killed", pid=pid)
             os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        self._listener.close()
+        self._listeners.close()
 
 
 def _fork(name: str, *steps: Callable[[], None]) -> int:

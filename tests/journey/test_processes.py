@@ -5,13 +5,17 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from pynetdicom.sop_class import Verification
 
 from tests.support import processes
+from tests.support.dimse import association, dcmtk
 from tests.support.gateway_process import PARTS, GatewayProcess
 
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 READY_SECONDS = 20  # the figure is 5; this is what a busy machine may need
 
 
@@ -68,11 +72,47 @@ def test_a_part_that_hangs_makes_the_gateway_unready_until_it_goes_on(running: G
     hung = running.pids()["dimse"]
     os.kill(hung, signal.SIGSTOP)
     try:
-        wait_until(lambda: running.readiness()[0] == 503)
+        wait_until(lambda: "silent" in running.readiness()[1].get("parts", {}).get("dimse", ""))
+        assert running.readiness()[0] == 503
         assert running.readiness()[1]["parts"]["worker"] == "ready"
     finally:
         os.kill(hung, signal.SIGCONT)
     running.wait_ready(READY_SECONDS)
+
+
+def test_each_process_that_serves_dicom_comes_back_and_meanwhile_the_others_serve() -> None:
+    with GatewayProcess(environment={"GATEWAY_DIMSE_PROCESSES": "3"}) as gateway:
+        gateway.add_partner("hospital-a", ae_title="HOSPITAL_A")
+        first, *others = gateway.dimse_pids()
+        assert len(others) == 2
+        for pid in others:
+            os.kill(pid, signal.SIGKILL)
+            assert dcmtk("echoscu", gateway).returncode == 0
+            assert gateway.readiness()[0] == 200
+        wait_until(lambda: len(set(gateway.dimse_pids()) - {first, *others}) == 2)
+        os.kill(first, signal.SIGKILL)
+        assert dcmtk("echoscu", gateway).returncode == 0
+
+
+def test_the_limit_of_associations_holds_for_all_processes_together() -> None:
+    limits = {"GATEWAY_DIMSE_PROCESSES": "3", "GATEWAY_MAX_ASSOCIATIONS": "5"}
+    with GatewayProcess(environment=limits) as gateway, ExitStack() as open_ones:
+        gateway.add_partner("hospital-a", ae_title="HOSPITAL_A")
+        for _ in range(5):
+            open_ones.enter_context(association(gateway, [(Verification, IMPLICIT_LITTLE)]))
+        assert "F: Reason: Local Limit Exceeded" in dcmtk("echoscu", gateway).stdout
+        open_ones.close()
+        assert dcmtk("echoscu", gateway).returncode == 0
+
+
+def test_a_dicom_port_that_another_gateway_has_is_not_shared_with_it() -> None:
+    """Imaging would go to either."""
+    with GatewayProcess() as gateway:
+        second = GatewayProcess()
+        second.dicom_port = gateway.dicom_port
+        second.launch()
+        assert second.wait() == 1
+        assert f"port {gateway.dicom_port} (DICOM)" in second.log_text
 
 
 def test_a_gateway_that_cannot_keep_anything_is_not_ready(running: GatewayProcess) -> None:

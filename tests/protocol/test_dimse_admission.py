@@ -1,11 +1,18 @@
 """Who may open an association: registered by title, by address, by the title they call (PS3.8 9.3.4)."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from pynetdicom.sop_class import Verification
 
-from gateway.store.partners import ApplicationEntity
-from tests.support.dimse import dcmtk, listener_in_this_process
+from gateway.config import Config
+from gateway.store import partners
+from gateway.store.database import Database
+from gateway.store.partners import ApplicationEntity, Registration
+from tests.support.dimse import association, dcmtk, listener_in_this_process
+
+IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 
 CALLING_UNKNOWN = "F: Reason: Calling AE Title Not Recognized"
 CALLED_UNKNOWN = "F: Reason: Called AE Title Not Recognized"
@@ -40,3 +47,22 @@ def test_an_ae_may_call_the_gateway_by_the_title_that_is_registered_for_it_only(
             done = dcmtk("echoscu", listener, calling=calling, called=called)
             assert PERMANENT in done.stdout
             assert CALLED_UNKNOWN in done.stdout
+
+
+def test_one_partner_does_not_take_every_association(tmp_path: Path) -> None:
+    aes = (ApplicationEntity("HOSPITAL_A"), ApplicationEntity("CT"))
+    limits = {"max_associations": 3, "max_associations_of_partner": 2}
+    with listener_in_this_process(tmp_path, *aes, **limits) as listener, ExitStack() as open_ones:
+        with Database(Config(data_dir=tmp_path).sqlalchemy_url).transaction() as session:
+            other = Registration("hospital-b", "B", application_entities=(ApplicationEntity("HOSPITAL_B"),))
+            partners.add(session, other)
+        first = open_ones.enter_context(association(listener, [(Verification, IMPLICIT_LITTLE)]))
+        open_ones.enter_context(association(listener, [(Verification, IMPLICIT_LITTLE)], calling="CT"))
+
+        refused = dcmtk("echoscu", listener)
+        assert dcmtk("echoscu", listener, calling="HOSPITAL_B").returncode == 0
+        first.release()
+
+        assert "F: Result: Rejected Transient" in refused.stdout
+        assert "F: Reason: Local Limit Exceeded" in refused.stdout
+        assert dcmtk("echoscu", listener).returncode == 0

@@ -82,11 +82,17 @@ def listener_in_this_process(
 
 
 def dcmtk(
-    tool: str, gateway: Listener, *arguments: object, calling: str = "HOSPITAL_A", called: str = ""
+    tool: str,
+    gateway: Listener,
+    *arguments: object,
+    calling: str = "HOSPITAL_A",
+    called: str = "",
+    options: Sequence[object] = (),
 ) -> subprocess.CompletedProcess[str]:
-    """Run a dcmtk SCU, verbose; its words are in stdout."""
+    """Run a dcmtk SCU, verbose; its words are in stdout. ``options`` are those that have values."""
     address = ("-aet", calling, "-aec", called or gateway.ae_title, "127.0.0.1", str(gateway.dicom_port))
-    command = [tool, "-v", *(str(a) for a in arguments if str(a).startswith(("-", "+"))), *address]
+    command = [tool, "-v", *map(str, options)]
+    command += [*(str(a) for a in arguments if str(a).startswith(("-", "+"))), *address]
     command += [str(a) for a in arguments if not str(a).startswith(("-", "+"))]
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
 

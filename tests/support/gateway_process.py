@@ -94,6 +94,14 @@ class GatewayProcess:
         }
         return {part: named[part] for part in PARTS if part in named}
 
+    def dimse_pids(self) -> list[int]:
+        """The processes that share the DICOM port."""
+        return [
+            child
+            for child in processes.children(self.pid)
+            if processes.name(child).startswith("gateway-dimse")
+        ]
+
     def all_pids(self) -> list[int]:
         """The supervisor and every process under it."""
         return processes.family(self.pid)

@@ -115,9 +115,10 @@ def kill_part(gateway: GatewayProcess, part: str) -> None:
         gateway.kill()
         gateway.start()
         return
-    pid = gateway.pids()[part]
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: gateway.pids().get(part, pid) != pid, 30)
+    pids = gateway.dimse_pids() if part == "dimse" else [gateway.pids()[part]]
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: gateway.pids().get(part, pids[0]) not in pids, 30)
     gateway.wait_ready()
 
 

@@ -1,0 +1,80 @@
+"""DICOM over TLS: the BCP 195 TLS Secure Transport Connection Profile (PS3.15 B.9; RFC 9325)."""
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.config import Config
+
+# RFC 9325 4.2: forward secrecy and authenticated encryption. Those of TLS 1.3 are all such.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+_CLIENT_CERTIFICATE = {
+    "none": ssl.CERT_NONE,
+    "optional": ssl.CERT_OPTIONAL,
+    "required": ssl.CERT_REQUIRED,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class CertificateUnusable(GatewayError):
+    pass
+
+
+def server_context(config: "Config") -> ssl.SSLContext:
+    """TLS 1.2 and 1.3 with the gateway's certificate. Raises CertificateUnusable."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.verify_mode = _CLIENT_CERTIFICATE[config.dicom_tls_client_certificate]
+    try:
+        context.load_cert_chain(str(config.dicom_tls_certificate), config.dicom_tls_key)
+        if config.dicom_tls_ca is not None:
+            context.load_verify_locations(config.dicom_tls_ca)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
+        raise CertificateUnusable(f"The certificates for DICOM over TLS cannot be used: {reason}.") from error
+    return context
+
+
+def after_handshake(
+    peer: ssl.SSLSocket, receive: Callable[[int], bytearray], timeout_seconds: float
+) -> Callable[[int], bytearray]:
+    """``receive``, which begins with the handshake: in the connection's own thread, where it holds up nobody else."""
+    done = False
+
+    def receiving(size: int) -> bytearray:
+        nonlocal done
+        if not done:
+            done = True
+            _shake_hands(peer, timeout_seconds)
+        return receive(size)
+
+    return receiving
+
+
+def _shake_hands(peer: ssl.SSLSocket, timeout_seconds: float) -> None:
+    """Raises OSError, by which the connection ends."""
+    address = _address(peer)
+    peer.settimeout(timeout_seconds)
+    try:
+        peer.do_handshake()
+    except (OSError, ValueError) as error:
+        log.warning(
+            "tls-handshake-failed", address=address, reason=getattr(error, "reason", None) or str(error)
+        )
+        raise OSError("no TLS handshake") from error
+
+
+def _address(peer: socket.socket) -> str:
+    try:
+        return str(peer.getpeername()[0])
+    except OSError:
+        return ""
