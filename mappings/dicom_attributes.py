@@ -8,17 +8,22 @@ import yaml
 from pydicom.datadict import keyword_for_tag, tag_for_keyword
 
 LEVELS = ("study", "series", "instance")
+STORED, COMPUTED, IN_FILE = SOURCES = ("stored", "computed", "in_file")
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
 
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One row of the table. ``match`` is '' where a search cannot match on it."""
+    """One row of the table. ``match`` is '' where a search cannot match on it.
+
+    ``level`` is where it stands in the table: a patient's attributes are a study's. ``source`` is one of SOURCES.
+    """
 
     keyword: str
     tag: int
     level: str
     match: str
-    is_stored: bool
+    source: str
 
 
 @cache
@@ -27,17 +32,32 @@ def attributes() -> dict[str, dict[str, Attribute]]:
     table = _table()
     return {
         level: {
-            keyword: Attribute(keyword, _tag(keyword), level, match or "", kind == "stored")
-            for kind in ("stored", "computed")
-            for keyword, match in table[level].get(kind, {}).items()
+            keyword: Attribute(keyword, _tag(keyword), level, match or "", source)
+            for source in SOURCES
+            for keyword, match in table[level].get(source, {}).items()
         }
         for level in LEVELS
     }
 
 
 @cache
+def attributes_down_to(level: str) -> dict[str, Attribute]:
+    """By keyword those of the level and of the levels above it; level patient is of what a study tells of it."""
+    if level == "patient":
+        return {keyword: attributes()["study"][keyword] for keyword in _table()["patient"]}
+    above = LEVELS[: LEVELS.index(level) + 1]
+    return {keyword: one for name in above for keyword, one in attributes()[name].items()}
+
+
+@cache
+def patient_tags() -> frozenset[str]:
+    """8 hexadecimal digits each, as in DICOM JSON."""
+    return frozenset(f"{_tag(keyword):08X}" for keyword in _table()["patient"])
+
+
+@cache
 def stored_keywords(level: str) -> tuple[str, ...]:
-    return tuple(keyword for keyword, attribute in attributes()[level].items() if attribute.is_stored)
+    return tuple(keyword for keyword, attribute in attributes()[level].items() if attribute.source == STORED)
 
 
 @cache
@@ -47,11 +67,15 @@ def header_tags() -> frozenset[int]:
     return frozenset(_tag(keyword) for keyword in keywords)
 
 
+def tag_of(name: str) -> int | None:
+    """The tag of ``PatientID`` or ``00100020`` (PS3.18 8.3.4.1: attribute-id), also of a private or unknown one."""
+    return int(name, 16) if len(name) == 8 and _HEXADECIMAL.issuperset(name) else tag_for_keyword(name)
+
+
 def keyword_of(name: str) -> str:
-    """The keyword of ``PatientID`` or ``00100020`` (PS3.18 8.3.4.1: attributeID), '' when there is none."""
-    if len(name) == 8 and all(letter in "0123456789abcdefABCDEF" for letter in name):
-        return keyword_for_tag(int(name, 16))
-    return name if tag_for_keyword(name) is not None else ""
+    """The keyword of either, '' when there is none."""
+    tag = tag_of(name)
+    return keyword_for_tag(tag) if tag is not None else ""
 
 
 @cache

@@ -29,6 +29,7 @@ from mappings.dicom_values import (
     text,
 )
 
+_SPECIFIC_CHARACTER_SET = 0x00080005
 _UID = re.compile(r"[0-9.]{1,64}")
 _SEX = {"M": "male", "F": "female", "O": "other"}
 _SCRIPTS = ("alphabetic", "ideographic", "phonetic")
@@ -47,6 +48,19 @@ def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
         raise NotDicom(skeleton.fault)
     try:
         return _header(_dataset(skeleton), skeleton, assigning_authority)
+    except PYDICOM_ERRORS as error:
+        raise NotDicom("The data set of the file cannot be read.") from error
+
+
+def read_attributes(file: BinaryIO, tags: frozenset[int]) -> Json:
+    """These attributes of a stored file, as DICOM JSON; a private one with its Private Creator (PS3.5 7.8.1).
+
+    None longer than 64 KiB, and of pixel data only that there is some. Raises NotDicom.
+    """
+    creators = {tag & 0xFFFF0000 | tag >> 8 & 0xFF for tag in tags if tag >> 16 & 1}
+    wanted = tags | creators
+    try:
+        return select_json(_dataset(walk_file(file, wanted | {_SPECIFIC_CHARACTER_SET})), wanted)
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
 

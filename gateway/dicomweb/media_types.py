@@ -8,6 +8,7 @@ from gateway.errors import NotAcceptable
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
+DICOM_XML = "application/dicom+xml"
 MULTIPART_RELATED = "multipart/related"
 _ANY = "*/*"
 _QUOTED_OR_PLAIN = re.compile(r'(?:[^",;]|"(?:\\.|[^"\\])*"?)+|[,;]')
@@ -46,6 +47,23 @@ def require_json(header: str) -> None:
     """Raises NotAcceptable unless the peer takes DICOM JSON, which is all that is written here besides DICOM itself."""
     if not any(_is_json(one) for one in accepted(header)):
         raise NotAcceptable(f"This is answered as {DICOM_JSON} only, which the Accept header does not allow.")
+
+
+def json_or_xml(header: str) -> str:
+    """DICOM_JSON, which is the default (8.7.4), or DICOM_XML where the peer would rather have that, in parts or alone.
+
+    Raises NotAcceptable when it takes neither.
+    """
+    for wanted in accepted(header):
+        if _is_json(wanted):
+            return DICOM_JSON
+        in_parts = wanted.covers(MULTIPART_RELATED) and wanted.parameter("type").lower() in ("", DICOM_XML)
+        if in_parts or wanted.essence == DICOM_XML:
+            return DICOM_XML
+    raise NotAcceptable(
+        f'This is answered as {DICOM_JSON} or {MULTIPART_RELATED}; type="{DICOM_XML}", and the Accept header allows '
+        "neither."
+    )
 
 
 def _is_json(wanted: MediaType) -> bool:

@@ -1,113 +1,81 @@
-"""QIDO-RS: Search transaction of the Studies service (PS3.18 10.6), from the index alone."""
+"""QIDO-RS: Search transaction of the Studies service (PS3.18 10.6)."""
 
-from typing import Any
+import json
+import secrets
+from collections.abc import Iterable, Iterator
 
-from gateway.case.access import Viewer
-from gateway.dicomweb.query import Query
-from gateway.store import imaging_search
-from gateway.store.database import Session
-from gateway.store.tables import InstanceRow, SeriesRow, StudyRow
+from gateway.dicomweb import addresses
+from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML, MULTIPART_RELATED
+from gateway.store.imaging_search import InstanceFound, SeriesFound, StudyFound
+from gateway.store.tables import InstanceRow
+from gateway.workflow.imaging_find import Found
+from gateway.workflow.imaging_matches import Json, element
+from mappings.native_xml import to_xml
 
-Json = dict[str, Any]
-
-# Tables 10.6.3-3 to 10.6.3-5: in the answer even where the value is empty (type 2) or unknown.
-_STUDY_ALWAYS = {
-    "00080020": "DA",
-    "00080030": "TM",
-    "00080050": "SH",
-    "00080090": "PN",
-    "00100010": "PN",
-    "00100020": "LO",
-    "00100030": "DA",
-    "00100040": "CS",
-    "00200010": "SH",
-}
-_SERIES_ALWAYS = {"00080060": "CS", "00200011": "IS"}
+_CHUNK_BYTES = 64 * 1024
 
 
-def search(
-    session: Session, viewer: Viewer, level: str, query: Query, base_url: str
-) -> tuple[list[Json], bool]:
-    """The matches as DICOM JSON, and whether there are more after them. ``base_url`` as in the store response.
+def answer(
+    matches: Iterable[tuple[Found, Json]], media_type: str, base_url: str
+) -> tuple[str, Iterator[bytes]]:
+    """Content type and body of an answer that has matches.
 
-    Attributes of the levels above are in each match, also where the path names their UIDs.
+    ``media_type`` is DICOM_JSON, one array, or DICOM_XML, a part for each match. ``base_url`` is where DICOMweb stands.
     """
-    if level == "study":
-        studies = imaging_search.search_studies(session, viewer, query.criteria, query.page)
-        found = [_study_found(study, base_url) for study in studies]
-    elif level == "series":
-        series = imaging_search.search_series(session, viewer, query.criteria, query.page)
-        found = [_series_found(one, base_url) for one in series]
-    else:
-        instances = imaging_search.search_instances(session, viewer, query.criteria, query.page)
-        found = [_instance(row, base_url) for row in instances]
-    return [_ordered(one) for one in found[: query.limit]], len(found) > query.limit
+    placed = (_placed(found, attributes, base_url) for found, attributes in matches)
+    if media_type == DICOM_JSON:
+        return DICOM_JSON, _in_chunks(_json(placed))
+    boundary = secrets.token_hex(24)  # cannot occur in the parts: 192 random bits
+    content_type = f'{MULTIPART_RELATED}; type="{DICOM_XML}"; boundary={boundary}'
+    return content_type, _in_chunks(_xml(placed, boundary))
 
 
-def _ordered(attributes: Json) -> Json:
-    """F.2.2: ascending by tag."""
-    return dict(sorted(attributes.items()))
+def _placed(found: Found, attributes: Json, base_url: str) -> Json:
+    """With the Retrieve URL; ascending by tag (F.2.2)."""
+    return dict(sorted((attributes | {"00081190": element("UR", _url(found, base_url))}).items()))
 
 
-def _study(row: StudyRow) -> Json:
-    return {tag: {"vr": vr} for tag, vr in _STUDY_ALWAYS.items()} | row.attributes
+def _url(found: Found, base_url: str) -> str:
+    match found:
+        case StudyFound():
+            return addresses.study_url(base_url, found.study_instance_uid)
+        case SeriesFound():
+            study = found.study.study_instance_uid
+            return addresses.series_url(base_url, study, found.series_instance_uid)
+        case InstanceFound():
+            series = found.series
+            study = series.study.study_instance_uid
+            return addresses.instance_url(base_url, study, series.series_instance_uid, found.sop_instance_uid)
+    return ""
 
 
-def _study_found(found: imaging_search.StudyFound, base_url: str) -> Json:
-    counts = {"00201206": _value("IS", found.series_count), "00201208": _value("IS", found.instance_count)}
-    return (
-        _study(found.row)
-        | counts
-        | {
-            "00080061": {"vr": "CS", "Value": list(found.modalities)} if found.modalities else {"vr": "CS"},
-            **_place(study_url(base_url, found.row)),
-        }
-    )
+def _json(matches: Iterable[Json]) -> Iterator[bytes]:
+    separator = b"["
+    for match in matches:
+        yield separator + json.dumps(match, allow_nan=False).encode()
+        separator = b","
+    yield b"]"
 
 
-def _series(row: SeriesRow) -> Json:
-    return {tag: {"vr": vr} for tag, vr in _SERIES_ALWAYS.items()} | row.attributes
+def _xml(matches: Iterable[Json], boundary: str) -> Iterator[bytes]:
+    head = f"\r\n--{boundary}\r\nContent-Type: {DICOM_XML}\r\n\r\n".encode()
+    for match in matches:
+        yield head + to_xml(match)
+    yield f"\r\n--{boundary}--\r\n".encode()
 
 
-def _series_found(found: imaging_search.SeriesFound, base_url: str) -> Json:
-    return (
-        _study(found.row.study)
-        | _series(found.row)
-        | {"00201209": _value("IS", found.instance_count)}
-        | _place(series_url(base_url, found.row))
-    )
-
-
-def _instance(row: InstanceRow, base_url: str) -> Json:
-    own = {
-        "00080016": _value("UI", row.sop_class_uid),
-        "00080018": _value("UI", row.sop_instance_uid),
-        "00083002": _value("UI", row.transfer_syntax_uid),
-        "00200013": _value("IS", row.instance_number),
-    }
-    if row.rows is not None and row.columns is not None:
-        own |= {"00280010": _value("US", row.rows), "00280011": _value("US", row.columns)}
-    if row.frames > 1:
-        own["00280008"] = _value("IS", row.frames)
-    return _study(row.series.study) | _series(row.series) | own | _place(instance_url(base_url, row))
-
-
-def _place(url: str) -> Json:
-    """Retrieve URL, and Instance Availability: all that is stored is at hand."""
-    return {"00080056": _value("CS", "ONLINE"), "00081190": _value("UR", url)}
-
-
-def _value(vr: str, value: str | int | None) -> Json:
-    return {"vr": vr} if value is None or value == "" else {"vr": vr, "Value": [value]}
-
-
-def study_url(base_url: str, row: StudyRow) -> str:
-    return f"{base_url}/studies/{row.study_instance_uid}"
-
-
-def series_url(base_url: str, row: SeriesRow) -> str:
-    return f"{study_url(base_url, row.study)}/series/{row.series_instance_uid}"
+def _in_chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """What is sent at once is worth a packet."""
+    chunk = bytearray()
+    for piece in pieces:
+        chunk += piece
+        if len(chunk) >= _CHUNK_BYTES:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)
 
 
 def instance_url(base_url: str, row: InstanceRow) -> str:
-    return f"{series_url(base_url, row.series)}/instances/{row.sop_instance_uid}"
+    series = row.series
+    study = series.study.study_instance_uid
+    return addresses.instance_url(base_url, study, series.series_instance_uid, row.sop_instance_uid)

@@ -4,61 +4,64 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from pydicom.datadict import keyword_for_tag
+
 from gateway.errors import InvalidContent
-from gateway.store.imaging_search import AnyModality, Between, Criterion, Like, OneOf, Page, StartsWith
-from mappings.dicom_attributes import LEVELS, Attribute, attributes, keyword_of
+from gateway.store.imaging_criteria import Criterion, Page
+from gateway.workflow.imaging_query import Matching, MatchingKey, matching_key, of_uid, read_criteria
+from mappings.dicom_attributes import IN_FILE, attributes_down_to, tag_of
 
 MAX_RESULTS = 1000
-_DATE = re.compile(r"\d{8}")
-_TIME = re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
-_UID = re.compile(r"[0-9.]{1,64}")
 _IGNORED = frozenset({"accept", "charset"})
+_ATTRIBUTE = re.compile(r"[A-Z][A-Za-z0-9]*|[0-9A-Fa-f]{8}")
+_SHOWN = re.compile(r"[A-Za-z0-9.]{1,128}")
+_OPTIONS = {
+    "fuzzymatching": "fuzzy",
+    "emptyvaluematching": "empty",
+    "multiplevaluematching": "every",
+}
 
 
 @dataclass
 class Query:
-    """``criteria`` all hold. ``warnings`` are for the peer: what was asked and is not offered."""
+    """``criteria`` all hold. ``extra_tags`` are wanted and not in the index: they stand in the stored files.
+
+    ``warnings`` are for the peer: what was asked and is not done.
+    """
 
     criteria: list[Criterion] = field(default_factory=list)
+    extra_tags: set[int] = field(default_factory=set)
     limit: int = MAX_RESULTS
     offset: int = 0
     warnings: list[str] = field(default_factory=list)
 
     @property
     def page(self) -> Page:
-        """One more than is answered: it tells whether there are more."""
-        return Page(self.limit + 1, self.offset)
+        return Page(self.limit, self.offset)
 
 
 def read_query(level: str, addressed: dict[str, str], pairs: Iterable[tuple[str, str]]) -> Query:
     """``addressed`` are the UIDs of the path. Raises InvalidContent.
 
     A match on an attribute that cannot be matched is refused rather than left out: the answer would have studies that
-    were not asked for.
+    were not asked for. What is no attribute's name is another server's parameter, and passed over with a warning (8.3).
     """
-    query = Query([OneOf(keyword, (_uid(keyword, uid),)) for keyword, uid in addressed.items()])
-    known = _attributes(level)
+    query = Query()
+    options = {"combined": True}
+    keys: list[tuple[MatchingKey, str]] = [of_uid(keyword, uid) for keyword, uid in addressed.items()]
     for name, value in pairs:
-        if name in _IGNORED:
-            continue
         if name in ("limit", "offset"):
             _set_page(query, name, value)
         elif name == "includefield":
-            query.warnings += _unknown_fields(known, value)
-        elif name == "fuzzymatching":
-            if value.lower() == "true":
-                query.warnings.append(
-                    "The fuzzymatching parameter is not supported. Only literal matching has been performed."
-                )
-        elif value.strip():
-            query.criteria.append(_criterion(_matchable(known, name, level), value.strip()))
+            _include(query, level, value)
+        elif name in _OPTIONS:
+            options[_OPTIONS[name]] = _boolean(name, value)
+        elif _is_attribute(name):
+            keys.append((_key(level, name), value))
+        elif name not in _IGNORED:
+            query.warnings.append(f"{_shown(name)} is not a parameter of this search and is passed over.")
+    query.criteria = read_criteria(keys, Matching(**options))
     return query
-
-
-def _attributes(level: str) -> dict[str, Attribute]:
-    """Those of the level and of the levels above it."""
-    above = LEVELS[: LEVELS.index(level) + 1]
-    return {keyword: one for name in above for keyword, one in attributes()[name].items()}
 
 
 def _set_page(query: Query, name: str, value: str) -> None:
@@ -66,69 +69,47 @@ def _set_page(query: Query, name: str, value: str) -> None:
         raise InvalidContent(f"{name} must be a whole number, not negative.")
     if name == "offset":
         query.offset = int(value)
-    else:
-        query.limit = min(int(value), MAX_RESULTS)
+        return
+    query.limit = min(int(value), MAX_RESULTS)
+    if int(value) > MAX_RESULTS:
+        query.warnings.append(f"{MAX_RESULTS} matches are answered at most; page with offset.")
 
 
-def _unknown_fields(known: dict[str, Attribute], value: str) -> Iterable[str]:
-    for name in value.split(","):
-        if name.strip().lower() not in ("", "all") and keyword_of(name.strip()) not in known:
-            yield "An includefield is not in the index and is left out; retrieve the metadata for it."
+def _include(query: Query, level: str, value: str) -> None:
+    """Everything of the index is answered anyway."""
+    for name in filter(None, map(str.strip, value.split(","))):
+        tag = tag_of(name.partition(".")[0])
+        known = attributes_down_to(level).get(keyword_for_tag(tag)) if tag is not None else None
+        if name.lower() == "all" or (known is not None and known.source != IN_FILE):
+            continue
+        if tag is None:
+            query.warnings.append("An includefield is not a keyword or tag of DICOM and is passed over.")
+        elif known is None and level != "instance":
+            query.warnings.append(
+                f"An includefield is not known to be the same in a whole {level} and is left out; "
+                "search the instances or retrieve the metadata for it."
+            )
+        else:
+            query.extra_tags.add(tag)
 
 
-def _matchable(known: dict[str, Attribute], name: str, level: str) -> Attribute:
-    attribute = known.get(keyword_of(name))
-    if attribute is None or not attribute.match:
-        offered = ", ".join(keyword for keyword, one in known.items() if one.match)
-        shown = name if re.fullmatch(r"[A-Za-z0-9.]{1,64}", name) else "That parameter"
-        raise InvalidContent(f"{shown} cannot be matched at {level} level; these can: {offered}.")
-    return attribute
+def _boolean(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false"):
+        raise InvalidContent(f"{name} must be true or false.")
+    return value.lower() == "true"
 
 
-def _criterion(attribute: Attribute, value: str) -> Criterion:
-    keyword = attribute.keyword
-    match attribute.match:
-        case "uid":
-            return OneOf(keyword, tuple(_uid(keyword, uid) for uid in re.split(r"[,\\]", value) if uid))
-        case "date":
-            return _range(keyword, value, _DATE, "YYYYMMDD")
-        case "time":
-            return _range(keyword, value, _TIME, "HHMMSS")
-        case "number":
-            return OneOf(keyword, (_number(keyword, value),))
-        case "modality-set":
-            return AnyModality(tuple(one.strip() for one in re.split(r"[,\\]", value)))
-        case "code" if not re.search(r"[*?]", value):
-            return OneOf(keyword, (value,))
-        case _:
-            return Like(keyword, value, is_name=keyword == "PatientName")
+def _is_attribute(name: str) -> bool:
+    """A keyword begins with a capital, unlike every parameter of PS3.18."""
+    return all(_ATTRIBUTE.fullmatch(part) for part in name.split("."))
 
 
-def _uid(keyword: str, value: str) -> str:
-    if not _UID.fullmatch(value.strip()):
-        raise InvalidContent(f"{keyword} is not a UID: digits and dots, 64 characters at most (PS3.5 9.1).")
-    return value.strip()
+def _key(level: str, name: str) -> MatchingKey:
+    if found := matching_key(level, name):
+        return found
+    offered = ", ".join(keyword for keyword, one in attributes_down_to(level).items() if one.match)
+    raise InvalidContent(f"{_shown(name)} cannot be matched at {level} level; these can: {offered}.")
 
 
-def _number(keyword: str, value: str) -> int:
-    if not re.fullmatch(r"[+-]?\d{1,9}", value, re.ASCII):
-        raise InvalidContent(f"{keyword} must be a whole number.")
-    return int(value)
-
-
-def _range(keyword: str, value: str, pattern: re.Pattern[str], form: str) -> Criterion:
-    """A single value, or a range of which one end may be open (PS3.4 C.2.2.2.5)."""
-    first, dash, last = (part.strip() for part in value.partition("-"))
-    ends = [end for end in (first, last) if end]
-    if not ends or not all(pattern.fullmatch(end) for end in ends):
-        raise InvalidContent(
-            f"{keyword} must be {form}, or a range {form}-{form} of which one end may be open."
-        )
-    if not dash:
-        return StartsWith(keyword, first)
-    return Between(keyword, first, _until(last) if pattern is _TIME else last)
-
-
-def _until(time: str) -> str:
-    """The last moment of a time that is given less exactly: 1015 is until 10:15:59.999999."""
-    return time + "235959.999999"[len(time) :] if time else ""
+def _shown(name: str) -> str:
+    return name if _SHOWN.fullmatch(name) else "That parameter"

@@ -21,7 +21,8 @@ from gateway.errors import GatewayError, NotSupported, Unauthenticated
 from gateway.multipart import read_body
 from gateway.store import studies
 from gateway.store.tables import InstanceRow
-from gateway.workflow import disclosure
+from gateway.workflow import disclosure, imaging_find
+from gateway.workflow.imaging_find import Matches
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -122,18 +123,26 @@ def _store(services: "Services", study: str | None) -> Response:
 
 def _search(services: "Services", level: str, **addressed: str) -> Response:
     partner = _partner(services, "s")
-    media_types.require_json(_accept())
+    media_type = media_types.json_or_xml(_accept())
     query = read_query(level, addressed, request.args.items(multi=True))
-    base_url = _base_url(services)
-    with services.database.reading() as session:
-        found, has_more = qido_rs.search(session, partner, level, query, base_url)
+    matches = imaging_find.find(
+        services, partner, level, query.criteria, query.page, frozenset(query.extra_tags)
+    )
     origin = _origin("qido-rs")
-    disclosure.record(services, partner, disclosure.SEARCH, f"imaging:{level}", origin, found=len(found))
-    if has_more:
+    disclosure.record(
+        services, partner, disclosure.SEARCH, f"imaging:{level}", origin, found=len(matches.found)
+    )
+    if matches.has_more:
         query.warnings.append("There are additional results that can be requested with offset.")
-    answer = _json(json.dumps(found), 200, media_types.DICOM_JSON) if found else _no_content()
+    answer = _found(services, matches, media_type) if matches.found else _no_content()
     answer.headers.extend(warning_headers(query.warnings))
     return answer
+
+
+def _found(services: "Services", matches: Matches, media_type: str) -> Response:
+    pairs = zip(matches.found, matches.attributes, strict=True)
+    content_type, chunks = qido_rs.answer(pairs, media_type, _base_url(services))
+    return Response(chunks, content_type=content_type)
 
 
 def _readable(

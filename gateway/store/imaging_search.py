@@ -1,231 +1,195 @@
-"""Searching received imaging by its DICOM attributes, on the index alone: no file is opened (QIDO-RS, C-FIND)."""
+"""Searching received imaging by its DICOM attributes, on the index alone: no file is opened (QIDO-RS, C-FIND).
+
+Only what can be retrieved is found: not a conflicting second instance, nor a study or series of nothing else. Studies
+are in the order of their arrival, series and instances in that of their numbers. Nothing is ever deleted, so what was
+there when a peer began to page through it is on one of the pages, whatever arrives meanwhile.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, String, and_, func, or_, select
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import InstrumentedAttribute, Session, joinedload
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
 
 from gateway.case.access import Viewer
+from gateway.store.imaging_conditions import conditions
+from gateway.store.imaging_criteria import Criterion, Page
 from gateway.store.studies import visible
 from gateway.store.tables import InstanceRow, SeriesRow, StudyRow
 
-_COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
-    "StudyInstanceUID": StudyRow.study_instance_uid,
-    "StudyDate": StudyRow.study_date,
-    "StudyTime": StudyRow.study_time,
-    "StudyDescription": StudyRow.description,
-    "AccessionNumber": StudyRow.accession_number,
-    "PatientID": StudyRow.patient_id,
-    "PatientName": StudyRow.patient_name,
-    "PatientBirthDate": StudyRow.patient_birth_date,
-    "PatientSex": StudyRow.patient_sex,
-    "SeriesInstanceUID": SeriesRow.series_instance_uid,
-    "SeriesNumber": SeriesRow.series_number,
-    "SeriesDescription": SeriesRow.description,
-    "Modality": SeriesRow.modality,
-    "BodyPartExamined": SeriesRow.body_part,
-    "SOPInstanceUID": InstanceRow.sop_instance_uid,
-    "SOPClassUID": InstanceRow.sop_class_uid,
-    "InstanceNumber": InstanceRow.instance_number,
-}
-_ESCAPE = "\\"
-
 
 @dataclass(frozen=True, slots=True)
-class OneOf:
-    """Single value or list of UID matching (PS3.4 C.2.2.2.1, C.2.2.2.2)."""
+class PatientFound:
+    """What a partner's studies call one patient: two children under one number are two.
 
-    keyword: str
-    values: tuple[str | int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    """Wildcard matching with * and ?, no difference between capitals (PS3.4 C.2.2.2.4).
-
-    ``is_name``: of a person name, one component group of several may match (PS3.4 C.2.2.2.1).
+    ``attributes`` is the study-level DICOM JSON of one of the studies.
     """
 
-    keyword: str
-    pattern: str
-    is_name: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Between:
-    """Range matching of dates and times as DICOM writes them; an open end is '' (PS3.4 C.2.2.2.5)."""
-
-    keyword: str
-    first: str
-    last: str
-
-
-@dataclass(frozen=True, slots=True)
-class StartsWith:
-    """A time that is given less exactly than it was stored."""
-
-    keyword: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class AnyModality:
-    """Modalities in Study (0008,0061): one of the study's series is of one of these."""
-
-    values: tuple[str, ...]
-
-
-Criterion = OneOf | Like | Between | StartsWith | AnyModality
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    limit: int
-    offset: int = 0
+    attributes: dict[str, Any]
+    study_count: int
+    series_count: int
+    instance_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class StudyFound:
-    row: StudyRow
-    modalities: tuple[str, ...]
+    """``id`` is the gateway's own; ``attributes`` study-level DICOM JSON."""
+
+    id: str
+    study_instance_uid: str
+    attributes: dict[str, Any]
+    modalities: list[str]
+    sop_classes: list[str]
     series_count: int
     instance_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesFound:
-    row: SeriesRow
+    study: StudyFound
+    id: str
+    series_instance_uid: str
+    attributes: dict[str, Any]
     instance_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFound:
+    series: SeriesFound
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    instance_number: int | None
+    frames: int
+    rows: int | None
+    columns: int | None
+    object_key: str
+
+
+_STUDY = (
+    StudyRow.id,
+    StudyRow.study_instance_uid,
+    StudyRow.attributes,
+    StudyRow.modalities,
+    StudyRow.sop_classes,
+    StudyRow.number_of_series,
+    StudyRow.number_of_instances,
+)
+_SERIES = (SeriesRow.id, SeriesRow.series_instance_uid, SeriesRow.attributes, SeriesRow.number_of_instances)
+_INSTANCE = (
+    InstanceRow.sop_instance_uid,
+    InstanceRow.sop_class_uid,
+    InstanceRow.transfer_syntax_uid,
+    InstanceRow.instance_number,
+    InstanceRow.frames,
+    InstanceRow.rows,
+    InstanceRow.columns,
+    InstanceRow.object_key,
+)
+AnyColumns = Select[*tuple[Any, ...]]
+_STUDY_ORDER = (StudyRow.received_at, StudyRow.id)
+_SERIES_ORDER = (*_STUDY_ORDER, SeriesRow.series_number, SeriesRow.id)
+_INSTANCE_ORDER = (*_SERIES_ORDER, InstanceRow.instance_number, InstanceRow.id)
+
+
+def search_patients(
+    session: Session, viewer: Viewer, criteria: Sequence[Criterion], page: Page
+) -> list[PatientFound]:
+    """Each different number, name, birth date and sex, by the number."""
+    identity = (
+        StudyRow.patient_id_start,
+        StudyRow.patient_id,
+        StudyRow.patient_name,
+        StudyRow.patient_birth_date,
+        StudyRow.patient_sex,
+    )
+    counts = (func.count(), func.sum(StudyRow.number_of_series), func.sum(StudyRow.number_of_instances))
+    grouped = _studies(session, viewer, criteria).with_only_columns(func.min(StudyRow.id), *counts)
+    rows = _rows(session, _paged(grouped.group_by(*identity).order_by(*identity), page))
+    attributes = _attributes_of(session, [row[0] for row in rows])
+    return [PatientFound(attributes[row[0]], row[1], int(row[2]), int(row[3])) for row in rows]
 
 
 def search_studies(
     session: Session, viewer: Viewer, criteria: Sequence[Criterion], page: Page
 ) -> list[StudyFound]:
-    """Studies in the order they were first received; a criterion of series or instance level is no criterion here."""
-    query = visible(viewer).where(*map(_condition, criteria)).order_by(StudyRow.received_at, StudyRow.id)
-    rows = list(session.scalars(_paged(query, page)))
-    ids = [row.id for row in rows]
-    modalities = _modalities(session, ids)
-    counts = _counts(session, ids)
-    return [StudyFound(row, modalities.get(row.id, ()), *counts.get(row.id, (0, 0))) for row in rows]
+    """A key of series or instance level is none here."""
+    found = _studies(session, viewer, criteria).with_only_columns(StudyRow.id).order_by(*_STUDY_ORDER)
+    ids = _paged(found, page).subquery()
+    query = select(*_STUDY).join(ids, ids.c.id == StudyRow.id).order_by(*_STUDY_ORDER)
+    return [StudyFound(*row) for row in _rows(session, query)]
 
 
 def search_series(
     session: Session, viewer: Viewer, criteria: Sequence[Criterion], page: Page
 ) -> list[SeriesFound]:
-    query = (
-        select(SeriesRow)
-        .join(StudyRow, StudyRow.id == SeriesRow.study_id)
-        .where(StudyRow.id.in_(visible(viewer).with_only_columns(StudyRow.id)), *map(_condition, criteria))
-        .options(joinedload(SeriesRow.study))
-        .order_by(StudyRow.received_at, StudyRow.id, SeriesRow.series_number, SeriesRow.id)
-    )
-    rows = list(session.scalars(_paged(query, page)))
-    counted = (
-        select(InstanceRow.series_id, func.count())
-        .where(InstanceRow.series_id.in_([row.id for row in rows]), InstanceRow.conflict.is_(False))
-        .group_by(InstanceRow.series_id)
-    )
-    counts = {series_id: int(count) for series_id, count in session.execute(counted)}
-    return [SeriesFound(row, counts.get(row.id, 0)) for row in rows]
+    """A key of instance level is none here."""
+    found = _series(session, viewer, criteria).with_only_columns(SeriesRow.id).order_by(*_SERIES_ORDER)
+    ids = _paged(found, page).subquery()
+    query = _with_study(select(*_SERIES, *_STUDY)).join(ids, ids.c.id == SeriesRow.id)
+    return _series_found(session, query.order_by(*_SERIES_ORDER))
 
 
 def search_instances(
     session: Session, viewer: Viewer, criteria: Sequence[Criterion], page: Page
-) -> list[InstanceRow]:
-    """First-received instances, never a conflicting second one."""
-    query = (
-        select(InstanceRow)
-        .join(SeriesRow, SeriesRow.id == InstanceRow.series_id)
-        .join(StudyRow, StudyRow.id == SeriesRow.study_id)
-        .where(
-            StudyRow.id.in_(visible(viewer).with_only_columns(StudyRow.id)),
-            InstanceRow.conflict.is_(False),
-            *map(_condition, criteria),
-        )
-        .options(joinedload(InstanceRow.series).joinedload(SeriesRow.study))
-        .order_by(StudyRow.received_at, StudyRow.id, SeriesRow.series_number, SeriesRow.id)
-        .order_by(InstanceRow.instance_number, InstanceRow.id)
+) -> list[InstanceFound]:
+    found = (
+        _series(session, viewer, criteria)
+        .join(InstanceRow, InstanceRow.series_id == SeriesRow.id)
+        .where(InstanceRow.conflict.is_(False), InstanceRow.partner_id == StudyRow.partner_id)
+        .with_only_columns(InstanceRow.series_id, *_INSTANCE)
+        .order_by(*_INSTANCE_ORDER)
     )
-    return list(session.scalars(_paged(query, page)))
+    rows = _rows(session, _paged(found, page))
+    parents = _with_study(select(*_SERIES, *_STUDY)).where(SeriesRow.id.in_({row[0] for row in rows}))
+    series = {one.id: one for one in _series_found(session, parents)}
+    return [InstanceFound(series[row[0]], *row[1:]) for row in rows]
 
 
-def _paged(query: Select[Any], page: Page) -> Select[Any]:
+def first_files(session: Session, found: Iterable[StudyFound | SeriesFound]) -> list[str]:
+    """For each, the object key of its first instance."""
+    return [str(session.scalars(_first_file(one)).one()) for one in found]
+
+
+def _first_file(found: StudyFound | SeriesFound) -> Select[str]:
+    of = SeriesRow.study_id if isinstance(found, StudyFound) else SeriesRow.id
+    return (
+        select(InstanceRow.object_key)
+        .join(SeriesRow, SeriesRow.id == InstanceRow.series_id)
+        .where(of == found.id, InstanceRow.conflict.is_(False))
+        .order_by(SeriesRow.series_number, SeriesRow.id, InstanceRow.instance_number, InstanceRow.id)
+        .limit(1)
+    )
+
+
+def _studies(session: Session, viewer: Viewer, criteria: Sequence[Criterion]) -> AnyColumns:
+    return visible(viewer).where(StudyRow.number_of_instances > 0, *conditions(session, viewer, criteria))
+
+
+def _series(session: Session, viewer: Viewer, criteria: Sequence[Criterion]) -> AnyColumns:
+    studies = _studies(session, viewer, criteria)
+    return studies.join(SeriesRow, SeriesRow.study_id == StudyRow.id).where(SeriesRow.number_of_instances > 0)
+
+
+def _with_study(query: AnyColumns) -> AnyColumns:
+    return query.join(StudyRow, StudyRow.id == SeriesRow.study_id)
+
+
+def _series_found(session: Session, query: AnyColumns) -> list[SeriesFound]:
+    count = len(_SERIES)
+    return [SeriesFound(StudyFound(*row[count:]), *row[:count]) for row in _rows(session, query)]
+
+
+def _attributes_of(session: Session, study_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    query = select(StudyRow.id, StudyRow.attributes).where(StudyRow.id.in_(study_ids))
+    return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _paged(query: AnyColumns, page: Page) -> AnyColumns:
     return query.limit(page.limit).offset(page.offset)
 
 
-def _condition(criterion: Criterion) -> ColumnElement[bool]:
-    match criterion:
-        case OneOf(keyword, values):
-            return _COLUMNS[keyword].in_(values)
-        case Like(keyword, pattern, is_name):
-            return _like(_COLUMNS[keyword], pattern, is_name)
-        case Between(keyword, first, last):
-            return _between(_COLUMNS[keyword], first, last)
-        case StartsWith(keyword, value):
-            return _COLUMNS[keyword].startswith(value, autoescape=True)
-        case AnyModality(values):
-            of_study = select(SeriesRow.id).where(SeriesRow.study_id == StudyRow.id)
-            return of_study.where(SeriesRow.modality.in_(values)).correlate(StudyRow).exists()
-
-
-def _like(column: InstrumentedAttribute[Any], pattern: str, is_name: bool) -> ColumnElement[bool]:
-    escaped = pattern.lower()
-    for special in (_ESCAPE, "%", "_"):
-        escaped = escaped.replace(special, _ESCAPE + special)
-    wanted = escaped.replace("*", "%").replace("?", "_")
-    forms = [wanted, f"{wanted}=%", f"%={wanted}", f"%={wanted}=%"] if is_name else [wanted]
-    return or_(*(_Lower(column).like(form, escape=_ESCAPE) for form in forms))
-
-
-class _Lower(FunctionElement[str]):
-    """lower() for every script: Änne and ÄNNE are the same child."""
-
-    inherit_cache = True
-    type = String()
-
-
-@compiles(_Lower)
-def _lower(element: _Lower, compiler: SQLCompiler, **kwargs: Any) -> str:
-    """SQLite: database.py replaces its own, which knows ASCII only."""
-    return f"lower({compiler.process(element.clauses, **kwargs)})"
-
-
-@compiles(_Lower, "postgresql")
-def _lower_by_icu(element: _Lower, compiler: SQLCompiler, **kwargs: Any) -> str:
-    """A cluster of locale C has ASCII only too; Debian and Docker ship PostgreSQL with ICU."""
-    return f'lower({compiler.process(element.clauses, **kwargs)} COLLATE "und-x-icu")'
-
-
-def _between(column: InstrumentedAttribute[Any], first: str, last: str) -> ColumnElement[bool]:
-    ends = [column >= first] if first else []
-    return and_(column != "", *ends, *([column <= last] if last else []))
-
-
-def _modalities(session: Session, study_ids: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    query = (
-        select(SeriesRow.study_id, SeriesRow.modality)
-        .where(SeriesRow.study_id.in_(study_ids), SeriesRow.modality != "")
-        .distinct()
-        .order_by(SeriesRow.modality)
-    )
-    found: dict[str, tuple[str, ...]] = {}
-    for study_id, modality in session.execute(query):
-        found[study_id] = (*found.get(study_id, ()), modality)
-    return found
-
-
-def _counts(session: Session, study_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Series and instances of each study."""
-    query = (
-        select(SeriesRow.study_id, func.count(SeriesRow.id.distinct()), func.count(InstanceRow.id))
-        .outerjoin(InstanceRow, and_(InstanceRow.series_id == SeriesRow.id, InstanceRow.conflict.is_(False)))
-        .where(SeriesRow.study_id.in_(study_ids))
-        .group_by(SeriesRow.study_id)
-    )
-    return {study_id: (series, instances) for study_id, series, instances in session.execute(query)}
+def _rows(session: Session, query: AnyColumns) -> Sequence[tuple[Any, ...]]:
+    """Plain rows: making objects of the ORM would take longer than the search."""
+    return [tuple(row) for row in session.execute(query)]

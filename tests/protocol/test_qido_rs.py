@@ -1,10 +1,14 @@
 """QIDO-RS (PS3.18 10.6): a sender finds its own imaging, by every key that is offered, and nobody else's."""
 
+from email.parser import BytesParser
+from email.policy import HTTP
+
 import pytest
 import requests
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
+from mappings.native_xml import from_xml
 from tests.support.dicom_files import encode, make_dataset
 from tests.support.dicomweb import Pacs, series_path, value, values
 from tests.support.gateway_process import GatewayProcess
@@ -29,13 +33,33 @@ def ct(pacs: Pacs, patient_id: str) -> list[Dataset]:
     """A study of a CT series of two slices and an SR, of 1 November 2026."""
     study, series = generate_uid(), generate_uid()
     name = "Ändermann^Mira=王^小東"
-    common = {"StudyInstanceUID": study, "PatientID": patient_id, "PatientName": name}
+    common = {
+        "StudyInstanceUID": study,
+        "StudyID": "S-7",
+        "PatientID": patient_id,
+        "IssuerOfPatientID": "Klinik Süd",
+        "PatientName": name,
+        "PatientWeight": "12.5",
+        "ReferringPhysicianName": "Ärztin^Eva",
+    }
+    request = Dataset()
+    request.ScheduledProcedureStepID, request.RequestedProcedureID = "SPS-1", "RP-1"
     first, second = (
         make_dataset(
-            SpecificCharacterSet="ISO_IR 192", SeriesInstanceUID=series, InstanceNumber=number, **common
+            SpecificCharacterSet="ISO_IR 192",
+            SeriesInstanceUID=series,
+            InstanceNumber=number,
+            PerformedProcedureStepStartDate="20261101",
+            PerformedProcedureStepStartTime="1020",
+            RequestAttributesSequence=[request],
+            SliceThickness="1.25",
+            OperatorsName="Müller^Jo",
+            **common,
         )
         for number in (1, 2)
     )
+    for ds in (first, second):
+        ds.private_block(0x0009, "ACME 1.0", create=True).add_new(0x01, "LO", "kernel")
     report = make_dataset(
         SpecificCharacterSet="ISO_IR 192",
         SeriesNumber=9,
@@ -83,7 +107,10 @@ def test_a_study_is_told_with_its_counts(pacs, patient_id, ct, us):
     assert value(found, "00081190") == f"{pacs.url}/studies/{ct[0].StudyInstanceUID}"
     assert value(found, "00100010") == {"Alphabetic": "Ändermann^Mira", "Ideographic": "王^小東"}
     assert value(found, "00100020") == patient_id
-    assert found["00080090"] == {"vr": "PN"}
+    assert found["00080090"] == {"vr": "PN", "Value": [{"Alphabetic": "Ärztin^Eva"}]}
+    assert found["00080005"] == {"vr": "CS", "Value": ["ISO_IR 192"]}
+    assert found["00080056"] == {"vr": "CS", "Value": ["ONLINE"]}
+    assert found["00080062"]["Value"] == ["1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.11"]
     assert list(found) == sorted(found)
 
 
@@ -118,6 +145,19 @@ def test_a_study_is_told_with_its_counts(pacs, patient_id, ct, us):
         ({"PatientBirthDate": "20190503", "PatientSex": "F"}, "ct us"),
         ({"PatientSex": "M"}, ""),
         ({"AccessionNumber": "ACC-1", "StudyDate": "20261103"}, ""),
+        ({"AccessionNumber": "acc-2"}, ""),
+        ({"StudyDate": "20261101-20261103", "StudyTime": "1100-0800"}, "us"),
+        ({"StudyDate": "20261101-20261103", "StudyTime": "1015-0700"}, "ct"),
+        ({"StudyDate": "20261101-20261103", "StudyTime": "1015"}, "ct"),
+        ({"StudyDate": "20261101-", "StudyTime": "1100-"}, "us"),
+        ({"ModalitiesInStudy": "CT\\SR"}, "ct"),
+        ({"ModalitiesInStudy": "US\\SR", "multiplevaluematching": "true"}, ""),
+        ({"ModalitiesInStudy": "CT\\SR", "multiplevaluematching": "true"}, "ct"),
+        ({"SOPClassesInStudy": "1.2.840.10008.5.1.4.1.1.88.11"}, "ct"),
+        ({"ReferringPhysicianName": "ärztin^*"}, "ct"),
+        ({"StudyID": "S-7"}, "ct"),
+        ({"IssuerOfPatientID": "Klinik*"}, "ct"),
+        ({"StudyDescription": "*", "PatientName": "*"}, "ct us"),
         ({"AccessionNumber": ""}, "ct us"),
     ],
 )
@@ -154,6 +194,11 @@ def test_series_of_a_study(pacs, ct):
         ({"SeriesDescription": "report 100%"}, ["SR"]),
         ({"Modality": "C*"}, ["CT"]),
         ({"StudyDate": "20261103"}, []),
+        ({"RequestAttributesSequence.ScheduledProcedureStepID": "SPS-1"}, ["CT"]),
+        ({"00400275.00400009": "SPS*", "00400275.00401001": "RP-1"}, ["CT"]),
+        ({"RequestAttributesSequence.RequestedProcedureID": "RP-2"}, []),
+        ({"PerformedProcedureStepStartDate": "20261101"}, ["CT"]),
+        ({"PerformedProcedureStepStartTime": "1000-1030"}, ["CT"]),
     ],
 )
 def test_series_are_matched(pacs, ct, query, modalities):
@@ -197,22 +242,73 @@ def test_pages_are_stable_and_say_when_there_is_more(pacs, patient_id, ct, us):
     assert pacs.get("/instances", PatientID=patient_id, offset=4).status_code == 204
 
 
-def test_includefield_is_answered_from_the_index_and_the_rest_is_warned_of(pacs, ct):
+def test_includefield_is_answered_from_the_index_and_from_the_files(pacs, ct):
     address = f"/studies/{ct[0].StudyInstanceUID}/series"
     known = pacs.get(address, includefield="StudyDescription,00080060")
     assert "Warning" not in known.headers
     assert value(known.json()[0], "00081030") == "CT Thorax"
     assert "Warning" not in pacs.get(address, includefield="all").headers
-    unknown = pacs.get(address, includefield="SliceThickness")
-    assert unknown.status_code == 200
-    assert "not in the index" in unknown.headers["Warning"]
+    in_file = pacs.get(address, includefield=["PatientWeight", "OperatorsName,00181030"])
+    assert "Warning" not in in_file.headers
+    assert [one.get("00101030") for one in in_file.json()] == [{"vr": "DS", "Value": [12.5]}] * 2
+    assert value(in_file.json()[0], "00081070") == {"Alphabetic": "Müller^Jo"}
+    assert "00081070" not in in_file.json()[1]
 
 
-def test_fuzzy_matching_is_warned_of(pacs, ct):
-    answer = pacs.get("/studies", fuzzymatching="true", StudyInstanceUID=ct[0].StudyInstanceUID)
-    assert "Only literal matching has been performed" in answer.headers["Warning"]
-    silent = pacs.get("/studies", fuzzymatching="false", StudyInstanceUID=ct[0].StudyInstanceUID)
-    assert "Warning" not in silent.headers
+def test_every_attribute_of_an_instance_can_be_included(pacs, ct):
+    found = pacs.get(
+        f"{series_path(ct[0])}/instances", includefield="SliceThickness,00091001,7FE00010"
+    ).json()
+    assert values(found, "00180050") == [1.25, 1.25]
+    assert values(found, "00090010") == ["ACME 1.0"] * 2, "a private attribute comes with its creator"
+    assert [one["00091001"]["vr"] for one in found] == ["LO", "LO"]
+    assert [one["7FE00010"] for one in found] == [{"vr": "OB"}] * 2
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [("SliceThickness", "not known to be the same"), ("NoSuchKeyword", "not a keyword or tag")],
+)
+def test_an_includefield_that_is_left_out_is_warned_of(pacs, ct, field, words):
+    answer = pacs.get(f"/studies/{ct[0].StudyInstanceUID}/series", includefield=field)
+    assert answer.status_code == 200
+    assert words in answer.headers["Warning"]
+
+
+@pytest.mark.parametrize(
+    ("name", "studies"),
+    [
+        ("Mira Andermann", "ct"),
+        ("MIRA^ÄNDERMANN", "ct"),
+        ("mira", "ct us"),
+        ("小東", "ct"),
+        ("and*", "ct"),
+        ("?endermann mira", "us"),
+        ("andermann jo", ""),
+    ],
+)
+def test_fuzzy_matching_finds_a_name_by_its_words(pacs, patient_id, ct, us, name, studies):
+    uids = {"ct": ct[0].StudyInstanceUID, "us": us.StudyInstanceUID}
+    found = found_studies(pacs, patient_id, PatientName=name, fuzzymatching="true")
+    assert found == {uids[one] for one in studies.split()}
+
+
+def test_fuzzy_matching_is_done_without_a_warning(pacs, patient_id, ct):
+    answer = pacs.get("/studies", PatientID=patient_id, PatientName="andermann", fuzzymatching="true")
+    assert "Warning" not in answer.headers
+    assert found_studies(pacs, patient_id, PatientName="andermann", fuzzymatching="false") == set()
+
+
+def test_empty_values_are_matched_where_that_is_asked_for(pacs, patient_id, ct, us):
+    asked = {"ReferringPhysicianName": '""', "emptyvaluematching": "true"}
+    assert found_studies(pacs, patient_id, **asked) == {us.StudyInstanceUID}
+    assert found_studies(pacs, patient_id, ReferringPhysicianName='""') == set()
+
+
+def test_a_parameter_that_is_none_of_dicom_is_passed_over_with_a_warning(pacs, ct):
+    answer = pacs.get("/studies", StudyInstanceUID=ct[0].StudyInstanceUID, orderby="-StudyDate")
+    assert answer.status_code == 200
+    assert "orderby is not a parameter" in answer.headers["Warning"]
 
 
 @pytest.mark.parametrize(
@@ -227,6 +323,12 @@ def test_fuzzy_matching_is_warned_of(pacs, ct):
         {"limit": "-1"},
         {"offset": "many"},
         {"Modality": "CT"},
+        {"StudyDate": "20261301"},
+        {"AccessionNumber": "ACC-1\\ACC*"},
+        {"OtherPatientIDsSequence": "1"},
+        {"OtherPatientIDsSequence.PatientName": "1"},
+        {"PatientID.PatientID": "1"},
+        {"fuzzymatching": "perhaps"},
     ],
 )
 def test_a_query_that_cannot_be_answered_exactly_is_refused_in_words(pacs, query):
@@ -235,8 +337,40 @@ def test_a_query_that_cannot_be_answered_exactly_is_refused_in_words(pacs, query
     assert answer.json()["detail"]
 
 
-def test_an_answer_that_is_not_written_here_is_refused(pacs):
-    assert pacs.get("/studies", "application/dicom+xml").status_code == 406
+@pytest.mark.parametrize(
+    "accept",
+    [
+        'multipart/related; type="application/dicom+xml"',
+        "multipart/related; type=application/dicom+xml, application/dicom+json;q=0.5",
+        "application/dicom+xml",
+    ],
+)
+def test_an_answer_is_xml_where_that_is_wanted(pacs, ct, accept):
+    address = f"/studies/{ct[0].StudyInstanceUID}/instances"
+    answer = pacs.get(address, accept, includefield="SliceThickness")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].startswith(
+        'multipart/related; type="application/dicom+xml"; boundary='
+    )
+    message = BytesParser(policy=HTTP).parsebytes(
+        f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode() + answer.content
+    )
+    parts = list(message.iter_parts())
+    assert {part.get_content_type() for part in parts} == {"application/dicom+xml"}
+    told = [from_xml(part.get_payload(decode=True)) for part in parts]
+    assert told == pacs.get(address, includefield="SliceThickness").json()
+    assert pacs.get("/studies", accept, PatientID="no-such-number").status_code == 204
+
+
+@pytest.mark.parametrize("accept", ["application/dicom+json;q=0.2, */*;q=0.1", "*/*", "application/json"])
+def test_an_answer_is_json_by_default(pacs, ct, accept):
+    answer = pacs.get(f"/studies/{ct[0].StudyInstanceUID}/series", accept)
+    assert answer.headers["Content-Type"] == "application/dicom+json"
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/dicom", 'multipart/related; type="image/jpeg"'])
+def test_an_answer_that_is_not_written_here_is_refused(pacs, accept):
+    assert pacs.get("/studies", accept).status_code == 406
 
 
 def test_dicomweb_client_searches(pacs, patient_id, ct, us):
@@ -248,6 +382,11 @@ def test_dicomweb_client_searches(pacs, patient_id, ct, us):
     }
     assert len(client.search_for_instances(ct[0].StudyInstanceUID)) == 3
     assert client.search_for_series(search_filters={"PatientID": "no-such-number"}) == []
+    fuzzy = {"PatientName": "mira andermann", "PatientID": patient_id}
+    assert (
+        len(client.search_for_studies(search_filters=fuzzy, fuzzymatching=True, fields=["PatientWeight"]))
+        == 1
+    )
 
 
 @pytest.mark.parametrize("path", ["/studies", "/series", "/instances"])

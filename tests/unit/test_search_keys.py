@@ -59,7 +59,14 @@ def test_a_group_is_compared_without_capitals_and_empty_ends(name, key):
 
 @pytest.mark.parametrize(
     ("found", "key"),
-    [("20261101", "20261101"), ("2026.11.01", "20261101"), ("2026", ""), ("tomorrow", ""), ("٢٠٢٦١١٠١", "")],
+    [
+        ("20261101", "20261101"),
+        ("2026.11.01", "20261101"),
+        ("2026", ""),
+        ("20261301", ""),
+        ("tomorrow", ""),
+        ("٢٠٢٦١١٠١", ""),
+    ],
 )
 def test_dates_are_compared_as_eight_digits(found, key):
     assert date_key(found) == key
@@ -73,6 +80,7 @@ def test_dates_are_compared_as_eight_digits(found, key):
         ("101530.5", "101530.500000"),
         ("10:15:30", "101530.000000"),
         ("101530.1234567", ""),
+        ("2500", ""),
         ("noon", ""),
     ],
 )
