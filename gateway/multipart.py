@@ -6,8 +6,9 @@ for a body of a kilobyte and of many gigabytes. Parts need no Content-Dispositio
 
 from __future__ import annotations
 
+import binascii
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
@@ -24,13 +25,18 @@ MAX_PREAMBLE_BYTES = 64 * 1024
 MAX_BOUNDARY_CHARACTERS = 200  # RFC 2046 says 70; longer ones are seen and harmless
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
-    """A complete part. ``spool`` is removed after it was taken."""
+    """A complete part. ``headers`` have names in lower case.
+
+    ``spool`` is removed after it was taken, unless who takes it sets ``is_retained`` and removes it later.
+    """
 
     number: int
     content_type: str
     spool: Spool
+    headers: dict[str, str] = field(default_factory=dict)
+    is_retained: bool = False
 
 
 def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = None) -> Iterator[bytes]:
@@ -136,6 +142,7 @@ class _PartReader:
         self._field = self._value = b""
         self.count = 0
         self.ended = False
+        self._decode: Callable[[bytes], bytes] = bytes
 
     def __enter__(self) -> _PartReader:
         return self
@@ -161,17 +168,22 @@ class _PartReader:
 
     def headers_finished(self) -> None:
         self._spool = self._open_spool()
+        is_base64 = self._headers.get("content-transfer-encoding", "").lower() == "base64"
+        self._decode = _Base64().decode if is_base64 else bytes
 
     def data(self, found: bytes, start: int, end: int) -> None:
         if self._spool is not None:
-            self._spool.write(found[start:end])
+            self._spool.write(self._decode(found[start:end]))
 
     def end_part(self) -> None:
         if self._spool is None:
             raise BodyBroken(f"Part {self.count} ends inside its headers.")
+        part = Part(self.count, self._headers.get("content-type", ""), self._spool, self._headers)
         try:
-            self._take(Part(self.count, self._headers.get("content-type", ""), self._spool))
+            self._take(part)
         finally:
+            if part.is_retained:
+                self._spool = None
             self._drop()
 
     def end(self) -> None:
@@ -181,3 +193,20 @@ class _PartReader:
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.__exit__(None, None, None)
+
+
+class _Base64:
+    """Content-Transfer-Encoding base64, as mail libraries write it though HTTP needs none (RFC 2045 6.8)."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def decode(self, found: bytes) -> bytes:
+        """What is whole so far. Raises BodyBroken."""
+        letters = self._rest + b"".join(found.split())
+        whole = len(letters) // 4 * 4
+        self._rest = letters[whole:]
+        try:
+            return binascii.a2b_base64(letters[:whole], strict_mode=True)
+        except binascii.Error as error:
+            raise BodyBroken("A part says that it is base64, and is not.") from error

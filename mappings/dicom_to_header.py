@@ -73,8 +73,13 @@ def read_identity(file: BinaryIO) -> tuple[str, str]:
         found = [text(ds, keyword) for keyword in keywords]
     except (NotDicom, *PYDICOM_ERRORS):
         return "", ""
-    sop_class_uid, sop_instance_uid = (uid if _UID.fullmatch(uid) else "" for uid in found)
+    sop_class_uid, sop_instance_uid = (uid if is_uid(uid) else "" for uid in found)
     return sop_class_uid, sop_instance_uid
+
+
+def is_uid(found: str) -> bool:
+    """Digits and dots, 64 at most: UIDs that break only PS3.5 9.1's finer rules are common and harmless."""
+    return _UID.fullmatch(found) is not None
 
 
 def _dataset(skeleton: Skeleton) -> Dataset:
@@ -125,11 +130,10 @@ def _uid(ds: Dataset, keyword: str) -> str:
 
 
 def _valid_uid(uid: str, keyword: str, tag: str) -> str:
-    """Digits and dots, 64 at most: UIDs that break only PS3.5 9.1's finer rules are common and harmless."""
     place = f"{keyword} ({tag[:4]},{tag[4:]})"
     if not uid:
         raise NotDicom(f"The data set has no {place}.")
-    if not _UID.fullmatch(uid):
+    if not is_uid(uid):
         raise NotDicom(f"{place} is not a UID: digits and dots, 64 characters at most (PS3.5 9.1).")
     return uid
 

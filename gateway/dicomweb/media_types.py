@@ -9,6 +9,7 @@ from gateway.errors import NotAcceptable
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
 DICOM_XML = "application/dicom+xml"
+OCTET_STREAM = "application/octet-stream"
 MULTIPART_RELATED = "multipart/related"
 _ANY = "*/*"
 _QUOTED_OR_PLAIN = re.compile(r'(?:[^",;]|"(?:\\.|[^"\\])*"?)+|[,;]')

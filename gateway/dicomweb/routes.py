@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from gateway.auth.bearer import authenticate_partner, challenge, require_scope
 from gateway.case.access import Origin, Partner
 from gateway.dicomweb import media_types, qido_rs, stow_rs, wado_rs
+from gateway.dicomweb.content_encoding import ACCEPTED, decoded
 from gateway.dicomweb.query import read_query
 from gateway.dicomweb.status import status_of
 from gateway.dicomweb.wado_rs import Payload
@@ -109,12 +110,15 @@ def _add_retrieve(door: Blueprint, services: "Services") -> None:
 
 def _store(services: "Services", study: str | None) -> Response:
     partner = _partner(services, "c")
-    media_types.require_json(_accept())
+    media_type = media_types.json_or_xml(_accept())
     request.max_content_length = sys.maxsize  # the limit of this door is its own, and counted while reading
-    chunks = read_body(request.stream, services.config.max_stow_bytes, request.content_length)
+    max_bytes = services.config.max_stow_bytes
+    sent = read_body(request.stream, max_bytes, request.content_length)
+    chunks = decoded(sent, request.headers.get("Content-Encoding", ""), max_bytes)
     origin = _origin(stow_rs.CHANNEL)
     outcome = stow_rs.store(services, partner, request.content_type or "", chunks, origin, study)
-    answer = _json(outcome.body(_base_url(services)), outcome.http_status, media_types.DICOM_JSON)
+    body = outcome.body(_base_url(services), media_type)
+    answer = Response(body, outcome.http_status, content_type=media_type)
     answer.headers.extend(outcome.headers())
     if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
@@ -211,6 +215,8 @@ def _of_error(error: GatewayError) -> Response:
         answer.headers["WWW-Authenticate"] = challenge(request.headers)
     if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if answer.status_code == HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+        answer.headers["Accept-Encoding"] = ACCEPTED  # says whether it was the coding (RFC 9110 15.5.16)
     return answer
 
 

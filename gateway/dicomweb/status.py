@@ -12,6 +12,7 @@ from gateway.errors import GatewayError
 PROCESSING_FAILURE = 0x0110  # Table I.2-2: a general failure in processing
 OUT_OF_RESOURCES = 0xA700  # Table I.2-2, A7xx: the same instance may be stored when it is sent again later
 DATA_SET_MISMATCH = 0xA900  # Table I.2-2, A9xx: not the instance that was announced
+NOT_SUPPORTED = 0xC122  # Table I.2-2: the transfer syntax, or the media type that stands for it
 CANNOT_UNDERSTAND = 0xC000  # Table I.2-2, Cxxx: the origin server cannot understand the data
 
 DATA_SET_DOES_NOT_MATCH = 0xB007  # Table I.2-1: stored; it does not keep the constraints of its SOP class
@@ -38,7 +39,7 @@ STATUS: dict[type[GatewayError], Status] = {
     errors.NotDicom: Status(400, CANNOT_UNDERSTAND),
     errors.StudyMismatch: Status(409, DATA_SET_MISMATCH),
     errors.InstanceMismatch: Status(409, DATA_SET_MISMATCH),
-    errors.UnsupportedMediaType: Status(415, CANNOT_UNDERSTAND),
+    errors.UnsupportedMediaType: Status(415, NOT_SUPPORTED),
     errors.NotAcceptable: Status(406, PROCESSING_FAILURE),
     errors.TooLarge: Status(413, OUT_OF_RESOURCES),
     errors.NotSupported: Status(501, PROCESSING_FAILURE),

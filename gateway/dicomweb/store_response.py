@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.dicomweb import status
+from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML
 from gateway.dicomweb.warning import warning_headers
 from gateway.errors import GatewayError, StoreUnavailable
 from gateway.workflow.receive import InstanceReceipt
+from mappings.native_xml import to_xml
 
 _CONFLICT = "conflict"
 _CONFLICT_TEXT = (
@@ -17,20 +19,33 @@ _CONFLICT_TEXT = (
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """An instance that was not stored; its UIDs are '' where they cannot be read."""
+    """An instance that was not stored; its UIDs are '' where they cannot be read.
+
+    ``number`` counts the data sets in one part of metadata, 0 where there is one.
+    """
 
     part: int
     sop_class_uid: str
     sop_instance_uid: str
     error: GatewayError
+    number: int = 0
+
+    @property
+    def words(self) -> str:
+        where = f", data set {self.number}" if self.number else ""
+        return f"Part {self.part}{where}: {self.error}"
 
 
 @dataclass
 class StoreOutcome:
-    """What became of the parts of one request. ``broken_by``: why the body could not be read to its end."""
+    """What became of the parts of one request.
+
+    ``other``: failures of no particular instance. ``broken_by``: why the body could not be read to its end.
+    """
 
     stored: list[InstanceReceipt] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
+    other: list[GatewayError] = field(default_factory=list)
     broken_by: GatewayError | None = None
 
     @property
@@ -45,7 +60,7 @@ class StoreOutcome:
         if not self.stored:
             unavailable = all(isinstance(failed.error, StoreUnavailable) for failed in self.failed)
             return 503 if unavailable else 409
-        return 202 if self.failed or self.warned else 200
+        return 202 if self.failed or self.other or self.warned else 200
 
     @property
     def warned(self) -> list[InstanceReceipt]:
@@ -53,27 +68,34 @@ class StoreOutcome:
 
     def headers(self) -> list[tuple[str, str]]:
         """Warning 299 for each failure and warning, which is where 10.5.3 wants free text."""
-        texts = [f"Part {failed.part}: {failed.error}" for failed in self.failed]
+        texts = [failed.words for failed in self.failed]
         texts += [f"{receipt.sop_instance_uid}: {_warning(receipt)[1]}" for receipt in self.warned]
-        if self.broken_by is not None:
-            texts.append(str(self.broken_by))
+        texts += [str(error) for error in self._unnamed]
         return warning_headers(texts)
 
-    def body(self, base_url: str) -> str:
-        """DICOM JSON of Table I.1-1. ``base_url`` is where DICOMweb stands, without a trailing slash.
+    def body(self, base_url: str, media_type: str = DICOM_JSON) -> bytes:
+        """Table I.1-1 as DICOM JSON or XML. ``base_url`` is where DICOMweb stands, without a trailing slash.
 
-        Why the body could not be read to its end is in the Other Failures Sequence (0008,119A), which is for failures
-        of no particular instance. Text Value (0040,A160), which the table does not have, tells each failure in words
-        beside its code.
+        What failed and is no instance that can be named is in the Other Failures Sequence (0008,119A). Text Value
+        (0040,A160), which the table does not have, tells each failure in words beside its code.
         """
         module: dict[str, Any] = {"00081190": _url(self._study_url(base_url))}
-        if self.failed:
-            module["00081198"] = _sequence([_failed_item(failed) for failed in self.failed])
-        if self.broken_by is not None:
-            module["0008119A"] = _sequence([_reason(self.broken_by, str(self.broken_by))])
+        named = [failed for failed in self.failed if failed.sop_instance_uid]
+        others = [
+            _reason(failed.error, failed.words) for failed in self.failed if not failed.sop_instance_uid
+        ]
+        others += [_reason(error, str(error)) for error in self._unnamed]
+        if named:
+            module["00081198"] = _sequence([_failed_item(failed) for failed in named])
+        if others:
+            module["0008119A"] = _sequence(others)
         if self.stored:
             module["00081199"] = _sequence([_stored_item(receipt, base_url) for receipt in self.stored])
-        return json.dumps(module)
+        return to_xml(module) if media_type == DICOM_XML else json.dumps(module).encode()
+
+    @property
+    def _unnamed(self) -> list[GatewayError]:
+        return self.other + ([self.broken_by] if self.broken_by is not None else [])
 
     def _study_url(self, base_url: str) -> str:
         """Retrieve URL (0008,1190) is of one study; type 2, so empty when several, or none, were stored."""
@@ -82,11 +104,10 @@ class StoreOutcome:
 
 
 def _failed_item(failed: Failed) -> dict[str, Any]:
-    """Also of a part that is no DICOM: its UIDs are then empty, and the words say which part it was."""
     return {
         "00081150": _text("UI", failed.sop_class_uid),
         "00081155": _text("UI", failed.sop_instance_uid),
-        **_reason(failed.error, f"Part {failed.part}: {failed.error}"),
+        **_reason(failed.error, failed.words),
     }
 
 

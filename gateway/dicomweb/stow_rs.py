@@ -1,6 +1,5 @@
 """STOW-RS: Store transaction of the Studies service (PS3.18 10.5). Each instance is stored, or fails, alone."""
 
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,6 +10,7 @@ import structlog
 from gateway.case.access import Origin, Partner
 from gateway.dicomweb import media_types
 from gateway.dicomweb.store_response import Failed, StoreOutcome
+from gateway.dicomweb.stow_metadata import TYPES, internal_error, store_metadata
 from gateway.errors import (
     BodyBroken,
     GatewayError,
@@ -39,12 +39,14 @@ def store(
     origin: Origin,
     study_instance_uid: str | None = None,
 ) -> StoreOutcome:
-    """Store every instance of a body of DICOM files; of ``study_instance_uid`` only, where it is given.
+    """Store every instance of a body, DICOM files or metadata; of ``study_instance_uid`` only, where it is given.
 
     Raises UnsupportedMediaType before anything is read. A body that cannot be read to its end is told in the outcome,
     with what was stored of it.
     """
     sent = media_types.parse(content_type)
+    if sent.essence == media_types.MULTIPART_RELATED and sent.parameter("type").lower() in TYPES:
+        return store_metadata(services, partner, sent, content_type, chunks, origin, study_instance_uid)
     storing = _Storing(services, partner, origin, study_instance_uid)
     try:
         if sent.essence == media_types.DICOM:
@@ -58,13 +60,11 @@ def store(
 
 
 def _require_dicom_parts(sent: media_types.MediaType) -> None:
-    if sent.essence != media_types.MULTIPART_RELATED:
+    is_multipart = sent.essence == media_types.MULTIPART_RELATED
+    if not is_multipart or sent.parameter("type").lower() not in ("", media_types.DICOM):
         raise UnsupportedMediaType(
-            f'DICOM is taken as {media_types.DICOM} or multipart/related; type="{media_types.DICOM}".'
-        )
-    if sent.parameter("type").lower() not in ("", media_types.DICOM):
-        raise UnsupportedMediaType(
-            f'Of multipart/related, only type="{media_types.DICOM}" is taken: metadata with separate bulk data is not.'
+            f"DICOM is taken as {media_types.DICOM}, or as multipart/related with a type of {media_types.DICOM}, "
+            f"{media_types.DICOM_JSON} or {media_types.DICOM_XML}."
         )
 
 
@@ -95,9 +95,9 @@ class _Storing:
         except GatewayError as error:
             self._fail(part, error)
         except Exception as error:
-            reference = str(uuid.uuid4())
+            ours, reference = internal_error()
             log.exception("stow-rs instance failed", reference=reference)
-            self._fail(part, GatewayError(f"Internal error; please give us reference {reference}."))
+            self._fail(part, ours)
             self._keep(part, error)
 
     def _keep(self, part: Part, error: Exception) -> None:

@@ -21,11 +21,11 @@ from gateway.dimse.command_set import (
     read_store_request,
     store_response_pdu,
 )
-from gateway.dimse.file_meta import encode_file_meta
 from gateway.dimse.status import CANNOT_UNDERSTAND, Outcome
 from gateway.dimse.upper_layer import Noticed
 from gateway.errors import GatewayError, NotDicom
 from gateway.store.objects import ObjectStore, Spool
+from mappings.dicom_file_meta import encode_file_meta
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

@@ -23,12 +23,12 @@ from pynetdicom.transport import AssociationServer, RequestHandler
 from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
-from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
 from gateway.dimse.listening import Listeners, listen
 from gateway.dimse.room import RoomOfProcess
 from gateway.dimse.tls import after_handshake, server_context
 from gateway.dimse.upper_layer import UpperLayer
+from mappings.dicom_file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association

@@ -184,6 +184,12 @@ class Archive:
         with self._services.database.reading() as session:
             return list(session.scalars(query.order_by(ReceiptRow.received_at)))
 
+    def receipts(self, content_type: str, state: str = "kept") -> list[ReceiptRow]:
+        """Of a media type, in the order of their arrival."""
+        query = select(ReceiptRow).where(ReceiptRow.state == state, ReceiptRow.content_type == content_type)
+        with self._services.database.reading() as session:
+            return list(session.scalars(query.order_by(ReceiptRow.received_at)))
+
     def object(self, key: str) -> bytes:
         return read_bytes(self._services.objects, key)
 

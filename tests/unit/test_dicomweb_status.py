@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -79,10 +80,25 @@ def test_a_failed_instance_has_its_uids_its_reason_and_words():
     assert item["0040A160"]["Value"] == ["Part 2: Another study."]
 
 
-def test_a_part_that_is_no_dicom_is_reported_without_uids():
-    (item,) = json.loads(StoreOutcome([], [failed(NotDicom("No DICOM."))]).body(BASE))["00081198"]["Value"]
-    assert item["00081150"] == item["00081155"] == {"vr": "UI"}
-    assert item["00081197"]["Value"] == [0xC000]
+def test_a_part_that_is_no_dicom_is_among_the_failures_of_no_particular_instance():
+    module = json.loads(StoreOutcome([], [failed(NotDicom("No DICOM."))]).body(BASE))
+    (item,) = module["0008119A"]["Value"]
+    assert item == {
+        "00081197": {"vr": "US", "Value": [0xC000]},
+        "0040A160": {"vr": "UT", "Value": ["Part 2: No DICOM."]},
+    }
+    assert "00081198" not in module
+
+
+def test_a_damaged_file_is_stored_with_a_warning():
+    damaged = replace(receipt(), fault="It ends early.")
+    outcome = StoreOutcome([damaged, replace(receipt("conflict"), fault="It ends early.")])
+    first, second = json.loads(outcome.body(BASE))["00081199"]["Value"]
+    assert outcome.http_status == 202
+    assert first["00081196"]["Value"] == [0xB007]
+    assert first["0040A160"]["Value"] == ["It is stored, and it is damaged. It ends early."]
+    assert second["00081196"]["Value"] == [0xB00E]
+    assert second["0040A160"]["Value"][0].endswith("It ends early.")
 
 
 def test_other_content_under_a_known_uid_is_stored_with_a_warning():

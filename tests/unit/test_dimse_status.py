@@ -9,8 +9,8 @@ from pynetdicom.status import STORAGE_SERVICE_CLASS_STATUS
 
 from gateway import errors
 from gateway.dimse import status
-from gateway.dimse.file_meta import IMPLEMENTATION_CLASS_UID, encode_file_meta
 from gateway.errors import GatewayError
+from mappings.dicom_file_meta import IMPLEMENTATION_CLASS_UID, encode_file_meta
 
 CT_IMAGE_STORAGE, EXPLICIT_LITTLE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1"
 

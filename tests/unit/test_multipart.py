@@ -1,5 +1,6 @@
 """multipart/related as PACS and careless clients send it."""
 
+import base64
 import random
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ class Taken:
     def __init__(self) -> None:
         self.contents: list[bytes] = []
         self.content_types: list[str] = []
+        self.headers: list[dict[str, str]] = []
+        self.keeps = False
         self.spools: list[Spool] = []
         self._folder = tempfile.TemporaryDirectory()
 
@@ -39,6 +42,8 @@ class Taken:
         with part.spool.reader() as reader:
             self.contents.append(reader.read())
         self.content_types.append(part.content_type)
+        self.headers.append(part.headers)
+        part.is_retained = self.keeps
 
     def read(self, body: bytes, boundary: str = BOUNDARY, piece_bytes: int = 10_000) -> list[bytes]:
         read_parts(pieces(body, piece_bytes), boundary, self.open_spool, self.take)
@@ -74,6 +79,33 @@ def test_parts_without_any_header_are_read(taken):
 def test_the_content_type_of_a_part_is_told(taken):
     taken.read(body_of([b"x"], "content-TYPE: application/dicom; transfer-syntax=1.2\r\nContent-Location: a"))
     assert taken.content_types == ["application/dicom; transfer-syntax=1.2"]
+
+
+@pytest.mark.parametrize("piece_bytes", [1, 5, 100_000])
+def test_a_part_in_base64_is_decoded(taken, piece_bytes):
+    body = body_of([base64.encodebytes(FILES[3])], "content-transfer-ENCODING: Base64")
+    assert taken.read(body, piece_bytes=piece_bytes) == [FILES[3]]
+
+
+@pytest.mark.parametrize("encoding", ["binary", "8bit", "7bit", "BINARY"])
+def test_a_part_in_another_transfer_encoding_is_taken_as_it_stands(taken, encoding):
+    assert taken.read(body_of(FILES, f"Content-Transfer-Encoding: {encoding}")) == FILES
+
+
+def test_a_part_that_says_base64_and_is_not_is_told(taken):
+    with pytest.raises(BodyBroken, match="base64, and is not"):
+        taken.read(body_of([b"===="], "Content-Transfer-Encoding: base64"))
+
+
+def test_headers_of_a_part_are_told_whatever_their_case(taken):
+    taken.read(body_of([b"x"], "CONTENT-location:  a/b \r\ncontent-type: image/jpeg"))
+    assert taken.headers == [{"content-location": "a/b", "content-type": "image/jpeg"}]
+
+
+def test_a_part_may_be_kept_by_who_takes_it(taken):
+    taken.keeps = True
+    taken.read(body_of(FILES))
+    assert taken.files_left == len(FILES)
 
 
 @pytest.mark.parametrize("preamble", [b"\r\n", b"\r\n\r\n", b"This is a multipart message.\r\n"])

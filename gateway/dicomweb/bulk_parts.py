@@ -1,0 +1,193 @@
+"""Bulk data parts of a store request, found by the BulkDataURI of its metadata (PS3.18 8.6.1.2.2, 10.5.1.4)."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from gateway.dicomweb import media_types
+from gateway.errors import NotDicom, UnsupportedMediaType
+from gateway.multipart import Part
+from gateway.store.objects import Spool
+from mappings.dicom_json import text_of
+from mappings.json_to_dicom import Bulk, BulkOf
+from mappings.pixel_stream import PixelStream, read_stream
+
+EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+_PIXEL_DATA = "7FE00010"
+_RLE = "1.2.840.10008.1.2.5"
+_MPEG = "1.2.840.10008.1.2.4."
+_STREAMS = frozenset(f"image/{kind}" for kind in ("jpeg", "jls", "jp2", "jpx", "j2c", "jph", "jphc"))
+# Their content is not looked at: the first transfer syntax, unless the part names another of them.
+_OTHER_COMPRESSED = {
+    "image/dicom-rle": (_RLE,),
+    "video/mpeg": tuple(_MPEG + one for one in ("100", "101")),
+    "video/mpeg2": tuple(_MPEG + one for one in ("100", "101")),
+    "video/mp4": tuple(_MPEG + one for one in ("102", "103", "104", "105", "106", "107", "108")),
+}
+_TEXT_VRS = frozenset({"LT", "ST", "UC", "UR", "UT"})
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """What a data set is written with: its attributes, completed, its transfer syntax and its bulk data."""
+
+    data_set: dict[str, Any]
+    transfer_syntax_uid: str
+    bulk_of: BulkOf
+
+
+class BulkParts(ExitStack):
+    """Keeps the parts until it is left. A location may have several: the frames of an image, in their order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, list[Part]] = {}
+        self._used: set[str] = set()
+
+    def keep(self, part: Part) -> None:
+        part.is_retained = True
+        self.push(part.spool)
+        self._found.setdefault(part.headers.get("content-location", ""), []).append(part)
+
+    def unused(self) -> list[Part]:
+        return [
+            part for location, parts in self._found.items() if location not in self._used for part in parts
+        ]
+
+    def assemble(self, data_set: dict[str, Any]) -> Assembly:
+        """Raises NotDicom where bulk data is missing or contradicts the metadata, UnsupportedMediaType."""
+        pixel_uri = _bulk_data_uri(data_set, _PIXEL_DATA)
+        charset = text_of(data_set, "00080005")
+        frames: Sequence[Bulk] = ()
+        syntax, completed = EXPLICIT_LITTLE, data_set
+        if pixel_uri and _is_compressed(parts := self._of(pixel_uri)):
+            syntax, completed, frames = _compressed(parts, data_set)
+
+        def bulk_of(vr: str, uri: str) -> Bulk | Sequence[Bulk]:
+            if frames and uri == pixel_uri:
+                return frames
+            if vr in _TEXT_VRS and charset not in ("", "ISO_IR 6", "ISO_IR 192"):
+                raise NotDicom("Text is sent as bulk data in another character set than UTF-8, ISO_IR 192.")
+            return self._single(uri)
+
+        return Assembly(completed, syntax, bulk_of)
+
+    def _of(self, uri: str) -> list[Part]:
+        """Parts of that location, or of frames below it: uri/frames/1, uri/frames/2 and so on."""
+        if uri in self._found:
+            self._used.add(uri)
+            return self._found[uri]
+        frames: list[Part] = []
+        while parts := self._found.get(location := f"{uri}/frames/{len(frames) + 1}"):
+            self._used.add(location)
+            frames += parts[:1]
+        if not frames:
+            raise NotDicom(
+                "The metadata has a BulkDataURI of which there is no part with that Content-Location."
+            )
+        return frames
+
+    def _single(self, uri: str) -> Bulk:
+        parts = self._of(uri)
+        if len(parts) > 1:
+            raise NotDicom("Several parts have the Content-Location of one value.")
+        return _whole(parts[0].spool)
+
+
+def _bulk_data_uri(data_set: dict[str, Any], tag: str) -> str:
+    element = data_set.get(tag)
+    uri = element.get("BulkDataURI") if isinstance(element, dict) else None
+    return uri if isinstance(uri, str) else ""
+
+
+def _is_compressed(parts: list[Part]) -> bool:
+    """Uncompressed pixel data are application/octet-stream (10.5.1.4), unless a transfer syntax says otherwise."""
+    sent = media_types.parse(parts[0].content_type)
+    if sent.essence in ("", media_types.OCTET_STREAM):
+        return sent.parameter("transfer-syntax") not in ("", "*", EXPLICIT_LITTLE, "1.2.840.10008.1.2")
+    return True
+
+
+def _compressed(parts: list[Part], data_set: dict[str, Any]) -> tuple[str, dict[str, Any], list[Bulk]]:
+    sent = media_types.parse(parts[0].content_type)
+    named = sent.parameter("transfer-syntax")
+    if sent.essence in _OTHER_COMPRESSED or named == _RLE:
+        allowed = _OTHER_COMPRESSED.get(sent.essence, (_RLE,))
+        _require_frames(len(parts), data_set, is_video=sent.essence.startswith("video/"))
+        return _chosen(named, [allowed]), data_set, [_whole(part.spool) for part in parts]
+    if sent.essence not in _STREAMS | {media_types.OCTET_STREAM}:
+        raise UnsupportedMediaType(f"Pixel data are not taken as {_shown(sent.essence)}.")
+    streams = [_read(part.spool) for part in parts]
+    _require_frames(len(parts), data_set, is_video=False)
+    syntax = _chosen(named, [stream.transfer_syntaxes for stream in streams])
+    frames = [_between(part.spool, one.start, one.end) for part, one in zip(parts, streams, strict=True)]
+    return syntax, _completed(data_set, streams[0]), frames
+
+
+def _shown(essence: str) -> str:
+    return essence[:60] if essence.isascii() and essence.isprintable() else "that media type"
+
+
+def _read(spool: Spool) -> PixelStream:
+    with spool.reader() as file:
+        return read_stream(file)
+
+
+def _chosen(named: str, allowed: Sequence[tuple[str, ...]]) -> str:
+    """The named transfer syntax, else the usual one, if it can hold every frame."""
+    choices = (named,) if named not in ("", "*") else allowed[0]
+    for syntax in choices:
+        if all(syntax in one for one in allowed):
+            return syntax
+    raise NotDicom(
+        "The compressed pixel data are not of the transfer syntax that is named, or frames are of several."
+    )
+
+
+def _require_frames(count: int, data_set: dict[str, Any], *, is_video: bool) -> None:
+    told = text_of(data_set, "00280008") or "1"
+    if not is_video and told != str(count):
+        raise NotDicom(f"There are {count} frames, and NumberOfFrames (0028,0008) says otherwise.")
+
+
+def _completed(data_set: dict[str, Any], stream: PixelStream) -> dict[str, Any]:
+    """With the Image Pixel Description Macro, which may be left out (10.5.2); what is there must agree."""
+    told: dict[str, tuple[str, Any]] = {
+        "00280002": ("US", stream.samples),
+        "00280004": ("CS", stream.photometric),
+        "00280010": ("US", stream.rows),
+        "00280011": ("US", stream.columns),
+        "00280100": ("US", 8 if stream.bits <= 8 else 16),
+        "00280101": ("US", stream.bits),
+        "00280102": ("US", stream.bits - 1),
+        "00280103": ("US", int(stream.is_signed)),
+    }
+    if stream.samples > 1:
+        told["00280006"] = ("US", 0)
+    for tag in ("00280002", "00280010", "00280011"):
+        if (found := text_of(data_set, tag)) and found != str(told[tag][1]):
+            raise NotDicom(f"({tag[:4]},{tag[4:]}) of the metadata differs from the compressed image.")
+    missing = {
+        tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in told.items() if not text_of(data_set, tag)
+    }
+    return data_set | missing
+
+
+def _whole(spool: Spool) -> Bulk:
+    return _between(spool, 0, spool.size_bytes)
+
+
+def _between(spool: Spool, start: int, end: int) -> Bulk:
+    return Bulk(end - start, partial(_chunks, spool, start, end))
+
+
+def _chunks(spool: Spool, start: int, end: int) -> Iterator[bytes]:
+    with spool.reader() as file:
+        file.seek(start)
+        left = end - start
+        while left and (chunk := file.read(min(left, _CHUNK_BYTES))):
+            left -= len(chunk)
+            yield chunk
