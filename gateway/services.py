@@ -4,23 +4,24 @@ import fcntl
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.auth.keyring import Keyring
 from gateway.config import LOOPBACK, Config
 from gateway.store.database import Database
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import ObjectStore
-from gateway.store.partners import Registration
+from gateway.store.partners import ApplicationEntity, Registration
 from gateway.workflow.durable import Jobs
 
 if TYPE_CHECKING:
     from gateway.senders.access_tokens import AccessTokens
+    from gateway.senders.dicom_scu import Scu
 
 
 Push = Callable[[Registration, str, bytes], str]
@@ -55,6 +56,49 @@ class PushOverFhir:
         return AccessTokens(partial(own_assertion.sign, self._keyring))
 
 
+class CallAe(Protocol):
+    """Opens an association with a partner's AE, proposing each (abstract syntax, transfer syntaxes).
+
+    Of the abstract syntaxes in ``provided`` the gateway is the SCP. It is released at the end of the ``with``. Raises
+    PeerUnreachable, PeerRefused.
+    """
+
+    def __call__(
+        self,
+        entity: ApplicationEntity,
+        contexts: Sequence[tuple[str, Sequence[str]]],
+        provided: Collection[str] = (),
+    ) -> "AbstractContextManager[Scu]": ...
+
+
+class CallOverDicom:
+    """senders/, loaded by the process that calls."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def __call__(
+        self,
+        entity: ApplicationEntity,
+        contexts: Sequence[tuple[str, Sequence[str]]],
+        provided: Collection[str] = (),
+    ) -> "AbstractContextManager[Scu]":
+        from gateway.dimse import tls
+        from gateway.senders.dicom_negotiation import Called
+        from gateway.senders.dicom_scu import call
+
+        registered = entity.certificate
+        called = Called(
+            entity.ae_title,
+            entity.host,
+            entity.port,
+            own_ae_title=entity.called_ae_title or self._config.ae_title,
+            tls=tls.client_context(self._config, registered) if entity.tls else None,
+            certificate_fits=partial(tls.shows_registered, registered) if entity.tls and registered else None,
+        )
+        return call(called, contexts, provided)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     config: Config
@@ -63,13 +107,22 @@ class Services:
     jobs: Jobs
     keyring: Keyring
     push: Push
+    call: CallAe
 
 
 def build_services(config: Config) -> Services:
     """Wire the implementations that ``config`` names. Raises StoreUnavailable for a URL of none."""
     database = Database(config.sqlalchemy_url)
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
-    return Services(config, database, _object_store(config), Jobs(database), keyring, PushOverFhir(keyring))
+    return Services(
+        config,
+        database,
+        _object_store(config),
+        Jobs(database),
+        keyring,
+        PushOverFhir(keyring),
+        CallOverDicom(config),
+    )
 
 
 def _object_store(config: Config) -> ObjectStore:

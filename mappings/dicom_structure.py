@@ -73,6 +73,13 @@ class _Fault(Exception):
     """The walk cannot go on, in words."""
 
 
+def find_dataset(file: BinaryIO) -> tuple[str, int]:
+    """Transfer Syntax UID, '' where none is told, and where the data set begins; ``file`` stands there then."""
+    size = file.seek(0, 2)
+    file.seek(_meta_offset(file, size))
+    return _file_meta(file, size), file.tell()
+
+
 def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
     """Walk the whole file, or as far as it can be walked.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from gateway.auth.ae import Caller, Certificate, known_ae
+from gateway.auth.ae import Caller, Certificate, authenticate_ae, known_ae
 from gateway.case.access import Origin, Partner
 from gateway.dimse.arriving import Peer, StoringDimse
 from gateway.dimse.room import RoomOfProcess
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CHANNEL = "c-store"
+_CONVERTIBLE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # Explicit, Implicit VR Little Endian
 
 
 class Refusal(Enum):
@@ -57,7 +58,9 @@ class Admission:
         except Exception as error:  # outermost edge of the association's thread
             log.error("association-failed", exc_info=error)
             refusal = Refusal.NO_REASON
-        if refusal is not None:
+        if refusal is None:
+            prefer_convertible(event.assoc)
+        else:
             _refuse(event.assoc, refusal, why)
 
     def _decide(self, assoc: "Association") -> Refusal | None:
@@ -87,6 +90,34 @@ class Admission:
             place = self._places.pop(event.assoc, None)
         if place is not None:
             self.room.room.give_back(place)
+
+
+def prefer_convertible(assoc: "Association") -> None:
+    """Where a peer will store (C-GET) and proposes several transfer syntaxes, the one into which most can be made.
+
+    pynetdicom accepts the first that is proposed of a storage class, which may be one into which nothing is encoded.
+    """
+    roles = assoc.requestor.role_selection
+    request = cast("A_ASSOCIATE", assoc.requestor.primitive)
+    for context in request.presentation_context_definition_list:
+        if context.abstract_syntax in roles and roles[context.abstract_syntax].scp_role:
+            context.transfer_syntax = sorted(context.transfer_syntax, key=_preference)
+
+
+def _preference(transfer_syntax: str | bytes) -> int:
+    """The order of the others stays."""
+    return _CONVERTIBLE.index(transfer_syntax) if transfer_syntax in _CONVERTIBLE else len(_CONVERTIBLE)
+
+
+def partner_now(services: "Services", peer: Peer) -> Partner:
+    """An association may stay open for hours: what the operator has changed since holds for each message already.
+
+    Raises UnknownSender.
+    """
+    partner = authenticate_ae(services, peer.caller)
+    if partner.id != peer.partner.id:
+        raise UnknownSender("The calling AE title belongs to another partner now; open a new association.")
+    return partner
 
 
 def _caller(assoc: "Association") -> Caller:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway.auth.ae import authenticate_ae
-from gateway.case.access import Partner
-from gateway.dimse.arriving import ArrivingDataSet, Peer, StoringDimse
+from gateway.dimse.admission import partner_now
+from gateway.dimse.arriving import ArrivingDataSet, StoringDimse
 from gateway.dimse.command_set import StoreRequest
 from gateway.dimse.status import (
     DATA_SET_DOES_NOT_MATCH,
@@ -23,7 +22,7 @@ from gateway.dimse.status import (
     outcome_of,
     outcome_of_unexpected,
 )
-from gateway.errors import Forbidden, GatewayError, UnknownSender
+from gateway.errors import Forbidden, GatewayError
 from gateway.workflow.receive import receive_instance
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def _store(
         raise Forbidden("This association may not store.")
     receipt = receive_instance(
         services,
-        _partner_now(services, dimse.peer),
+        partner_now(services, dimse.peer),
         arriving.received(),
         dimse.peer.origin,
         sop_instance_uid=request.sop_instance_uid,
@@ -64,14 +63,6 @@ def _store(
     if receipt.fault:
         return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {receipt.fault}")
     return Outcome(SUCCESS)
-
-
-def _partner_now(services: "Services", peer: Peer) -> Partner:
-    """An association may stay open for hours: what the operator has changed since holds for this instance already."""
-    partner = authenticate_ae(services, peer.caller)
-    if partner.id != peer.partner.id:
-        raise UnknownSender("The calling AE title belongs to another partner now; open a new association.")
-    return partner
 
 
 def _whence(dimse: StoringDimse) -> dict[str, str]:

@@ -13,10 +13,6 @@ if TYPE_CHECKING:
 _BACKLOG = 128
 
 
-class CannotListen(GatewayError):
-    pass
-
-
 @dataclass(frozen=True, slots=True)
 class Listeners:
     """Either may be missing: the plain port can be switched off, and TLS is served where a port is configured."""
@@ -31,13 +27,13 @@ class Listeners:
 
 
 def listen(config: "Config") -> Listeners:
-    """Raises CannotListen when a port is taken or the certificate cannot be used."""
+    """Raises GatewayError when a port is taken or the certificate cannot be used."""
     if config.dicom_tls_port:
         tls.server_context(config)
     plain = _bind(config.host, config.dicom_port) if config.dicom_port else None
     try:
         return Listeners(plain, _bind(config.host, config.dicom_tls_port) if config.dicom_tls_port else None)
-    except CannotListen:
+    except GatewayError:
         if plain is not None:
             plain.close()
         raise
@@ -53,5 +49,5 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.setblocking(False)
     except OSError as error:
         listener.close()
-        raise CannotListen(f"Cannot listen on {host}, port {port} (DICOM): {error.strerror}.") from error
+        raise GatewayError(f"Cannot listen on {host}, port {port} (DICOM): {error.strerror}.") from error
     return listener

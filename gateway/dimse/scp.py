@@ -17,9 +17,16 @@ from pydicom._uid_dict import UID_dictionary
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt, sop_class
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined] # made at import
+from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at import
+    PatientRootQueryRetrieveInformationModelGet,
+    PatientRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelMove,
+    Verification,
+)
 from pynetdicom.transport import AssociationServer, RequestHandler
 
+from gateway.dimse import dispatch
 from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
@@ -47,6 +54,13 @@ MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
 CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; past them the silent give way
 WAIT_FOR_OTHERS_SECONDS, LONGEST_WAIT_FOR_OTHERS_SECONDS = 0.005, 0.05
 LISTENER_THREAD = "dimse-listener"
+SOP_CLASSES = (
+    Verification,
+    PatientRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelMove,
+    PatientRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 _SERVICE_KINDS = frozenset({"SOP Class", "Meta SOP Class", "Service Class"})  # of the table of UIDs in PS3.6
 
 
@@ -57,7 +71,7 @@ def serve(
     listeners: Listeners | None = None,
     room: RoomOfProcess | None = None,
 ) -> None:
-    """Serve until ``stop`` is set; ``listening`` is set once peers can connect. Raises CannotListen.
+    """Serve until ``stop`` is set; ``listening`` is set once peers can connect. Raises GatewayError.
 
     ``listeners`` and ``room`` are given where several processes share them. At the end nobody new is admitted, running
     associations get ``GRACE_SECONDS`` to finish and are then aborted.
@@ -99,7 +113,8 @@ def _application_entity(config: "Config") -> AE:
     ae.maximum_associations = 3 * config.max_associations * CONNECTIONS_PER_ASSOCIATION
     ae.acse_timeout = ACSE_TIMEOUT_SECONDS
     ae.network_timeout = IDLE_TIMEOUT_SECONDS
-    ae.add_supported_context(Verification)
+    for sop_class_uid in SOP_CLASSES:
+        ae.add_supported_context(sop_class_uid)
     return ae
 
 
@@ -155,6 +170,8 @@ class GatewayRequestHandler(RequestHandler):
             receive = after_handshake(self.request, receive, ACSE_TIMEOUT_SECONDS)
         assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
         assoc.dimse = StoringDimse(assoc, services.objects, partial(serve_c_store, services))
+        serving: Any = assoc
+        serving._serve_request = partial(dispatch.serve, services, assoc, assoc._serve_request)
         self.server.connected.append(assoc)
         return assoc
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.auth.ae import FINGERPRINT, Certificate, fingerprint_of, is_certificate
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
@@ -23,24 +24,51 @@ _CLIENT_CERTIFICATE = {
 log = structlog.get_logger(__name__)
 
 
-class CertificateUnusable(GatewayError):
-    pass
-
-
 def server_context(config: "Config") -> ssl.SSLContext:
-    """TLS 1.2 and 1.3 with the gateway's certificate. Raises CertificateUnusable."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    """TLS 1.2 and 1.3 with the gateway's certificate. Raises GatewayError."""
+    context = _context(config, ssl.PROTOCOL_TLS_SERVER)
+    context.options |= ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.verify_mode = _CLIENT_CERTIFICATE[config.dicom_tls_client_certificate]
+    return context
+
+
+def client_context(config: "Config", certificate: str = "") -> ssl.SSLContext:
+    """For calling a peer. Without a registered ``certificate`` its own must be of a trusted issuer and of its host.
+
+    One that is registered by its subject must be of a trusted issuer; of one that is registered by its fingerprint the
+    caller must look at that. Raises GatewayError.
+    """
+    context = _context(config, ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = not certificate
+    if certificate.startswith(FINGERPRINT):
+        context.verify_mode = ssl.CERT_NONE
+    elif config.dicom_tls_ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    return context
+
+
+def shows_registered(registered: str, peer: socket.socket) -> bool:
+    """Whether the server that was called is the one of the registered certificate."""
+    if not isinstance(peer, ssl.SSLSocket):
+        return False
+    if registered.startswith(FINGERPRINT):
+        return fingerprint_of(peer.getpeercert(binary_form=True) or b"") == registered
+    return is_certificate(Certificate.of(peer), registered)
+
+
+def _context(config: "Config", protocol: int) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
-    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.verify_mode = _CLIENT_CERTIFICATE[config.dicom_tls_client_certificate]
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
-        context.load_cert_chain(str(config.dicom_tls_certificate), config.dicom_tls_key)
+        if config.dicom_tls_certificate is not None:
+            context.load_cert_chain(config.dicom_tls_certificate, config.dicom_tls_key)
         if config.dicom_tls_ca is not None:
             context.load_verify_locations(config.dicom_tls_ca)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "unreadable"
-        raise CertificateUnusable(f"The certificates for DICOM over TLS cannot be used: {reason}.") from error
+        raise GatewayError(f"The certificates for DICOM over TLS cannot be used: {reason}.") from error
     return context
 
 

@@ -46,7 +46,7 @@ def web(config: Config, listener: socket.socket) -> None:
 
 
 def dimse(config: Config, listeners: "Listeners | None" = None, room: "RoomOfProcess | None" = None) -> None:
-    """One of several processes where it is given what they share. Raises CannotListen."""
+    """One of several processes where it is given what they share. Raises GatewayError."""
     from gateway.dimse import scp
 
     services, stop, listening = build_services(config), _stop_on_signal(), threading.Event()

@@ -3,8 +3,7 @@
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from pynetdicom.sop_class import Verification
 from tests.support import processes
 from tests.support.dimse import association, dcmtk
 from tests.support.gateway_process import PARTS, GatewayProcess
+from tests.support.processes import listens, wait_until
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 READY_SECONDS = 20  # the figure is 5; this is what a busy machine may need
@@ -26,23 +26,11 @@ def running() -> Iterator[GatewayProcess]:
         yield process
 
 
-def wait_until(true: Callable[[], bool], seconds: float = READY_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it did not become so in time"
-        time.sleep(0.05)
-
-
 def wait_for_new(gateway: GatewayProcess, part: str, old: int) -> None:
     """Until another process runs the part and does its work."""
     wait_until(lambda: gateway.pids().get(part, old) != old)
-    wait_until(lambda: listening(gateway.http_port) and listening(gateway.dicom_port))
+    wait_until(lambda: listens(gateway.http_port) and listens(gateway.dicom_port))
     gateway.wait_ready(READY_SECONDS)
-
-
-def listening(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_every_part_runs_and_says_so(running: GatewayProcess) -> None:
@@ -138,8 +126,8 @@ def test_sigterm_stops_all_and_leaves_no_process() -> None:
         everybody = gateway.all_pids()
         assert gateway.stop() == 0
         assert processes.wait_until_ended(everybody, 1) == []
-        assert not listening(gateway.http_port)
-        assert not listening(gateway.dicom_port)
+        assert not listens(gateway.http_port)
+        assert not listens(gateway.dicom_port)
         assert "part-killed" not in gateway.log_text
 
 

@@ -16,8 +16,6 @@ from pynetdicom.sop_class import (
     ModalityWorklistInformationFind,
     StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 
@@ -81,12 +79,10 @@ def test_one_association_may_propose_128_presentation_contexts(gateway: GatewayP
         assert len(assoc.accepted_contexts) == 128
 
 
-def test_what_is_neither_verification_nor_storage_is_not_accepted(gateway: GatewayProcess) -> None:
+def test_what_is_not_offered_is_not_accepted(gateway: GatewayProcess) -> None:
     asked = [
         CTImageStorage,
         StudyRootQueryRetrieveInformationModelFind,
-        StudyRootQueryRetrieveInformationModelMove,
-        StudyRootQueryRetrieveInformationModelGet,
         ModalityWorklistInformationFind,
         StorageCommitmentPushModel,
         ModalityPerformedProcedureStep,

@@ -1,7 +1,9 @@
 """Processes as /proc shows them: children, names, memory, and whether any is left."""
 
 import os
+import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -59,3 +61,15 @@ def wait_until_ended(pids: list[int], seconds: float) -> list[int]:
     while (left := [pid for pid in pids if alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not become so in time"
+        time.sleep(0.02)

@@ -1,0 +1,66 @@
+"""Which requests are served here, and how every one of them is answered whatever happens."""
+
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from pynetdicom.dimse_primitives import C_GET, C_MOVE
+
+from gateway.dimse import retrieve
+from gateway.dimse.c_get import serve_c_get
+from gateway.dimse.c_move import serve_c_move
+from gateway.dimse.serving import Request
+from gateway.dimse.status import Outcome, outcome_of, outcome_of_unexpected
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from pynetdicom.association import Association
+
+    from gateway.services import Services
+
+log = structlog.get_logger(__name__)
+
+_SERVICES: dict[type, tuple[Callable[[Request], None], Callable[[Exception], Outcome | None]]] = {
+    C_MOVE: (serve_c_move, retrieve.refusal),
+    C_GET: (serve_c_get, retrieve.refusal),
+}
+
+
+def serve(
+    services: "Services",
+    assoc: "Association",
+    others: Callable[[Any, int], None],
+    message: Any,
+    context_id: int,
+) -> None:
+    """In place of Association._serve_request, which goes on to serve ``others``.
+
+    pynetdicom's own C-MOVE and C-GET decode every data set and encode it anew.
+    """
+    context = {cx.context_id: cx for cx in assoc.accepted_contexts}.get(context_id)
+    if type(message) not in _SERVICES or context is None or not message.is_valid_request:
+        others(message, context_id)
+        return
+    serve_request, refusal = _SERVICES[type(message)]
+    request = Request(services, assoc, message, context)
+    assoc.dimse.cancel_req = {}
+    assoc._is_paused = True  # nothing else reads the association's messages meanwhile
+    try:
+        serve_request(request)
+    except GatewayError as error:
+        service = type(message).__name__
+        log.warning("request-refused", service=service, cause=type(error).__name__, reason=str(error))
+        _answer(request, refusal(error) or outcome_of(error))
+    except Exception as error:  # outermost edge of the association's thread
+        reference = secrets.token_hex(4)
+        log.error("request-failed", service=type(message).__name__, reference=reference, exc_info=error)
+        _answer(request, outcome_of_unexpected(reference))
+    finally:
+        assoc._is_paused = False
+        assoc.dimse.cancel_req = {}
+
+
+def _answer(request: Request, found: Outcome) -> None:
+    if request.is_open:
+        request.respond(found)
