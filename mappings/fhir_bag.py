@@ -38,6 +38,10 @@ class Bag:
     def of(self, *types: str) -> list[Sourced]:
         return [r for r in self.own if r.type in types]
 
+    def every(self, type: str) -> list[Sourced]:
+        """Those beside the case's own as well."""
+        return [r for r in self._by_reference.values() if r.type == type]
+
     def get(self, wanted: str) -> Sourced | None:
         return self._by_reference.get(wanted)
 

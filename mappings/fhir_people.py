@@ -1,10 +1,45 @@
-"""Who stands around the child: guardians, the physician who asks, the organisation."""
+"""Who the child is, and who stands around it: guardians, the physician who asks, the organisation."""
 
 from typing import Any
 
-from gateway.case.model import Person
+from gateway.case.model import Demographics, Person
 from mappings.fhir_bag import Bag, Sourced
-from mappings.fhir_elements import coded, contacts, display_name, objects, reference, text
+from mappings.fhir_elements import (
+    Resource,
+    address,
+    coded,
+    contacts,
+    display_name,
+    identifiers,
+    names,
+    objects,
+    reference,
+    text,
+)
+
+_GENDERS = frozenset({"male", "female", "other", "unknown"})
+
+
+def demographics_of(content: Resource, assigning_authority: str) -> Demographics:
+    """Patient: every name form, birth date as sent, administrative gender, identifiers with issuer, deceased."""
+    sex = text(content.get("gender"))
+    languages = [coded(c.get("language")).text for c in objects(content.get("communication"))]
+    return Demographics(
+        names=names(content.get("name")),
+        birth_date=text(content.get("birthDate")),
+        sex=sex if sex in _GENDERS else "",
+        identifiers=identifiers(content.get("identifier"), assigning_authority),
+        language=next((language for language in languages if language), ""),
+        address=address(content.get("address")),
+        deceased=_deceased(content),
+    )
+
+
+def _deceased(content: Resource) -> str:
+    """Patient.deceased[x]; a date that cannot be read says that the child has died all the same."""
+    if content.get("deceasedDateTime"):
+        return text(content["deceasedDateTime"]) or "yes"
+    return "yes" if content.get("deceasedBoolean") is True else ""
 
 
 def guardians(bag: Bag, subject: Sourced | None) -> tuple[Person, ...]:

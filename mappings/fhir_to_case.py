@@ -3,38 +3,32 @@
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from gateway.case.model import (
     Demographics,
     Document,
-    ExpectedSeries,
     ExpectedStudy,
     Fault,
-    Identifier,
     Name,
     Question,
     Record,
 )
 from gateway.case.patient_match import contradictions, same_name
+from mappings.attached_manifests import attached_studies
 from mappings.attachments import attachments_of, open_attachment
 from mappings.clinical_items import ITEM_KINDS, is_entered_in_error, to_item
 from mappings.fhir_bag import Bag, Sourced
 from mappings.fhir_elements import (
     Resource,
-    address,
     coded,
-    has_code,
     identifiers,
-    names,
     objects,
     reference,
     text,
 )
-from mappings.fhir_people import guardians, organisation, physicians
+from mappings.fhir_people import demographics_of, guardians, organisation, physicians
+from mappings.imaging_study import expected_study
 from mappings.second_opinion_request import asks_for_second_opinion, specialties
-
-_GENDERS = frozenset({"male", "female", "other", "unknown"})
 
 _ABOUT_SOMEBODY = frozenset(
     {*ITEM_KINDS, "DocumentReference", "ImagingStudy", "Media", "Composition", "Consent"}
@@ -78,9 +72,17 @@ def to_record(
         questions=tuple(_question(request) for request in requests),
         items=tuple(to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS)),
         documents=_documents(bag),
-        expected_studies=tuple(_expected(r, assigning_authority) for r in _standing(bag, "ImagingStudy")),
+        expected_studies=_expected_studies(bag, child, assigning_authority),
         faults=faults,
     )
+
+
+def _expected_studies(
+    bag: Bag, child: Demographics | None, assigning_authority: str
+) -> tuple[ExpectedStudy, ...]:
+    """Of ImagingStudy resources and of manifests that came as documents."""
+    named = [expected_study(r, bag, assigning_authority) for r in _standing(bag, "ImagingStudy")]
+    return (*named, *attached_studies(bag, child, assigning_authority))
 
 
 def _standing(bag: Bag, *types: str) -> list[Sourced]:
@@ -91,28 +93,6 @@ def _standing(bag: Bag, *types: str) -> list[Sourced]:
 def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
     """Who a Patient resource says the child is, and where that stands."""
     return replace(demographics_of(patient.content, assigning_authority), source=patient.source)
-
-
-def demographics_of(content: Resource, assigning_authority: str) -> Demographics:
-    """Patient: every name form, birth date as sent, administrative gender, identifiers with issuer, deceased."""
-    sex = text(content.get("gender"))
-    languages = [coded(c.get("language")).text for c in objects(content.get("communication"))]
-    return Demographics(
-        names=names(content.get("name")),
-        birth_date=text(content.get("birthDate")),
-        sex=sex if sex in _GENDERS else "",
-        identifiers=identifiers(content.get("identifier"), assigning_authority),
-        language=next((language for language in languages if language), ""),
-        address=address(content.get("address")),
-        deceased=_deceased(content),
-    )
-
-
-def _deceased(content: Resource) -> str:
-    """Patient.deceased[x]; a date that cannot be read says that the child has died all the same."""
-    if content.get("deceasedDateTime"):
-        return text(content["deceasedDateTime"]) or "yes"
-    return "yes" if content.get("deceasedBoolean") is True else ""
 
 
 def subject_of(resource: Resource) -> str:
@@ -253,39 +233,3 @@ def _document(resource: Sourced, index: int, attachment: Resource, binaries: dic
         source=resource.source,
         sha256=hashlib.sha256(opened.bytes_).hexdigest() if opened.bytes_ else "",
     )
-
-
-def _expected(study: Sourced, assigning_authority: str) -> ExpectedStudy:
-    """ImagingStudy: what the sender says exists; UID from ``urn:dicom:uid``, accession by type ACSN (v2-0203)."""
-    content = study.content
-    uid, accession = "", None
-    for item in objects(content.get("identifier")):
-        value = text(item.get("value"))
-        if value.startswith("urn:oid:"):
-            uid = uid or value.removeprefix("urn:oid:")
-        elif has_code(item.get("type"), "ACSN") and value:
-            accession = Identifier(value, text(item.get("system")) or assigning_authority)
-    series = tuple(_expected_series(item) for item in objects(content.get("series")))
-    return ExpectedStudy(
-        study_instance_uid=uid,
-        accession=accession,
-        description=text(content.get("description")) or _study_words(content),
-        series_count=_count(content.get("numberOfSeries")),
-        instance_count=_count(content.get("numberOfInstances")),
-        series=series,
-        source=study.source,
-    )
-
-
-def _study_words(content: Resource) -> str:
-    return ", ".join(coded(c).text for c in objects(content.get("modality") or content.get("procedureCode")))
-
-
-def _expected_series(item: Resource) -> ExpectedSeries:
-    counted = _count(item.get("numberOfInstances"))
-    listed = len(objects(item.get("instance")))
-    return ExpectedSeries(text(item.get("uid")), coded(item.get("modality")).text, counted or listed or None)
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.case.fetching import Fetch
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -144,17 +146,38 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagingPlace:
+    """Where a record says that imaging can be had: a DICOMweb address, an application entity, a location (0040,E011).
+
+    It is the sender's word, and nothing is asked there unless the operator has registered the place. ``other`` is the
+    FHIR connection type of a place that the gateway cannot ask.
+    """
+
+    url: str = ""
+    ae_title: str = ""
+    location_uid: str = ""
+    other: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ExpectedSeries:
-    """A series that a record says exists. ``instances`` is None where no count was given."""
+    """A series that a record says exists. ``instances`` is None where no count was given.
+
+    ``sop_instance_uids`` are those that the record lists, which may be a few of them only.
+    """
 
     series_instance_uid: str
     modality: str = ""
     instances: int | None = None
+    sop_instance_uids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExpectedStudy:
-    """A study that a FHIR ImagingStudy says exists; counts are None where not given."""
+    """A study that an ImagingStudy or a manifest says exists; counts are None where not given.
+
+    ``places`` are where it, or a series of it, can be had.
+    """
 
     study_instance_uid: str
     accession: Identifier | None
@@ -163,6 +186,7 @@ class ExpectedStudy:
     instance_count: int | None
     series: tuple[ExpectedSeries, ...]
     source: Source
+    places: tuple[ImagingPlace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,6 +405,11 @@ class Case:
     opinions: tuple[Opinion, ...] = ()
     enquiries: tuple[Enquiry, ...] = ()
     deliveries: tuple[Delivery, ...] = field(default=())
+    fetches: tuple[Fetch, ...] = ()
+
+    def fetch_of(self, study_instance_uid: str) -> Fetch | None:
+        """How the gateway's own fetching of the study stands; None where it fetches nothing of it."""
+        return next((f for f in self.fetches if f.study_instance_uid == study_instance_uid), None)
 
     @property
     def open_findings(self) -> tuple[CaseFinding, ...]:

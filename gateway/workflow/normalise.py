@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 _BESIDE = frozenset(
-    {"Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Medication", "Binary"}
+    {
+        *("Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Medication"),
+        *("Binary", "Endpoint"),
+    }
 )
 _BESIDE_DEPTH = 3
 

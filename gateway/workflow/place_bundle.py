@@ -16,9 +16,9 @@ from gateway.store.resources import StoredResource
 from gateway.store.tables import CaseRow
 from gateway.workflow.normalise import sourced
 from mappings.fhir_elements import references, text
+from mappings.fhir_people import demographics_of
 from mappings.fhir_to_case import (
     contained_patient,
-    demographics_of,
     subject_of,
     to_demographics,
 )

@@ -27,7 +27,7 @@ from gateway.workflow.references import (
 )
 from gateway.workflow.same_thing import identify
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
-from mappings.fhir_to_case import demographics_of
+from mappings.fhir_people import demographics_of
 
 if TYPE_CHECKING:
     from gateway.services import Services

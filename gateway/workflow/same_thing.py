@@ -23,7 +23,8 @@ from gateway.workflow.content_key import Key, content_keys, digest
 from gateway.workflow.references import IDENTITY_CHARACTERS, RELATIVE
 from gateway.workflow.submission import Entry
 from mappings.fhir_elements import Resource, names, objects, text
-from mappings.fhir_to_case import demographics_of, subject_of
+from mappings.fhir_people import demographics_of
+from mappings.fhir_to_case import subject_of
 
 Keys = dict[int, Key]
 Names = Mapping[str, Entry]  # by fullUrl and by Type/id
