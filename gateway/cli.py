@@ -275,7 +275,8 @@ def partner_show(partner_id: str, data_dir: Path | None) -> None:
 
     with _services(data_dir).database.reading() as session:
         found = partners.get(session, partner_id)
-    click.echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
+    login = "(registered)" if found.dicomweb_login else ""
+    click.echo(json.dumps(asdict(found) | {"dicomweb_login": login}, indent=2, ensure_ascii=False))
 
 
 @cli.group()

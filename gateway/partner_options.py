@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from gateway.store.partners import ApplicationEntity
+    from gateway.store.partners import ApplicationEntity, DicomWebEndpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -32,6 +32,21 @@ _OPTIONS = (
     click.option("--fhir-token-url", help="Token endpoint for that (SMART Backend Services)."),
     click.option("--fhir-client-id", help="The gateway's client id there; its keys are at /oauth/jwks."),
     click.option("--fhir-scope", "fhir_scopes", multiple=True, help="Scope asked there; several."),
+    click.option(
+        "--dicomweb",
+        "dicomweb",
+        multiple=True,
+        metavar="[LOCATION_UID=]URL",
+        help="DICOMweb base URL that images may be fetched from; several.",
+    ),
+    click.option("--dicomweb-token-url", help="Token endpoint for that (SMART Backend Services)."),
+    click.option("--dicomweb-client-id", help="The gateway's client id there; its keys are at /oauth/jwks."),
+    click.option("--dicomweb-scope", "dicomweb_scopes", multiple=True, help="Scope asked there; several."),
+    click.option(
+        "--dicomweb-login",
+        type=click.File("r"),
+        help="File with NAME:PASSWORD, where it asks for HTTP Basic instead; an empty one takes it away.",
+    ),
 )
 
 
@@ -89,20 +104,31 @@ def given_ae_fields(
     return fields
 
 
-def given_fields(
-    jwks: Any, scopes: tuple[str, ...], entities: tuple[str, ...], fhir_scopes: tuple[str, ...], **texts: Any
-) -> dict[str, Any]:
-    """What was given, by field of Registration; an empty scope stands for none."""
-    fields = {name: text for name, text in texts.items() if text is not None}
+def given_fields(jwks: Any, entities: tuple[str, ...], **given: Any) -> dict[str, Any]:
+    """What was given, by field of Registration; an empty scope or address stands for none."""
+    fields = {name: value for name, value in given.items() if value is not None}
+    for name in ("scopes", "fhir_scopes", "dicomweb_scopes", "dicomweb"):
+        if not fields[name]:
+            del fields[name]
+        else:
+            fields[name] = tuple(filter(None, fields[name]))
+    if "dicomweb" in fields:
+        fields["dicomweb_endpoints"] = tuple(map(_dicomweb_endpoint, fields.pop("dicomweb")))
+    if "dicomweb_login" in fields:
+        fields["dicomweb_login"] = fields["dicomweb_login"].read().strip()
     if jwks is not None:
         fields["jwks"] = _json_object(jwks)
-    if scopes:
-        fields["scopes"] = tuple(filter(None, scopes))
-    if fhir_scopes:
-        fields["fhir_scopes"] = tuple(filter(None, fhir_scopes))
     if entities:
         fields["application_entities"] = tuple(map(_application_entity, entities))
     return fields
+
+
+def _dicomweb_endpoint(text: str) -> DicomWebEndpoint:
+    from gateway.store.partners import DicomWebEndpoint
+
+    location_uid, equals, url = text.partition("=")
+    is_uid = bool(equals) and location_uid.replace(".", "").isdecimal()
+    return DicomWebEndpoint(url, location_uid) if is_uid else DicomWebEndpoint(text)
 
 
 def _json_object(file: Any) -> dict[str, Any]:

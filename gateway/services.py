@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.auth.keyring import Keyring
 from gateway.config import LOOPBACK, Config
+from gateway.errors import NotSupported
 from gateway.store.database import Database
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import ObjectStore
 from gateway.store.partners import ApplicationEntity, Registration
 from gateway.workflow.durable import Jobs
+from gateway.workflow.fetch_from import Connect, RegisteredPlace
 
 if TYPE_CHECKING:
     from gateway.senders.access_tokens import AccessTokens
     from gateway.senders.dicom_scu import Scu
+    from gateway.workflow.fetch_from import ImagingSource
+
+IMAGING_SCOPES = ("system/ImagingStudy.rs",)
+"""Asked at a DICOMweb endpoint's authorization server unless others are registered; as the gateway's own asks."""
 
 
 Push = Callable[[Registration, str, bytes], str]
@@ -50,10 +56,51 @@ class PushOverFhir:
 
     @cached_property
     def _tokens(self) -> "AccessTokens":
-        from gateway.auth import own_assertion
-        from gateway.senders.access_tokens import AccessTokens
+        return _access_tokens(self._keyring)
 
-        return AccessTokens(partial(own_assertion.sign, self._keyring))
+
+class ConnectToArchives:
+    """senders/ again: the registered place of a partner as something that can be asked for imaging."""
+
+    def __init__(self, config: Config, keyring: Keyring) -> None:
+        self._config, self._keyring = config, keyring
+
+    def __call__(self, partner: Registration, place: RegisteredPlace) -> "ImagingSource":
+        from gateway.senders.bounded_session import Bounds
+        from gateway.senders.dicomweb import DicomWebSource
+
+        if isinstance(place, ApplicationEntity):
+            raise NotSupported("Fetching from an application entity is not offered yet.")
+        config = self._config
+        bounds = Bounds(
+            config.max_stow_bytes,
+            silence_seconds=config.silence_seconds,
+            slowest_bytes_per_second=config.slowest_bytes_per_second,
+        )
+        return DicomWebSource(place.url, self._authorization(partner), bounds)
+
+    def _authorization(self, partner: Registration) -> Callable[[str], str]:
+        from gateway.senders.access_tokens import Client
+        from gateway.senders.dicomweb import basic_authorization, bearer_authorization, no_authorization
+
+        if partner.dicomweb_login:
+            return basic_authorization(partner.dicomweb_login)
+        if not partner.dicomweb_token_url:
+            return no_authorization
+        scopes = partner.dicomweb_scopes or IMAGING_SCOPES
+        client = Client(partner.dicomweb_token_url, partner.dicomweb_client_id, scopes)
+        return bearer_authorization(partial(self._tokens.get, client))
+
+    @cached_property
+    def _tokens(self) -> "AccessTokens":
+        return _access_tokens(self._keyring)
+
+
+def _access_tokens(keyring: Keyring) -> "AccessTokens":
+    from gateway.auth import own_assertion
+    from gateway.senders.access_tokens import AccessTokens
+
+    return AccessTokens(partial(own_assertion.sign, keyring))
 
 
 class CallAe(Protocol):
@@ -108,21 +155,16 @@ class Services:
     keyring: Keyring
     push: Push
     call: CallAe
+    connect: Connect
 
 
 def build_services(config: Config) -> Services:
     """Wire the implementations that ``config`` names. Raises StoreUnavailable for a URL of none."""
     database = Database(config.sqlalchemy_url)
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
-    return Services(
-        config,
-        database,
-        _object_store(config),
-        Jobs(database),
-        keyring,
-        PushOverFhir(keyring),
-        CallOverDicom(config),
-    )
+    objects, jobs = _object_store(config), Jobs(database)
+    push, connect = PushOverFhir(keyring), ConnectToArchives(config, keyring)
+    return Services(config, database, objects, jobs, keyring, push, CallOverDicom(config), connect)
 
 
 def _object_store(config: Config) -> ObjectStore:

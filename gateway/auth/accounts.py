@@ -15,6 +15,7 @@ from gateway.auth.client_keys import read_jwks
 from gateway.auth.jwks_client import url_fault
 from gateway.auth.record import COMMAND, OPERATOR, record
 from gateway.case.access import Partner, Role, User
+from gateway.case.fetching import is_uid
 from gateway.errors import Conflict, InvalidContent, Issue, NotFound, UnknownSender
 from gateway.store import partners, users
 from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
@@ -26,6 +27,7 @@ _PARTNER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _CLIENT_ID = re.compile(r"[!-~]{1,255}")
 _CERTIFICATE = re.compile(r"|sha256:[0-9a-f]{64}|(?!sha256:)[A-Za-z0-9.]+=[^\x00-\x1f]{1,480}")
+_LOGIN = re.compile(r"(?=.{1,500}$)[^:\s]+:\S+")
 _SCOPE_TOKEN = re.compile(r"[!#-\[\]-~]{1,500}")  # RFC 6749 A.4
 _MAX_NAME, _MAX_URL = 200, 500
 
@@ -183,6 +185,7 @@ def _partner_faults(new: Registration, allow_loopback: bool) -> list[str]:
     if not new.scopes:
         faults.append(f"at least one scope is needed, for example {scopes.ALL_SCOPES[0]}")
     faults += _push_faults(new)
+    faults += _fetch_faults(new)
     faults += _ae_faults(new.application_entities)
     return faults
 
@@ -212,18 +215,41 @@ def _key_faults(new: Registration, allow_loopback: bool) -> list[str]:
 def _push_faults(new: Registration) -> list[str]:
     """The sender takes plain http to this machine, which no report leaves, and https to any other."""
     faults = _url_faults("FHIR endpoint", new.fhir_endpoint, True) if new.fhir_endpoint else []
-    if new.fhir_token_url:
-        faults += _url_faults("token URL", new.fhir_token_url, True)
-    if bool(new.fhir_token_url) != bool(new.fhir_client_id):
-        faults.append("the token URL and the client id are registered together or not at all")
+    faults += _token_faults("FHIR", new.fhir_token_url, new.fhir_client_id, new.fhir_scopes)
     if new.fhir_token_url and not new.fhir_endpoint:
         faults.append("a token URL needs the FHIR endpoint that its tokens are for")
-    if new.fhir_client_id and not _CLIENT_ID.fullmatch(new.fhir_client_id):
+    return faults
+
+
+def _fetch_faults(new: Registration) -> list[str]:
+    """As for the FHIR endpoint; the address is a base to which paths are added."""
+    faults = []
+    for endpoint in new.dicomweb_endpoints:
+        faults += _url_faults("DICOMweb endpoint", endpoint.url, True)
+        if "?" in endpoint.url:
+            faults.append("the DICOMweb endpoint must be a base URL without a query")
+        if endpoint.location_uid and not is_uid(endpoint.location_uid):
+            faults.append(f"the location {endpoint.location_uid[:80]} of a DICOMweb endpoint is no UID")
+    faults += _token_faults("DICOMweb", new.dicomweb_token_url, new.dicomweb_client_id, new.dicomweb_scopes)
+    if (new.dicomweb_token_url or new.dicomweb_login) and not new.dicomweb_endpoints:
+        faults.append("a token URL or a login for DICOMweb needs the DICOMweb endpoint that it is for")
+    if new.dicomweb_token_url and new.dicomweb_login:
+        faults.append("either a token URL or a login is registered for DICOMweb, not both")
+    if new.dicomweb_login and not _LOGIN.fullmatch(new.dicomweb_login):
+        faults.append("the login for DICOMweb must be NAME:PASSWORD in printable characters, 500 at most")
+    return faults
+
+
+def _token_faults(what: str, token_url: str, client_id: str, wanted: tuple[str, ...]) -> list[str]:
+    faults = _url_faults("token URL", token_url, True) if token_url else []
+    if bool(token_url) != bool(client_id):
+        faults.append("the token URL and the client id are registered together or not at all")
+    if client_id and not _CLIENT_ID.fullmatch(client_id):
         faults.append("the client id must be 1 to 255 printable ASCII characters without spaces")
-    if new.fhir_scopes and not new.fhir_token_url:
-        faults.append("scopes for the FHIR endpoint need the token URL that they are asked from")
-    if not all(map(_SCOPE_TOKEN.fullmatch, new.fhir_scopes)):
-        faults.append("a scope for the FHIR endpoint must be one word of printable ASCII characters")
+    if wanted and not token_url:
+        faults.append(f"scopes for the {what} endpoint need the token URL that they are asked from")
+    if not all(map(_SCOPE_TOKEN.fullmatch, wanted)):
+        faults.append(f"a scope for the {what} endpoint must be one word of printable ASCII characters")
     return faults
 
 

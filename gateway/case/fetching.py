@@ -1,8 +1,18 @@
 """How the fetching of one study stands: what is here, what could not be had, and why."""
 
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_UID_CHARACTERS = 64
+
+
+def is_uid(text: str) -> bool:
+    """Whether it may stand in an address that is asked: PS3.5 9.1 but for zeros at the start of components."""
+    return len(text) <= _UID_CHARACTERS and bool(_UID.fullmatch(text))
 
 
 class FetchState(StrEnum):
@@ -24,6 +34,7 @@ class Problem(StrEnum):
     MISMATCH = "mismatch"
     UNREADABLE = "unreadable"
     TOO_LARGE = "too-large"
+    NOT_WANTED = "not-wanted"
     GATEWAY = "gateway"  # a fault of our own, or our own store is away
 
 
@@ -36,16 +47,25 @@ PROBLEM_WORDS = {
     Problem.MISMATCH: "What the hospital's archive gave is not what was asked for.",
     Problem.UNREADABLE: "What the hospital's archive gave is no readable DICOM instance.",
     Problem.TOO_LARGE: "What the hospital's archive gave is larger than the gateway takes.",
+    Problem.NOT_WANTED: "No open case needs it any more.",
     Problem.GATEWAY: "The gateway itself failed on it; please have its log looked at.",
 }
 PASSING = frozenset({Problem.UNREACHABLE, Problem.GATEWAY})
 """May be over at the next try, without anybody doing anything."""
-_GRAVITY = list(Problem)
 
 
-def gravest(problems: frozenset[Problem] | set[Problem]) -> Problem | None:
-    """The one that a person should hear of first."""
-    return min(problems, key=_GRAVITY.index, default=None)
+def foremost(problems: Collection[Problem]) -> Problem | None:
+    """The one that a person should hear of: what will not pass by itself, in the order of the list."""
+    staying = [problem for problem in Problem if problem in problems and problem not in PASSING]
+    return next(iter([*staying, *problems]), None)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceAddress:
+    """An instance by what WADO-RS and C-MOVE ask for it."""
+
+    series_instance_uid: str
+    sop_instance_uid: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,8 +42,7 @@ class Answer:
 
     @property
     def may_change(self) -> bool:
-        """The same request may succeed later."""
-        return self.status in _TRY_LATER or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return may_change(self.status)
 
     def json_object(self) -> dict[str, Any]:
         """Empty when the body is no JSON object."""
@@ -54,6 +53,11 @@ class Answer:
         return found if isinstance(found, dict) else {}
 
 
+def may_change(status: int) -> bool:
+    """The same request may succeed later."""
+    return status in _TRY_LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
 def post(
     peer: str, url: str, body: bytes | Mapping[str, str], headers: Mapping[str, str], patience: Patience
 ) -> Answer:
@@ -62,14 +66,14 @@ def post(
     Raises PeerRefused for an address that would send in the clear and for an answer without end, and PeerUnreachable
     when there is no answer in time. Redirects are not followed: the operator named one address.
     """
-    _require_private(peer, url)
+    require_private(peer, url)
     deadline = time.monotonic() + patience.total
     try:
         with requests.post(
             url,
             data=body,
             headers=headers,
-            auth=_no_other_credentials,
+            auth=no_other_credentials,
             timeout=(patience.connect, patience.read),
             allow_redirects=False,
             stream=True,
@@ -79,7 +83,8 @@ def post(
         raise PeerUnreachable(f"The {peer} could not be reached ({type(error).__name__}).") from error
 
 
-def _require_private(peer: str, url: str) -> None:
+def require_private(peer: str, url: str) -> None:
+    """Raises PeerRefused for an address that would send in the clear to another machine."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -96,7 +101,7 @@ def _is_loopback(host: str) -> bool:
         return host in _LOOPBACK_NAMES
 
 
-def _no_other_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
+def no_other_credentials(request: requests.PreparedRequest) -> requests.PreparedRequest:
     """Keeps requests from sending what a .netrc file holds for the host."""
     return request
 

@@ -20,7 +20,7 @@ from gateway.case.model import (
 from gateway.case.patient_match import plain_words
 from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
-from gateway.store import findings, opinions, studies
+from gateway.store import fetches, findings, opinions, studies
 from gateway.store.ids import new_case_id
 from gateway.store.tables import (
     CaseRow,
@@ -231,4 +231,5 @@ def to_case(session: Session, case: CaseRow) -> Case:
         opinions=opinions.of_case(session, case.id),
         enquiries=findings.enquiries_of_case(session, case.id),
         deliveries=opinions.deliveries_of_case(session, case.id),
+        fetches=fetches.of_case(session, case.id),
     )

@@ -1,6 +1,6 @@
 """Partners, their application entities and their keys."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -35,12 +35,22 @@ class ApplicationEntity:
 
 
 @dataclass(frozen=True, slots=True)
+class DicomWebEndpoint:
+    """The base URL of a partner's DICOMweb service, and the Retrieve Location UID (0040,E011) that stands for it."""
+
+    url: str
+    location_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Registration:
     """All that is known of a partner. ``jwks`` or ``jwks_url`` verifies its client assertions.
 
     Reports are pushed to ``fhir_endpoint``; where there is a ``fhir_token_url``, with a token that the gateway gets
-    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs. One that is
-    ``disabled`` is known no more at any door, and is sent nothing; what it sent stays.
+    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs. Images are fetched from
+    ``dicomweb_endpoints`` and from application entities with an address, and from nowhere else: with a token in the
+    same way, or by the ``dicomweb_login`` (``name:password``, HTTP Basic). One that is ``disabled`` is known no more at
+    any door, is sent nothing and asked for nothing; what it sent stays.
     """
 
     id: str
@@ -53,6 +63,11 @@ class Registration:
     fhir_token_url: str = ""
     fhir_client_id: str = ""
     fhir_scopes: tuple[str, ...] = ()
+    dicomweb_endpoints: tuple[DicomWebEndpoint, ...] = ()
+    dicomweb_token_url: str = ""
+    dicomweb_client_id: str = ""
+    dicomweb_scopes: tuple[str, ...] = ()
+    dicomweb_login: str = field(default="", repr=False)
     application_entities: tuple[ApplicationEntity, ...] = ()
     disabled: bool = False
 
@@ -96,6 +111,9 @@ def _write(session: Session, row: PartnerRow, new: Registration) -> None:
     row.scopes = list(new.scopes)
     row.fhir_endpoint, row.fhir_token_url = new.fhir_endpoint, new.fhir_token_url
     row.fhir_client_id, row.fhir_scopes = new.fhir_client_id, list(new.fhir_scopes)
+    row.dicomweb_endpoints = [asdict(endpoint) for endpoint in new.dicomweb_endpoints]
+    row.dicomweb_token_url, row.dicomweb_client_id = new.dicomweb_token_url, new.dicomweb_client_id
+    row.dicomweb_scopes, row.dicomweb_login = list(new.dicomweb_scopes), new.dicomweb_login
     try:
         with session.begin_nested():
             session.add(row)
@@ -157,6 +175,11 @@ def _registration(session: Session, row: PartnerRow) -> Registration:
         fhir_token_url=row.fhir_token_url,
         fhir_client_id=row.fhir_client_id,
         fhir_scopes=tuple(row.fhir_scopes),
+        dicomweb_endpoints=tuple(DicomWebEndpoint(**endpoint) for endpoint in row.dicomweb_endpoints),
+        dicomweb_token_url=row.dicomweb_token_url,
+        dicomweb_client_id=row.dicomweb_client_id,
+        dicomweb_scopes=tuple(row.dicomweb_scopes),
+        dicomweb_login=row.dicomweb_login,
         application_entities=tuple(map(_application_entity, entities)),
         disabled=row.disabled_at is not None,
     )

@@ -74,6 +74,11 @@ class PartnerRow(Row):
     fhir_token_url: Mapped[str] = mapped_column(String(500), default="")
     fhir_client_id: Mapped[str] = mapped_column(String(255), default="")
     fhir_scopes: Mapped[list[str]] = mapped_column(default=list)
+    dicomweb_endpoints: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    dicomweb_token_url: Mapped[str] = mapped_column(String(500), default="")
+    dicomweb_client_id: Mapped[str] = mapped_column(String(255), default="")
+    dicomweb_scopes: Mapped[list[str]] = mapped_column(default=list)
+    dicomweb_login: Mapped[str] = mapped_column(String(500), default="")  # name:password
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
 
@@ -143,7 +148,7 @@ class ReceiptRow(Row):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
-    channel: Mapped[str] = mapped_column(String(16))  # fhir, stow-rs, c-store, page
+    channel: Mapped[str] = mapped_column(String(16))  # fhir, stow-rs, c-store, wado-rs, c-get, page
     address: Mapped[str] = mapped_column(String(255))  # peer address and, for DIMSE, calling AE
     content_type: Mapped[str] = mapped_column(String(120))
     sha256: Mapped[str] = mapped_column(String(64))
@@ -431,6 +436,41 @@ class DeliveryRow(Row):
     updated_at: Mapped[datetime]
 
     __table_args__ = (UniqueConstraint("opinion_id", "channel", "address"),)
+
+
+class FetchRow(Row):
+    """The fetching of one study from where its records say that it is. One for all cases that name the study.
+
+    ``round`` counts how often it was begun anew: work of an earlier round is over. ``tries`` are those of this round.
+    """
+
+    __tablename__ = "fetch"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    study_instance_uid: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    expected: Mapped[int | None]
+    here: Mapped[int] = mapped_column(default=0)
+    problem: Mapped[str] = mapped_column(String(32), default="")
+    reason: Mapped[str] = mapped_column(Text, default="")
+    missing: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    round: Mapped[int] = mapped_column(default=0)
+    tries: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime | None]
+    updated_at: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("partner_id", "study_instance_uid"),)
+
+
+class FetchWishRow(Row):
+    """What the records of one case say of a study that is to be fetched: ``expected`` is an ExpectedStudy as JSON."""
+
+    __tablename__ = "fetch_wish"
+
+    fetch_id: Mapped[str] = mapped_column(ForeignKey("fetch.id"), primary_key=True)
+    case_id: Mapped[str] = mapped_column(ForeignKey("case_file.id"), primary_key=True, index=True)
+    expected: Mapped[str] = mapped_column(Text)
 
 
 class JobRow(Row):

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
-import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import structlog
 
 from gateway import audit
 from gateway.case.access import NO_ORIGIN, SYSTEM_ACTOR, Origin, Partner, Role, User, Viewer, require_role
@@ -19,6 +15,7 @@ from gateway.errors import Conflict, GatewayError, NotFound, PeerRefused, StoreU
 from gateway.store import cases, opinions, partners
 from gateway.store.objects import read_bytes
 from gateway.workflow.durable import Work
+from gateway.workflow.faults import log_fault
 from gateway.workflow.opinion import PORTAL
 
 if TYPE_CHECKING:
@@ -27,8 +24,6 @@ if TYPE_CHECKING:
     from gateway.services import Services
     from gateway.store.partners import Registration
     from gateway.store.tables import CaseRow, DeliveryRow, OpinionRow
-
-log = structlog.get_logger(__name__)
 
 DELIVER_FAILED, DELIVER_DELAYED, RETRY = "deliver-failed", "deliver-delayed", "retry"
 
@@ -73,22 +68,9 @@ def _try(services: Services, delivery_id: str) -> Outcome:
     except GatewayError as error:
         return Outcome(address, error=str(error))
     except Exception as error:  # noqa: BLE001 (edge of a durable step: an unknown fault must not end the tries unseen)
-        said = f"The report could not be sent; the log tells why under {_logged(error, delivery_id)}."
+        reference = log_fault("delivery.fault", error, delivery=delivery_id)
+        said = f"The report could not be sent; the log tells why under {reference}."
         return Outcome(address, error=said)
-
-
-def _logged(error: Exception, delivery_id: str) -> str:
-    """Where an unknown fault came from, under a reference; never its text, which may quote the record."""
-    reference = secrets.token_hex(4)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    log.error(
-        "delivery.fault",
-        reference=reference,
-        delivery=delivery_id,
-        fault=type(error).__name__,
-        place=f"{place.name}:{place.lineno}",
-    )
-    return reference
 
 
 def _parcel(services: Services, delivery_id: str) -> tuple[Registration, bytes]:

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 APPLICATION = "second-opinion-gateway"
 APPLICATION_VERSION = "1"  # raise only when running workflows cannot be finished by the new code
-QUEUE = "gateway"
+QUEUE, FETCH_QUEUE = "gateway", "fetch"
 CONCURRENCY = 2
+FETCHES = 2  # a fetch may take hours; it must not stand in the way of what is done in no time
 POLLING_SECONDS = 0.2
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
@@ -40,6 +41,8 @@ FORGET_AT_ONCE = 500  # so that nobody waits long for the database
 RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # a little more than five days
 
 Perform = Callable[["Services", "Work", str, bool], bool]
+
+_stopping = threading.Event()
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +53,7 @@ class Work(StrEnum):
     PLACE_STUDY = "place-study"
     CHECK_CASE = "check-case"
     DELIVER = "deliver"
+    FETCH_STUDY = "fetch-study"  # the id of the fetch, a stroke, and the number of its round
 
 
 class Jobs:
@@ -115,19 +119,21 @@ class Jobs:
 
 
 def _options(work: Work) -> EnqueueOptions:
-    return {"workflow_name": work.value, "queue_name": QUEUE, "app_version": APPLICATION_VERSION}
+    queue = FETCH_QUEUE if work is Work.FETCH_STUDY else QUEUE
+    return {"workflow_name": work.value, "queue_name": queue, "app_version": APPLICATION_VERSION}
 
 
 def migrate(url: str) -> None:
-    """Create or update DBOS's own tables in the application's database (a SQLAlchemy URL), and the queue.
+    """Create or update DBOS's own tables in the application's database (a SQLAlchemy URL), and the queues.
 
-    A worker polls at once the queue that it finds when it starts; another one only after a second.
+    A worker polls at once the queues that it finds when it starts; another one only after a second.
     """
     from dbos import DBOS, DBOSClient
 
     DBOS.migrate(_dbos_url(url))
     client = DBOSClient(system_database_url=_dbos_url(url), application_name=APPLICATION)
-    client.register_queue(QUEUE, worker_concurrency=CONCURRENCY, polling_interval_sec=POLLING_SECONDS)
+    for queue, concurrency in ((QUEUE, CONCURRENCY), (FETCH_QUEUE, FETCHES)):
+        client.register_queue(queue, worker_concurrency=concurrency, polling_interval_sec=POLLING_SECONDS)
     client.destroy()
 
 
@@ -143,6 +149,7 @@ def launch(services: Services, machine: str, perform: Perform | None = None) -> 
     """
     from dbos import DBOS, DBOSConfig
 
+    _stopping.clear()
     config: DBOSConfig = {
         "name": APPLICATION,
         "system_database_url": _dbos_url(services.config.sqlalchemy_url),
@@ -162,12 +169,19 @@ def stop() -> None:
     """Finish the running work and close; what is not finished in time is resumed by the next launch."""
     from dbos import DBOS
 
+    _stopping.set()
     DBOS.destroy(workflow_completion_timeout_sec=STOP_SECONDS)
 
 
+def is_stopping() -> bool:
+    """Work that takes long comes to an end early, and goes on with the next launch."""
+    return _stopping.is_set()
+
+
 def is_running() -> bool:
-    """Whether the queue is being polled in this process."""
-    return any(thread.name == f"queue-worker-{QUEUE}" for thread in threading.enumerate())
+    """Whether the queues are being polled in this process."""
+    polling = {thread.name for thread in threading.enumerate()}
+    return {f"queue-worker-{queue}" for queue in (QUEUE, FETCH_QUEUE)} <= polling
 
 
 def take_over_from_dead(living: set[str]) -> None:
@@ -210,15 +224,18 @@ def _succeeds(perform: Perform, services: Services, work: Work, subject: str, fi
 
 def perform_step(services: Services, work: Work, subject: str, final: bool) -> bool:
     """Whether the work is done; otherwise it is tried again later, unless this was the ``final`` attempt."""
-    from gateway.workflow import deliver, intake, place_study
+    from gateway.workflow import deliver, fetch, fetch_plan, intake, place_study
 
     match work:
         case Work.PLACE_STUDY:
             place_study.place_study(services, subject)
         case Work.CHECK_CASE:
+            fetch_plan.plan_fetches(services, subject)
             intake.check_case(services, subject)
         case Work.DELIVER:
             return deliver.attempt(services, subject, final)
+        case Work.FETCH_STUDY:
+            return fetch.attempt(services, subject, final)
     return True
 
 

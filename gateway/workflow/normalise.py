@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway.case.access import SYSTEM_ACTOR
@@ -34,7 +35,10 @@ _BESIDE_DEPTH = 3
 
 
 def renew_record(services: Services, session: Session, case_id: str) -> None:
-    """Read the record again from the case's resources, and enqueue what depends on it."""
+    """Read the record again from the case's resources, and enqueue what depends on it.
+
+    What manifests among the received imaging name stays (see fetch_plan.py).
+    """
     row = cases.row(session, SYSTEM_ACTOR, case_id, lock=True)
     authority = partners.get(session, row.partner_id).assigning_authority
     own = resources.of_case(session, case_id)
@@ -48,6 +52,8 @@ def renew_record(services: Services, session: Session, case_id: str) -> None:
         map(sourced, _contradicting(session, row.partner_id, authority, [*own, *beside])),
         receipts.of_several_cases(session, {r.receipt_id for r in own}),
     )
+    manifests = [e for e in cases.load_record(row.record).expected_studies if e.source.sop_instance_uid]
+    record = replace(record, expected_studies=(*record.expected_studies, *manifests))
     cases.set_record(row, examinations.apply(session, record))
     row.updated_at = utc_now()
     services.jobs.enqueue(session, Work.CHECK_CASE, case_id)

@@ -89,7 +89,7 @@ class FhirReceiver:
             for name, value in told.headers.items():
                 handler.send_header(name, value)
             handler.end_headers()
-            _write(handler.wfile.write, content, told.drip)
+            write_body(handler.wfile.write, content, told.drip)
         except OSError:
             pass  # the gateway has hung up
 
@@ -119,7 +119,7 @@ class FhirReceiver:
         self._thread.join(5)
 
 
-def _write(write: Callable[[bytes], object], content: bytes, drip: bool) -> None:
+def write_body(write: Callable[[bytes], object], content: bytes, drip: bool) -> None:
     pieces = [content[i : i + 1] for i in range(len(content))] if drip else [content]
     for piece in pieces:
         write(piece)

@@ -20,12 +20,14 @@ def upgrade() -> None:
     _login_session()
     _partner_ae()
     _enquiry()
+    _fetch()
     _finding()
     _opinion()
     _receipt()
     _study()
     _study_name()
     _delivery()
+    _fetch_wish()
     _fhir_resource()
     _series()
     _instance()
@@ -125,6 +127,11 @@ def _partner() -> None:
         sa.Column("fhir_token_url", sa.String(length=500), nullable=False),
         sa.Column("fhir_client_id", sa.String(length=255), nullable=False),
         sa.Column("fhir_scopes", sa.JSON(), nullable=False),
+        sa.Column("dicomweb_endpoints", sa.JSON(), nullable=False),
+        sa.Column("dicomweb_token_url", sa.String(length=500), nullable=False),
+        sa.Column("dicomweb_client_id", sa.String(length=255), nullable=False),
+        sa.Column("dicomweb_scopes", sa.JSON(), nullable=False),
+        sa.Column("dicomweb_login", sa.String(length=500), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_partner")),
@@ -214,6 +221,43 @@ def _enquiry() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_enquiry")),
     )
     op.create_index(op.f("ix_enquiry_case_id"), "enquiry", ["case_id"], unique=False)
+
+
+def _fetch() -> None:
+    op.create_table(
+        "fetch",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("study_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("expected", sa.Integer(), nullable=True),
+        sa.Column("here", sa.Integer(), nullable=False),
+        sa.Column("problem", sa.String(length=32), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("missing", sa.JSON(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["partner_id"], ["partner.id"], name=op.f("fk_fetch_partner_id_partner")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_fetch")),
+        sa.UniqueConstraint(
+            "partner_id", "study_instance_uid", name=op.f("uq_fetch_partner_id_study_instance_uid")
+        ),
+    )
+
+
+def _fetch_wish() -> None:
+    op.create_table(
+        "fetch_wish",
+        sa.Column("fetch_id", sa.String(length=36), nullable=False),
+        sa.Column("case_id", sa.String(length=36), nullable=False),
+        sa.Column("expected", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["case_id"], ["case_file.id"], name=op.f("fk_fetch_wish_case_id_case_file")),
+        sa.ForeignKeyConstraint(["fetch_id"], ["fetch.id"], name=op.f("fk_fetch_wish_fetch_id_fetch")),
+        sa.PrimaryKeyConstraint("fetch_id", "case_id", name=op.f("pk_fetch_wish")),
+    )
+    op.create_index(op.f("ix_fetch_wish_case_id"), "fetch_wish", ["case_id"], unique=False)
 
 
 def _finding() -> None:
