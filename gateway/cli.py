@@ -13,6 +13,7 @@ from gateway.errors import GatewayError
 from gateway.partner_options import ae_options, given_ae_fields, given_fields, partner_options
 
 if TYPE_CHECKING:
+    from gateway.case.fetching import Fetch
     from gateway.case.model import Case, CaseFinding
     from gateway.config import Config
     from gateway.services import Services
@@ -387,9 +388,18 @@ def _as_text(shown: "Case") -> str:
         f"{shown.id}  {shown.status}  {shown.partner_name}",
         f"opened {shown.opened_at:%Y-%m-%d %H:%MZ}, changed {shown.updated_at:%Y-%m-%d %H:%MZ}",
         f"{len(shown.studies)} studies, {len(shown.opinions)} opinions",
+        *map(_fetch_line, shown.fetches),
         *map(_finding_line, shown.findings),
     ]
     return "\n".join(lines)
+
+
+def _fetch_line(fetch: "Fetch") -> str:
+    """Counts, and what could not be had and why."""
+    of = fetch.expected if fetch.expected is not None else "?"
+    later = f"next try {fetch.next_try_at:%Y-%m-%d %H:%M:%SZ}" if fetch.next_try_at else ""
+    told = "; ".join(filter(None, (fetch.reason, later)))
+    return f"fetch {fetch.state:8} {fetch.study_instance_uid} {fetch.here} of {of} {told}".rstrip()
 
 
 def _finding_line(held: "CaseFinding") -> str:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from email.message import Message
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import requests
 import urllib3
@@ -57,7 +57,7 @@ Authorization = Callable[[str], str]
 
 
 class DicomWebSource:
-    """One registered DICOMweb endpoint.
+    """One registered DICOMweb endpoint; a context manager.
 
     Errors of the archive are PeerUnreachable (may succeed later), PeerRefused (a person must look) and NotFound.
     """
@@ -70,9 +70,16 @@ class DicomWebSource:
         self._base = base_url.rstrip("/")
         self._authorization, self._used = authorization, ""
         self._session = BoundedSession(bounds, self._authorize)
-        lists = BoundedSession(replace(bounds, max_bytes=MAX_LIST_BYTES), self._authorize)
-        self._client = DICOMwebClient(self._base, session=lists, permissive_uid=True)
+        self._lists = BoundedSession(replace(bounds, max_bytes=MAX_LIST_BYTES), self._authorize)
+        self._client = DICOMwebClient(self._base, session=self._lists, permissive_uid=True)
         self._client.set_http_retry_params(retry=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._session.close()
+        self._lists.close()
 
     def instances(self, study_instance_uid: str) -> list[InstanceAddress]:
         """What the archive has of a study: by search, else by the study's metadata where it offers no search.
@@ -196,7 +203,7 @@ def _status(error: requests.HTTPError) -> int:
 def _of_status(status: int) -> GatewayError:
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return NotFound(f"The {PEER} answered {status}.")
-    if may_change(status):
+    if may_change(status) and status != HTTPStatus.NOT_IMPLEMENTED:
         return PeerUnreachable(f"The {PEER} answered {status}.")
     return PeerRefused(f"The {PEER} refused with {status}.")
 

@@ -11,7 +11,7 @@ from gateway.web import pages
 from gateway.web.status import http_status
 from gateway.web.visit import Visit
 from gateway.web.words import DONE
-from gateway.workflow import deliver, opinion, review, viewing
+from gateway.workflow import deliver, fetch_plan, opinion, review, viewing
 from gateway.workflow.viewing import look_again
 
 Form = Mapping[str, str]
@@ -33,7 +33,8 @@ def act(visit: Visit, case_id: str, action: str) -> Answer:
 
 def _form_id(action: str) -> str:
     """Some forms are offered once for each finding, study or delivery: the subject tells which one it was."""
-    field = {"waive": "finding_id", "retry": "delivery_id"}.get(action, "study_id")
+    subjects = {"waive": "finding_id", "retry": "delivery_id", "fetch": "fetch_id"}
+    field = subjects.get(action, "study_id")
     subject = request.form.get(field)
     return f"{action}-{subject}" if subject else action
 
@@ -78,6 +79,10 @@ def _retry(visit: Visit, case_id: str, form: Form) -> None:
     deliver.retry(visit.services, visit.user, case_id, form.get("delivery_id", ""), visit.origin)
 
 
+def _fetch(visit: Visit, case_id: str, form: Form) -> None:
+    fetch_plan.fetch_again(visit.services, visit.user, case_id, form.get("fetch_id", ""), visit.origin)
+
+
 ACTS: dict[str, Callable[[Visit, str, Form], None]] = {
     "accept": _accept,
     "ask": _ask,
@@ -88,6 +93,7 @@ ACTS: dict[str, Callable[[Visit, str, Form], None]] = {
     "join-study": _join_study,
     "part-study": _part_study,
     "retry": _retry,
+    "fetch": _fetch,
 }
 
 

@@ -21,7 +21,7 @@ from gateway.web.openapi import EVERYBODY, described
 from gateway.web.pages import possible_actions
 from gateway.web.timeline import timeline as in_words
 from gateway.web.visit import Guest, Visit, end_session, start_session
-from gateway.workflow import deliver, opinion, review, viewing
+from gateway.workflow import deliver, fetch_plan, opinion, review, viewing
 
 
 @described("list_cases", models.CaseList, "cases")
@@ -141,6 +141,13 @@ def part_study(visit: Visit, case_id: str, json: models.StudyDecision) -> models
 def retry(visit: Visit, case_id: str, json: models.Retry) -> models.ActAnswer:
     """Have a delivery that has failed tried again, to where the hospital is registered now. For intake."""
     deliver.retry(visit.services, visit.user, case_id, json.delivery_id, visit.origin)
+    return _acted(visit, case_id)
+
+
+@described("fetch", models.ActAnswer, "acts")
+def fetch(visit: Visit, case_id: str, json: models.Refetch) -> models.ActAnswer:
+    """Have a study fetched now that could not be had, or that would be tried again later. For intake."""
+    fetch_plan.fetch_again(visit.services, visit.user, case_id, json.fetch_id, visit.origin)
     return _acted(visit, case_id)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from gateway.case.access import Role
+from gateway.case.fetching import Fetch
 from gateway.case.model import (
     CaseFinding,
     Delivery,
@@ -89,6 +90,10 @@ class Retry(_Body):
     delivery_id: Id
 
 
+class Refetch(_Body):
+    fetch_id: Id
+
+
 class CaseFilter(BaseModel):
     status: list[CaseStatus] = Field(
         default_factory=list, description="Statuses wanted; all where none is given."
@@ -166,6 +171,7 @@ class CaseAnswer(_Answer):
     opinions: tuple[Opinion, ...]
     enquiries: tuple[Enquiry, ...]
     deliveries: tuple[Delivery, ...]
+    fetches: tuple[Fetch, ...]
     actions: list[str]
     fingerprint: str
 

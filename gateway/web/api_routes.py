@@ -32,6 +32,7 @@ FOR_STAFF: tuple[tuple[str, str, View], ...] = (
     ("POST", "/cases/<case_id>/join-study", api.join_study),
     ("POST", "/cases/<case_id>/part-study", api.part_study),
     ("POST", "/cases/<case_id>/retry", api.retry),
+    ("POST", "/cases/<case_id>/fetch", api.fetch),
     ("GET", "/studies", api.list_studies),
     ("GET", "/users", api.list_users),
 )

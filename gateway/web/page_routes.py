@@ -31,6 +31,7 @@ LOOKS: tuple[tuple[str, View], ...] = (
     ("/refused", pages.refused),
     ("/cases/<case_id>", pages.case),
     ("/cases/<case_id>/changes", pages.case_changes),
+    ("/cases/<case_id>/fetches", pages.case_fetches),
     ("/cases/<case_id>/draft", pages.draft),
     ("/cases/<case_id>/sign", pages.sign),
     ("/cases/<case_id>/opinion", pages.opinion),

@@ -8,6 +8,7 @@ from flask import Response, make_response, render_template, request
 
 from gateway.case.access import Role, User, require_role
 from gateway.case.confirmation import fingerprint
+from gateway.case.expected import merged
 from gateway.case.model import Case, Severity
 from gateway.case.patient_match import contradictions
 from gateway.case.status import OPEN, Action, CaseStatus, actions_for
@@ -120,10 +121,11 @@ def case_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
         case=found,
         attempt=attempt,
         actions=possible_actions(visit.user, found),
-        may_decide=Role.INTAKE in visit.user.roles and found.status in OPEN - {"signed", "delivered"},
+        may_decide=_may_decide(visit.user, found),
         specialists=specialists,
         findings=_grouped(found),
         expected=_expected(found),
+        titles=_titles(found),
         differences={h.study.id: _differences(found, h.study.patient) for h in found.held_studies},
         places=places,
         people=people,
@@ -131,6 +133,10 @@ def case_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
         looks=[act for act in trace if act.looked],
         now=utc_now(),
     )
+
+
+def _may_decide(user: User, found: Case) -> bool:
+    return Role.INTAKE in user.roles and found.status in OPEN - {"signed", "delivered"}
 
 
 def possible_actions(user: User, found: Case) -> list[Action]:
@@ -159,7 +165,14 @@ def _expected(found: Case) -> list[Any]:
     """Studies that the records announce and that have not come, not even to be held."""
     studies = [*found.studies, *(held.study for held in found.held_studies)]
     received = {study.study_instance_uid for study in studies}
-    return [e for e in found.record.expected_studies if e.study_instance_uid not in received]
+    return [e for e in merged(found.record.expected_studies) if e.study_instance_uid not in received]
+
+
+def _titles(found: Case) -> dict[str, str]:
+    """What people call a study, by its UID: as it arrived, else as the records announce it."""
+    studies = [*found.studies, *(held.study for held in found.held_studies)]
+    announced = {e.study_instance_uid: e.description for e in found.record.expected_studies if e.description}
+    return announced | {study.study_instance_uid: study.title for study in studies}
 
 
 def _differences(found: Case, seen: Any) -> dict[str, str]:
@@ -173,6 +186,18 @@ def case_changes(visit: Visit, case_id: str) -> Response:
     if changed_at.isoformat() == request.args.get("seen"):
         return make_response("", 204)
     return make_response(render_template("_changed.html", case_id=case_id))
+
+
+def case_fetches(visit: Visit, case_id: str) -> str:
+    """How far the fetching is, for htmx."""
+    found = viewing.look_again(visit.services, visit.user, case_id)
+    return render_template(
+        "_fetches.html",
+        case=found,
+        attempt=NO_ATTEMPT,
+        may_decide=_may_decide(visit.user, found),
+        titles=_titles(found),
+    )
 
 
 def draft(visit: Visit, case_id: str) -> str:

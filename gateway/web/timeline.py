@@ -85,11 +85,13 @@ def _about(row: Trace, subjects: Mapping[str, str]) -> str:
 def _subjects(case: Case) -> dict[str, str]:
     """Words for the items that the trail names by id only (decision 10)."""
     studies = [*case.studies, *(held.study for held in case.held_studies)]
+    announced = {e.study_instance_uid: e.description for e in case.record.expected_studies}
     return (
         {f"finding:{f.id}": f"{f.finding.subject}. {f.finding.text}" for f in case.findings}
         | {f"finding:{f.finding.key}"[:200]: f"{f.finding.subject}. {f.finding.text}" for f in case.findings}
         | {f"enquiry:{e.id}": e.text for e in case.enquiries}
         | {f"study:{s.id}": s.description or "imaging study" for s in studies}
         | {f"document:{d.id}": d.title for d in case.record.documents}
+        | {f"fetch:{f.id}": announced.get(f.study_instance_uid) or "imaging study" for f in case.fetches}
         | {f"delivery:{d.id}": CHANNEL.get(d.channel, d.channel) for d in case.deliveries}
     )

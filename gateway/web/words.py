@@ -1,6 +1,7 @@
 """The words on the pages for what the rules and the store call by codes."""
 
 from gateway.case.access import Role
+from gateway.case.fetching import PROBLEM_WORDS, FetchState
 from gateway.case.model import Content, DeliveryState, ItemKind, Severity
 from gateway.case.status import Action, CaseStatus
 
@@ -57,6 +58,13 @@ DELIVERY = {
     DeliveryState.DELIVERED: "Delivered",
     DeliveryState.FAILED: "Failed",
 }
+FETCH = {
+    FetchState.PENDING: "Being fetched",
+    FetchState.COMPLETE: "Fetched",
+    FetchState.FAILED: "Could not be fetched",
+}
+FETCH_WAITS = "Fetched later"
+PROBLEM = PROBLEM_WORDS
 STUDY_STATE = {
     "held": "Needs a decision",
     "waiting": "Waits for its case",
@@ -67,6 +75,8 @@ CHANNEL = {
     "fhir": "FHIR",
     "stow-rs": "STOW-RS",
     "c-store": "C-STORE",
+    "wado-rs": "Fetched (WADO-RS)",
+    "c-get": "Fetched (C-GET)",
     "page": "page",
     "api": "API",
     "fhir-read": "Fetched by the hospital (FHIR)",
@@ -107,6 +117,7 @@ DONE = {
     "join-study": "The study belongs to the case now.",
     "part-study": "The study is taken out of the case.",
     "retry": "The report is on its way again.",
+    "fetch": "The study is being fetched.",
 }
 
 DID = {
@@ -131,6 +142,11 @@ DID = {
     "study-joined": "found that a study belongs here",
     "study-held": "found a study that may belong here",
     "study-waiting": "took a study out of the case",
+    "fetch-begun": "began to fetch a study",
+    "fetch-delayed": "could not fetch all of a study yet",
+    "fetch-failed": "gave up fetching a study",
+    "fetch-complete": "has all of a study that was to be fetched",
+    "fetch-again": "had a study fetched again",
     "finding-opened": "noticed",
     "finding-closed": "found resolved",
     "enquiry-answered": "found a question answered",

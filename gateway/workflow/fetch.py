@@ -152,23 +152,29 @@ def _fetch_from(
     services: Services, job: _Job, expected: ExpectedStudy, place: RegisteredPlace, outcome: _Outcome
 ) -> None:
     """What is not here yet, from one place."""
-    study_instance_uid = expected.study_instance_uid
     try:
-        source = services.connect(job.partner, place)
-        if not listed(expected):
-            found = source.instances(study_instance_uid)
-            outcome.wanted |= {a.sop_instance_uid: a for a in found if _is_meant(expected, a)}
-        stored = _stored(services, job, study_instance_uid)
-        settled = {m.sop_instance_uid for m in job.settled}
-        missing = [a for uid, a in outcome.wanted.items() if uid not in stored | settled]
-        if missing:
-            receiving = _Receiving(services, job, source, outcome, len(stored.intersection(outcome.wanted)))
-            source.retrieve(study_instance_uid, missing, receiving)
+        with services.connect(job.partner, place) as source:
+            if not listed(expected):
+                found = source.instances(expected.study_instance_uid)
+                outcome.wanted |= {a.sop_instance_uid: a for a in found if _is_meant(expected, a)}
+            _retrieve(services, job, expected, source, outcome)
     except GatewayError as error:
         outcome.note(error)
     except Exception as error:  # noqa: BLE001 (edge of a durable step: an unknown fault must not end the tries unseen)
         log_fault("fetch.fault", error, fetch=job.fetch_id)
         outcome.note(error)
+
+
+def _retrieve(
+    services: Services, job: _Job, expected: ExpectedStudy, source: ImagingSource, outcome: _Outcome
+) -> None:
+    uid = expected.study_instance_uid
+    stored = _stored(services, job, uid)
+    settled = {m.sop_instance_uid for m in job.settled}
+    missing = [address for uid, address in outcome.wanted.items() if uid not in stored | settled]
+    if missing:
+        here = len(stored.intersection(outcome.wanted))
+        source.retrieve(uid, missing, _Receiving(services, job, uid, source, outcome, here))
 
 
 def _stored(services: Services, job: _Job, study_instance_uid: str) -> set[str]:
@@ -188,10 +194,16 @@ class _Receiving:
     """Brings what a source gives through the one door."""
 
     def __init__(
-        self, services: Services, job: _Job, source: ImagingSource, outcome: _Outcome, here: int
+        self,
+        services: Services,
+        job: _Job,
+        study_instance_uid: str,
+        source: ImagingSource,
+        outcome: _Outcome,
+        here: int,
     ) -> None:
         self._services, self._job, self._outcome, self._here = services, job, outcome, here
-        self._study_instance_uid = job.expected.study_instance_uid if job.expected else ""
+        self._study_instance_uid = study_instance_uid
         self._origin = Origin(source.channel, source.address)
         self._told_at = time.monotonic()
 

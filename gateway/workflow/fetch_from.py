@@ -7,7 +7,7 @@ only chooses among the registered places; the registered address is the one that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 from urllib.parse import urlsplit
 
 from gateway.case.fetching import InstanceAddress
@@ -39,10 +39,14 @@ class Receiver(Protocol):
 
 
 class ImagingSource(Protocol):
-    """A registered place that is asked: by DICOMweb, or by C-FIND and C-MOVE or C-GET.
+    """A registered place that is asked, by DICOMweb or by DIMSE; a context manager.
 
     Raises PeerUnreachable (may succeed later), PeerRefused (a person must look), NotFound.
     """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     @property
     def channel(self) -> str: ...

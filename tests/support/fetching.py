@@ -10,18 +10,22 @@ from sqlalchemy import select
 
 from gateway.app import create_app
 from gateway.auth import accounts
-from gateway.case.access import SYSTEM_ACTOR, Partner
+from gateway.case.access import NO_ORIGIN, SYSTEM_ACTOR, Partner, Role, User
 from gateway.case.fetching import Fetch
 from gateway.case.model import Case
 from gateway.services import Services
-from gateway.store import cases
+from gateway.store import cases, receipts
+from gateway.store.objects import read_bytes
 from gateway.store.partners import DicomWebEndpoint
-from gateway.store.tables import FetchRow, StudyRow
+from gateway.store.tables import FetchRow, InstanceRow, StudyRow
 from gateway.workflow import durable, fetch, fetch_plan, intake, place_study
 from tests.support.bundles import FHIR_JSON, imaging_study, referral
+from tests.support.dicom_files import multipart, related
+from tests.support.fhir_receiver import Answer
 from tests.support.hospital import images
 from tests.support.in_process import migrated_services
 
+INTAKE = User("intake", "Ines Intake", frozenset({Role.INTAKE}))
 WADO_RS = {
     "system": "http://terminology.hl7.org/CodeSystem/endpoint-connection-type",
     "code": "dicom-wado-rs",
@@ -80,6 +84,18 @@ class Gateway:
         endpoints = tuple(DicomWebEndpoint(url) for url in urls)
         accounts.change_partner(self.services, self.partner.id, {"dicomweb_endpoints": endpoints} | fields)
 
+    def register_located(self, url: str, location_uid: str) -> None:
+        located = (DicomWebEndpoint(url, location_uid),)
+        accounts.change_partner(self.services, self.partner.id, {"dicomweb_endpoints": located})
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        accounts.disable_partner(self.services, self.partner.id)
+        try:
+            yield
+        finally:
+            accounts.enable_partner(self.services, self.partner.id)
+
     def send(self, bundle: dict[str, Any]) -> str:
         """The case's number."""
         answer = self._http.post("/fhir", json=bundle, headers={"Content-Type": FHIR_JSON})
@@ -89,7 +105,7 @@ class Gateway:
     def work(self, case_id: str, last: bool = False) -> Case:
         """What the worker would do, once: plan, fetch, place, check."""
         fetch_plan.plan_fetches(self.services, case_id)
-        for subject in self._pending():
+        for subject in self._pending(case_id):
             fetch.attempt(self.services, subject, last)
         with self.services.database.reading() as session:
             studies = list(session.scalars(select(StudyRow.id).where(StudyRow.join_state == "waiting")))
@@ -99,14 +115,40 @@ class Gateway:
         intake.check_case(self.services, case_id)
         return self.case(case_id)
 
-    def _pending(self) -> list[str]:
+    def _pending(self, case_id: str) -> list[str]:
+        ids = [found.id for found in self.case(case_id).fetches]
         with self.services.database.reading() as session:
-            rows = session.scalars(select(FetchRow).where(FetchRow.state == "pending"))
+            rows = session.scalars(select(FetchRow).where(FetchRow.id.in_(ids), FetchRow.state == "pending"))
             return [f"{row.id}/{row.round}" for row in rows]
 
     def case(self, case_id: str) -> Case:
         with self.services.database.reading() as session:
             return cases.load(session, SYSTEM_ACTOR, case_id)
+
+    def fetch_again(self, case_id: str) -> None:
+        """As intake does on the page."""
+        (found,) = self.case(case_id).fetches
+        fetch_plan.fetch_again(self.services, INTAKE, case_id, found.id, NO_ORIGIN)
+
+    def store(self, *files: bytes) -> None:
+        """By STOW-RS."""
+        answer = self._http.post(
+            "/dicom-web/studies",
+            data=multipart(files),
+            headers={"Content-Type": related(), "Accept": "application/dicom+json"},
+        )
+        assert answer.status_code == 200, answer.text
+
+    def stored_file(self, sop_instance_uid: str) -> bytes:
+        with self.services.database.reading() as session:
+            query = select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)
+            (row,) = session.scalars(query)
+        return read_bytes(self.services.objects, row.object_key)
+
+    def refused(self) -> list[str]:
+        """Why receipts were refused, the last first."""
+        with self.services.database.reading() as session:
+            return [receipt.cause for receipt in receipts.refused(session, SYSTEM_ACTOR)]
 
     def fetched(self, bundle: dict[str, Any]) -> Fetch:
         """Send, work once, and tell how the one fetch of the case stands."""
@@ -126,3 +168,13 @@ def gateway_by_hand(folder: Path, **config: Any) -> Iterator[Gateway]:
 
 def problems(found: Fetch) -> dict[str, str]:
     return {m.sop_instance_uid: m.problem.value for m in found.missing}
+
+
+def dicom(file: bytes, **how: Any) -> Answer:
+    """An archive's answer of one instance, not in multipart."""
+    return Answer(200, file, {"Content-Type": "application/dicom"}, **how)
+
+
+def data_set(file: bytes) -> bytes:
+    """After preamble and group 0002, which every sender writes anew."""
+    return file[144 + int.from_bytes(file[140:144], "little") :]

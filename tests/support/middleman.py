@@ -3,14 +3,20 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Self
 
 import requests
 
 from tests.support.fhir_receiver import Answer, write_body
 
 Instead = Callable[[str], Answer | None]
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        pass  # the gateway has hung up
 
 
 class Middleman:
@@ -30,15 +36,13 @@ class Middleman:
                 middleman.asked.append(self.path)
                 middleman.headers.append(dict(self.headers))
                 told = middleman.instead(self.path)
-                try:
+                with suppress(OSError):  # the gateway has hung up
                     middleman.forward(self) if told is None else answer(self, told)
-                except OSError:
-                    pass  # the gateway has hung up
 
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -87,13 +91,3 @@ def answer(handler: BaseHTTPRequestHandler, told: Answer) -> None:
     write_body(handler.wfile.write, body, told.drip)
     if int(headers["Content-Length"]) != len(body):
         handler.close_connection = True
-
-
-def hold_up(for_event: threading.Event, then: Any = None) -> Instead:
-    """Nobody is answered before the event."""
-
-    def instead(_path: str) -> Answer | None:
-        for_event.wait(60)
-        return then
-
-    return instead

@@ -4,7 +4,8 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from gateway.case.checks.missing import received
+from gateway.case.checks.missing import fetching, received
+from gateway.case.expected import merged
 from gateway.case.model import Case, Finding, Series, Severity, Study
 
 GAP_FACTOR = 1.5
@@ -20,7 +21,7 @@ def series_not_received(case: Case) -> Iterator[Finding]:
     How: the Series Instance UIDs that are listed are compared with those that arrived.
     Limits: an ImagingStudy that lists no series has none to miss.
     """
-    for expected in case.record.expected_studies:
+    for expected in merged(case.record.expected_studies):
         study = received(case, expected)
         if study is None:
             continue
@@ -32,7 +33,7 @@ def series_not_received(case: Case) -> Iterator[Finding]:
                     "series-not-received",
                     Severity.LIMITS,
                     f"{study.title}: a {series.modality or 'further'} series",
-                    "The records list this series, and no image of it has arrived.",
+                    f"The records list this series, and no image of it has arrived.{fetching(case, expected)}",
                     (("Series Instance UID", series.series_instance_uid),),
                     "Please send the series.",
                 )
@@ -45,7 +46,7 @@ def instances_missing(case: Case) -> Iterator[Finding]:
     UIDs that arrived.
     Limits: more images than the record counts are not told; nor are fewer frames inside one instance.
     """
-    for expected in case.record.expected_studies:
+    for expected in merged(case.record.expected_studies):
         study = received(case, expected)
         if study is None:
             continue
@@ -59,10 +60,15 @@ def instances_missing(case: Case) -> Iterator[Finding]:
                 study.title,
                 series.instances or 0,
                 counts[series.series_instance_uid],
+                fetching(case, expected),
             )
         if not by_series and expected.instance_count is not None:
             yield from _fewer(
-                study.study_instance_uid, study.title, expected.instance_count, sum(counts.values())
+                study.study_instance_uid,
+                study.title,
+                expected.instance_count,
+                sum(counts.values()),
+                fetching(case, expected),
             )
 
 
@@ -94,14 +100,14 @@ def _count(series: Series) -> int:
     return len({i.sop_instance_uid for i in series.instances})
 
 
-def _fewer(uid: str, subject: str, expected: int, arrived: int) -> Iterator[Finding]:
+def _fewer(uid: str, subject: str, expected: int, arrived: int, fetched: str) -> Iterator[Finding]:
     if arrived < expected:
         yield Finding(
             f"instances-missing:{uid}",
             "instances-missing",
             Severity.LIMITS,
             subject,
-            f"The records say {expected} images, and {arrived} have arrived.",
+            f"The records say {expected} images, and {arrived} have arrived.{fetched}",
             (("expected", str(expected)), ("arrived", str(arrived)), ("UID", uid)),
             "Please send the missing images.",
         )

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from gateway.case.expected import merged
+from gateway.case.fetching import FetchState
 from gateway.case.model import Case, ExpectedStudy, Finding, Severity, Study
 
 WITHDRAWN = frozenset({"revoked", "entered-in-error", "on-hold", "completed"})
@@ -108,19 +110,31 @@ def study_not_received(case: Case) -> Iterator[Finding]:
 
     How: each ImagingStudy of the record is looked for by Study Instance UID, or where it has none by accession number
     and issuer. A study that is held for a person to compare is told by study-held instead.
+    Where the records say from where it can be had, the gateway fetches it itself, and the finding says so, or why it
+    could not be had.
     Limits: imaging that is mentioned in words only, in a letter or a report, is not looked for.
     """
-    for expected in case.record.expected_studies:
+    for expected in merged(case.record.expected_studies):
         if received(case, expected) is None and not _is_held(case, expected):
             yield Finding(
                 f"study-not-received:{expected.study_instance_uid or expected.source.reference}",
                 "study-not-received",
                 Severity.LIMITS,
                 expected.description or "An imaging study",
-                "The records name this imaging study, and no image of it has arrived.",
+                f"The records name this imaging study, and no image of it has arrived.{fetching(case, expected)}",
                 _evidence(expected),
                 "Please send the study.",
             )
+
+
+def fetching(case: Case, expected: ExpectedStudy) -> str:
+    """A sentence on the gateway's own fetching, '' where it fetches nothing; it changes only with the state."""
+    fetch = case.fetch_of(expected.study_instance_uid)
+    if fetch is None or fetch.state is FetchState.COMPLETE:
+        return ""
+    if fetch.state is FetchState.PENDING:
+        return " The gateway is fetching it."
+    return f" The gateway could not fetch it: {fetch.reason}"
 
 
 def received(case: Case, expected: ExpectedStudy) -> Study | None:
