@@ -28,7 +28,8 @@ def studies_in_manifest(file: BinaryIO, source: Source) -> tuple[ExpectedStudy, 
     """
     if file.seek(0, 2) > MAX_BYTES:
         raise NotDicom("The manifest is larger than a manifest can be.")
-    walk_file(file, frozenset())  # proves that it is whole, and nested no deeper than pydicom can follow
+    if fault := walk_file(file, frozenset()).fault:  # also where it is nested deeper than pydicom can follow
+        raise NotDicom(fault)
     file.seek(0)
     try:
         ds = dcmread(file, force=True)

@@ -138,6 +138,7 @@ class DicomWebSource:
             media_type = _media_type(answer)
             chunks = iter(partial(answer.raw.read, _CHUNK_BYTES), b"")
             if media_type.get_content_type() == "application/dicom":
+                _require_end(answer)
                 _take_single(chunks, address, receiver)
                 return
             boundary = str(media_type.get_param("boundary", ""))
@@ -215,6 +216,12 @@ def _media_type(answer: requests.Response) -> Message:
     if told.get_content_type() not in ("multipart/related", "application/dicom"):
         raise PeerRefused(f"The {PEER} answered {answer.status_code} with something that is no DICOM.")
     return told
+
+
+def _require_end(answer: requests.Response) -> None:
+    """Of a body that ends with its connection nobody knows whether it came whole (RFC 9112 8); a multipart tells."""
+    if not {"Content-Length", "Transfer-Encoding"} & {name.title() for name in answer.headers}:
+        raise PeerRefused(f"The {PEER}'s answer does not say where it ends.")
 
 
 def _take_single(chunks: Iterator[bytes], address: InstanceAddress, receiver: Receiver) -> None:

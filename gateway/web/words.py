@@ -146,7 +146,7 @@ DID = {
     "fetch-delayed": "could not fetch all of a study yet",
     "fetch-failed": "gave up fetching a study",
     "fetch-complete": "has all of a study that was to be fetched",
-    "fetch-again": "had a study fetched again",
+    "fetch": "had a study fetched again",
     "finding-opened": "noticed",
     "finding-closed": "found resolved",
     "enquiry-answered": "found a question answered",

@@ -7,6 +7,7 @@ any other imaging (place_study.py).
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -205,7 +206,7 @@ class _Receiving:
         self._services, self._job, self._outcome, self._here = services, job, outcome, here
         self._study_instance_uid = study_instance_uid
         self._origin = Origin(source.channel, source.address)
-        self._told_at = time.monotonic()
+        self._told_at = -math.inf
 
     def goes_on(self) -> bool:
         return not durable.is_stopping()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.store.tables import CaseRow, FetchRow, InstanceRow
 
 MAX_MANIFESTS = 200
-FETCH_BEGUN, FETCH_COMPLETE, FETCH_AGAIN = "fetch-begun", "fetch-complete", "fetch-again"
+FETCH_BEGUN, FETCH_COMPLETE, FETCH_AGAIN = "fetch-begun", "fetch-complete", "fetch"
 
 log = structlog.get_logger(__name__)
 

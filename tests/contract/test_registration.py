@@ -10,7 +10,7 @@ from gateway.auth.accounts import add_partner, add_user, change_partner, disable
 from gateway.auth.ae import Caller, Certificate, authenticate_ae, known_ae
 from gateway.errors import Conflict, InvalidContent, NotFound, UnknownSender
 from gateway.store import partners
-from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
+from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, DicomWebEndpoint, Registration
 from gateway.store.tables import AuditRow
 from tests.support.in_process import migrated_services
 
@@ -39,6 +39,13 @@ PUSH = {
 CLIENT_ID_FAULT = "the client id must be 1 to 255 printable ASCII characters without spaces"
 TOGETHER_FAULT = "the token URL and the client id are registered together or not at all"
 SCOPE_ALONE_FAULT = "scopes for the FHIR endpoint need the token URL that they are asked from"
+PULL = {
+    "dicomweb_endpoints": (DicomWebEndpoint("https://h.example/dicom-web"),),
+    "dicomweb_token_url": "https://h.example/token",
+    "dicomweb_client_id": "so",
+}
+WITHOUT_TOKEN = {"dicomweb_token_url": "", "dicomweb_client_id": ""}
+LOGIN_FOR_DICOMWEB_FAULT = "the login for DICOMweb must be NAME:PASSWORD in printable characters, 500 at most"
 SCOPE_FAULT = "a scope for the FHIR endpoint must be one word of printable ASCII characters"
 
 
@@ -51,6 +58,29 @@ def services(tmp_path):
 def untouched(tmp_path_factory):
     """For what is refused: nobody is ever registered here."""
     return migrated_services(tmp_path_factory.mktemp("registration"))
+
+
+def at(url: str, location_uid: str = "") -> dict[str, object]:
+    return {"dicomweb_endpoints": (DicomWebEndpoint(url, location_uid),)}
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        (at("http://h.example/"), f"the DICOMweb endpoint {URL_FAULT}"),
+        (at("https://u:p@h.example/"), f"the DICOMweb endpoint {HOST_FAULT}"),
+        (at("https://h.example/?a=b"), "the DICOMweb endpoint must be a base URL without a query"),
+        (at("https://h.example/", "1..2"), "the location 1..2 of a DICOMweb endpoint is no UID"),
+        ({"dicomweb_endpoints": ()}, "a token URL or a login for DICOMweb needs the DICOMweb endpoint that it is for"),
+        ({"dicomweb_token_url": "http://h.example/"}, f"the token URL {URL_FAULT}"),
+        ({"dicomweb_client_id": ""}, TOGETHER_FAULT),
+        ({"dicomweb_scopes": ("a b",)}, SCOPE_FAULT.replace("FHIR", "DICOMweb")),
+        ({"dicomweb_login": "a:b"}, "either a token URL or a login is registered for DICOMweb, not both"),
+        (WITHOUT_TOKEN | {"dicomweb_login": "nobody"}, LOGIN_FOR_DICOMWEB_FAULT),
+    ],
+)  # fmt: skip
+def test_a_dicomweb_endpoint_is_asked_by_tls(untouched, fields, fault) -> None:
+    assert _faults(untouched, Registration("h", "H", **(PULL | fields))) == [fault]
 
 
 def _faults(untouched, registration) -> list[str]:

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.support.authorization import CLIENT_ID, Authorization
+from tests.support.certificate import self_signed
 from tests.support.fetching import Gateway, Imaging, endpoint, gateway_by_hand
 from tests.support.fhir_receiver import Answer, FhirReceiver
+from tests.support.in_process import WebSite
 from tests.support.middleman import Middleman
 from tests.support.orthanc import Orthanc
 
@@ -264,3 +267,19 @@ def test_a_search_that_answers_nonsense_ends_in_a_state_that_says_so(
     archive.instead = lambda _path: Answer(200, body, {"Content-Type": "application/dicom+json"})
     fetch = gateway.fetched(imaging.referral(archive.url))
     assert fetch.problem in ("refused", "not-there")
+
+
+def test_a_certificate_that_is_not_trusted_is_not_accepted(
+    gateway: Gateway, imaging: Imaging, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path, "localhost")
+    with WebSite(certificate.context) as site:
+        url = site.url.removesuffix("/jwks.json")
+        gateway.register(url, dicomweb_login="gateway:s3cret")
+        fetch = gateway.fetched(imaging.referral(url, listed=True))
+        assert (fetch.state, fetch.problem, site.requests) == ("pending", "unreachable", 0)
+        assert fetch.reason == "The archive could not be reached (SSLError)."
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.path))
+        site.status = 404
+        assert gateway.fetched(Imaging(1).referral(url, listed=True)).problem == "not-there"
+        assert site.requests == 1

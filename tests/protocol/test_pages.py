@@ -102,6 +102,7 @@ WHO_MAY_SEE = {
     "/refused": ("", 403, 403, 200),
     "/cases/<case_id>": ("in_review", 404, 200, 200),
     "/cases/<case_id>/changes": ("in_review", 404, 200, 200),
+    "/cases/<case_id>/fetches": ("in_review", 404, 200, 200),
     "/cases/<case_id>/draft": ("in_review", 404, 200, 404),
     "/cases/<case_id>/sign": ("in_review", 404, 200, 404),
     "/cases/<case_id>/opinion": ("signed", 404, 200, 200),

@@ -45,8 +45,8 @@ def endpoint(address: str, code: str = "dicom-wado-rs", **more: Any) -> dict[str
 class Imaging:
     """A CT stack of a child of its own, with what a referral says of it."""
 
-    def __init__(self, count: int = 4) -> None:
-        self.mrn = uuid4().hex[:10]
+    def __init__(self, count: int = 4, mrn: str = "") -> None:
+        self.mrn = mrn or uuid4().hex[:10]
         self.study = f"2.25.{uuid4().int}"
         self.series = f"{self.study}.1"
         self.files = images(self.mrn, count, self.study, self.series)

@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
@@ -20,7 +19,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class Middleman:
-    """A context manager. ``instead`` gives the answer to a path, or None where the archive is to be asked."""
+    """A context manager. ``instead`` gives the answer to a path, or None where the archive is to be asked.
+
+    An answer whose Content-Length is empty ends with its connection.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.upstream = upstream
@@ -36,8 +38,10 @@ class Middleman:
                 middleman.asked.append(self.path)
                 middleman.headers.append(dict(self.headers))
                 told = middleman.instead(self.path)
-                with suppress(OSError):  # the gateway has hung up
+                try:
                     middleman.forward(self) if told is None else answer(self, told)
+                except OSError:  # the archive is away, or the gateway has hung up
+                    self.close_connection = True
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -86,8 +90,9 @@ def answer(handler: BaseHTTPRequestHandler, told: Answer) -> None:
     headers = {"Content-Length": str(len(body))} | told.headers
     handler.send_response(told.status)
     for name, value in headers.items():
-        handler.send_header(name, value)
+        if value:
+            handler.send_header(name, value)
     handler.end_headers()
     write_body(handler.wfile.write, body, told.drip)
-    if int(headers["Content-Length"]) != len(body):
+    if headers["Content-Length"] != str(len(body)):
         handler.close_connection = True

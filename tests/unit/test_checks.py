@@ -6,6 +6,7 @@ import pytest
 
 from gateway.case import checks
 from gateway.case.checks import identity, incomplete, legibility, missing, programme
+from gateway.case.fetching import Fetch, FetchState, Problem
 from gateway.case.model import (
     Case,
     Coded,
@@ -23,6 +24,7 @@ from gateway.case.model import (
 from tests.support.cases import (
     CHILD,
     ISSUER,
+    NOON,
     PHYSICIAN,
     QUESTION,
     SOURCE,
@@ -82,6 +84,19 @@ def test_a_study_that_is_named_and_not_received_is_found_until_it_comes() -> Non
     [found] = missing.study_not_received(waiting)
     assert found.key == "study-not-received:1.2.3"
     assert not list(missing.study_not_received(replace(waiting, studies=(study(),))))
+
+
+def test_what_is_being_fetched_is_said_and_what_could_not_be() -> None:
+    def told(state: FetchState) -> str:
+        fetch = Fetch("f", "1.2.3", state, 20, 3, Problem.NOT_THERE, "It is not there.", (), 1, None, NOON)
+        [found] = missing.study_not_received(replace(waiting, fetches=(fetch,)))
+        return found.text
+
+    waiting = with_record(expected_studies=(expected(),))
+    [plain] = missing.study_not_received(waiting)
+    assert told(FetchState.PENDING) == f"{plain.text} The gateway is fetching it."
+    assert told(FetchState.FAILED) == f"{plain.text} The gateway could not fetch it: It is not there."
+    assert told(FetchState.COMPLETE) == plain.text
 
 
 def test_another_study_does_not_stand_for_the_named_one() -> None:
