@@ -9,7 +9,20 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Subquery,
+    and_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gateway.case.access import Scope, Viewer, scope
@@ -62,14 +75,26 @@ _ATTRIBUTES = {"study": StudyRow.attributes, "series": SeriesRow.attributes}
 _HIGHEST = "\U0010ffff"
 _WILD = re.compile(r"[*?]")
 
+AnyColumns = Select[*tuple[Any, ...]]
 Text = ColumnElement[str] | InstrumentedAttribute[str]
 Test = Callable[[Text], ColumnElement[bool]]
 
 
-def conditions(session: Session, viewer: Viewer, criteria: Sequence[Criterion]) -> list[ColumnElement[bool]]:
-    """One for each criterion, on the tables of the level that the keys are of and of the levels above."""
+def narrow(
+    session: Session, viewer: Viewer, studies: AnyColumns, criteria: Sequence[Criterion]
+) -> AnyColumns:
+    """``studies`` selects from the tables of the level that the keys are of and of the levels above.
+
+    Names are joined: SQLite, which has no statistics, would otherwise go through every study and look whether it is
+    among those of the name.
+    """
     made = Conditions(session.get_bind().dialect.name == "sqlite", viewer)
-    return [made.of(criterion) for criterion in criteria]
+    for criterion in criteria:
+        if not isinstance(criterion, NameLike | FuzzyName):
+            studies = studies.where(made.of(criterion))
+        elif (named := made.named(criterion)) is not None:
+            studies = studies.join(named, named.c.study_id == StudyRow.id)
+    return studies
 
 
 class Conditions:
@@ -79,16 +104,14 @@ class Conditions:
         self._is_sqlite = is_sqlite
         self._viewer = viewer
 
-    def of(self, criterion: Criterion) -> ColumnElement[bool]:
+    def of(
+        self, criterion: OneOf | Like | Between | Moments | InList | InItem | Empty
+    ) -> ColumnElement[bool]:
         match criterion:
             case OneOf(key, values):
                 return self._one_of(key, values)
             case Like(key, pattern, ignore_case):
                 return self._like(key, pattern, ignore_case)
-            case NameLike(key, pattern):
-                return self._name(key, pattern)
-            case FuzzyName(key, pattern):
-                return or_(self._name(key, pattern), self._words(key, pattern))
             case Between(key, first, last):
                 return self._between(key, first, last)
             case Moments():
@@ -110,7 +133,8 @@ class Conditions:
     def _one_of(self, key: Key, values: tuple[str | int, ...]) -> ColumnElement[bool]:
         exact = self._test(key, lambda text: text.in_(values))
         if (begins := _STARTS.get(key.keyword)) is not None:
-            return and_(begins.in_([search_keys.start(str(value)) for value in values]), exact)
+            starts = [search_keys.start(str(value)) for value in values]
+            return and_(begins.in_(starts) if len(starts) > 1 else begins == starts[0], exact)
         return exact
 
     def _like(self, key: Key, pattern: str, ignore_case: bool) -> ColumnElement[bool]:
@@ -121,20 +145,24 @@ class Conditions:
             return and_(_starts_with(begins, search_keys.start(_certain(pattern))), exact)
         return exact
 
-    def _name(self, key: Key, pattern: str) -> ColumnElement[bool]:
+    def named(self, criterion: NameLike | FuzzyName) -> Subquery | None:
+        """The ids of the studies, each once. What is found word by word is found beside what is found whole.
+
+        A pattern of nothing but empty components and ``*`` is of every name: None.
+        """
+        key, pattern = criterion.key, criterion.pattern
         groups = [group for name in pattern.split("=") if (group := search_keys.name_key(name))]
-        return self._all_named(key, search_keys.GROUP, groups)
-
-    def _words(self, key: Key, pattern: str) -> ColumnElement[bool]:
         words = [word for word in search_keys.words(pattern) if word.strip("*")]
-        return self._all_named(key, search_keys.WORD, words)
+        found = [self._named(key, search_keys.GROUP, groups)] if groups else []
+        if isinstance(criterion, FuzzyName) and words:
+            found.append(self._named(key, search_keys.WORD, words))
+        if len(found) > 1:
+            return union(*found).subquery()
+        return found[0].distinct().subquery() if found else None
 
-    def _all_named(self, key: Key, form: str, patterns: list[str]) -> ColumnElement[bool]:
-        """A pattern of nothing but empty components and ``*`` is of every name."""
-        named = (self._named(key, form, search_keys.bounded(pattern)) for pattern in patterns)
-        return and_(true(), *named)
-
-    def _named(self, key: Key, form: str, pattern: str) -> ColumnElement[bool]:
+    def _named(self, key: Key, form: str, patterns: Sequence[str]) -> Select[str]:
+        """The studies that have a name of each pattern."""
+        pattern, *rest = (search_keys.bounded(one) for one in patterns)
         found = select(StudyNameRow.study_id).where(
             StudyNameRow.keyword == key.keyword,
             StudyNameRow.form == form,
@@ -143,7 +171,7 @@ class Conditions:
         )
         if scope(self._viewer) is Scope.OWN:
             found = found.where(StudyNameRow.partner_id == self._viewer.id)
-        return StudyRow.id.in_(found)
+        return found.where(StudyNameRow.study_id.in_(self._named(key, form, rest))) if rest else found
 
     def _between(self, key: Key, first: str, last: str) -> ColumnElement[bool]:
         """Of a time in JSON, written less exactly than the range, its digits decide: zeros at the end say nothing."""

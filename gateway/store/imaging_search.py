@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, func, null, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gateway.case.access import Viewer
-from gateway.store.imaging_conditions import conditions
+from gateway.store.imaging_conditions import AnyColumns, narrow
 from gateway.store.imaging_criteria import Criterion, Page
 from gateway.store.studies import visible
 from gateway.store.tables import InstanceRow, SeriesRow, StudyRow
@@ -87,7 +87,6 @@ _INSTANCE = (
     InstanceRow.columns,
     InstanceRow.object_key,
 )
-AnyColumns = Select[*tuple[Any, ...]]
 _STUDY_ORDER = (StudyRow.received_at, StudyRow.id)
 _SERIES_ORDER = (*_STUDY_ORDER, SeriesRow.series_number, SeriesRow.id)
 _INSTANCE_ORDER = (*_SERIES_ORDER, InstanceRow.instance_number, InstanceRow.id)
@@ -115,8 +114,10 @@ def search_studies(
     session: Session, viewer: Viewer, criteria: Sequence[Criterion], page: Page
 ) -> list[StudyFound]:
     """A key of series or instance level is none here."""
-    found = _studies(session, viewer, criteria).with_only_columns(StudyRow.id).order_by(*_STUDY_ORDER)
-    ids = _paged(found, page).subquery()
+    found = _studies(session, viewer, criteria).with_only_columns(StudyRow.id)
+    ids = _paged(
+        found.order_by(*(map(_sorted_after, _STUDY_ORDER) if criteria else _STUDY_ORDER)), page
+    ).subquery()
     query = select(*_STUDY).join(ids, ids.c.id == StudyRow.id).order_by(*_STUDY_ORDER)
     return [StudyFound(*row) for row in _rows(session, query)]
 
@@ -164,7 +165,8 @@ def _first_file(found: StudyFound | SeriesFound) -> Select[str]:
 
 
 def _studies(session: Session, viewer: Viewer, criteria: Sequence[Criterion]) -> AnyColumns:
-    return visible(viewer).where(StudyRow.number_of_instances > 0, *conditions(session, viewer, criteria))
+    studies = visible(viewer).where(StudyRow.has_instances == true())
+    return narrow(session, viewer, studies, criteria)
 
 
 def _series(session: Session, viewer: Viewer, criteria: Sequence[Criterion]) -> AnyColumns:
@@ -184,6 +186,11 @@ def _series_found(session: Session, query: AnyColumns) -> list[SeriesFound]:
 def _attributes_of(session: Session, study_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     query = select(StudyRow.id, StudyRow.attributes).where(StudyRow.id.in_(study_ids))
     return {row[0]: row[1] for row in session.execute(query)}
+
+
+def _sorted_after(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
+    """Keeps SQLite from reading every study in this order because that spares it to sort the few that match."""
+    return func.coalesce(column, null())
 
 
 def _paged(query: AnyColumns, page: Page) -> AnyColumns:

@@ -128,6 +128,7 @@ def _count(study: StudyRow, series: SeriesRow, header: InstanceHeader) -> None:
         study.modalities = sorted({*study.modalities, series.modality} - {""})
     series.number_of_instances += 1
     study.number_of_instances += 1
+    study.has_instances = True
     study.sop_classes = sorted({*study.sop_classes, header.sop_class_uid})
 
 

@@ -246,6 +246,7 @@ class StudyRow(Row):
     accession_start: Mapped[str] = mapped_column(_sorted(64), default="")
     search_date: Mapped[str] = mapped_column(_sorted(8), default="")
     search_time: Mapped[str] = mapped_column(_sorted(13), default="")
+    has_instances: Mapped[bool] = mapped_column(Boolean, default=False)  # a column of its own, for indexes
     number_of_series: Mapped[int] = mapped_column(default=0)
     number_of_instances: Mapped[int] = mapped_column(default=0)
     modalities: Mapped[list[str]] = mapped_column(default=list)
@@ -267,10 +268,10 @@ class StudyRow(Row):
 
     __table_args__ = (
         UniqueConstraint("partner_id", "study_instance_uid"),
-        Index("ix_study_received", "partner_id", "received_at", "id"),
-        Index("ix_study_patient_id", "partner_id", "patient_id_start"),
-        Index("ix_study_accession", "partner_id", "accession_start"),
-        Index("ix_study_date", "partner_id", "search_date", "received_at", "id"),
+        Index("ix_study_received", "partner_id", "has_instances", "received_at", "id"),
+        Index("ix_study_patient_id", "partner_id", "has_instances", "patient_id_start"),
+        Index("ix_study_accession", "partner_id", "has_instances", "accession_start"),
+        Index("ix_study_date", "partner_id", "has_instances", "search_date", "received_at", "id"),
     )
 
 

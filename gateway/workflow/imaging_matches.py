@@ -74,16 +74,12 @@ def _patient(found: PatientFound) -> Json:
         "00201202": element("IS", found.series_count),
         "00201204": element("IS", found.instance_count),
     }
-    return _UTF_8 | _AT_HAND | _empty(_PATIENT_ALWAYS) | own | counts
+    return _PATIENT_ALWAYS | own | counts
 
 
 def _study(found: StudyFound) -> Json:
-    return _UTF_8 | _AT_HAND | _empty(_STUDY_ALWAYS) | found.attributes
+    return _STUDY_ALWAYS | found.attributes
 
 
 def _series(found: SeriesFound) -> Json:
-    return _study(found.study) | _empty(_SERIES_ALWAYS) | found.attributes
-
-
-def _empty(vrs: dict[str, str]) -> Json:
-    return {tag: {"vr": vr} for tag, vr in vrs.items()}
+    return _study(found.study) | _SERIES_ALWAYS | found.attributes

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import imaging, operating
+from tests.bench import imaging, operating, searching
 from tests.bench.figures import RUNS, Alone, Compared, seconds
 from tests.bench.slices import COUNT
 from tests.support.orthanc import server_program
@@ -18,6 +18,7 @@ ALONE: dict[str, Alone] = {
     "start": operating.starts,
     "bundle": operating.bundles,
     "demo": operating.demo,
+    "search": searching.searches,
 }
 COMPARED: dict[str, Compared] = {
     "c-store-1": Compared(

@@ -351,6 +351,7 @@ def _study() -> None:
         sa.Column("accession_start", _sorted(64), nullable=False),
         sa.Column("search_date", _sorted(8), nullable=False),
         sa.Column("search_time", _sorted(13), nullable=False),
+        sa.Column("has_instances", sa.Boolean(), nullable=False),
         sa.Column("number_of_series", sa.Integer(), nullable=False),
         sa.Column("number_of_instances", sa.Integer(), nullable=False),
         sa.Column("modalities", sa.JSON(), nullable=False),
@@ -372,11 +373,20 @@ def _study() -> None:
     )
     op.create_index(op.f("ix_study_case_id"), "study", ["case_id"], unique=False)
     op.create_index(op.f("ix_study_join_state"), "study", ["join_state"], unique=False)
-    op.create_index("ix_study_received", "study", ["partner_id", "received_at", "id"], unique=False)
-    op.create_index("ix_study_patient_id", "study", ["partner_id", "patient_id_start"], unique=False)
-    op.create_index("ix_study_accession", "study", ["partner_id", "accession_start"], unique=False)
     op.create_index(
-        "ix_study_date", "study", ["partner_id", "search_date", "received_at", "id"], unique=False
+        "ix_study_received", "study", ["partner_id", "has_instances", "received_at", "id"], unique=False
+    )
+    op.create_index(
+        "ix_study_patient_id", "study", ["partner_id", "has_instances", "patient_id_start"], unique=False
+    )
+    op.create_index(
+        "ix_study_accession", "study", ["partner_id", "has_instances", "accession_start"], unique=False
+    )
+    op.create_index(
+        "ix_study_date",
+        "study",
+        ["partner_id", "has_instances", "search_date", "received_at", "id"],
+        unique=False,
     )
 
 
