@@ -11,20 +11,22 @@ from mappings.dicom_attributes import patient_tags
 Json = dict[str, Any]
 
 # PS3.18 Tables 10.6.3-3 and 10.6.3-4: in the answer even where the value is empty (type 2) or unknown.
-_PATIENT_ALWAYS = {"00100010": "PN", "00100020": "LO", "00100030": "DA", "00100040": "CS"}
-_STUDY_ALWAYS = {
-    "00080020": "DA",
-    "00080030": "TM",
-    "00080050": "SH",
-    "00080090": "PN",
-    **_PATIENT_ALWAYS,
-    "00200010": "SH",
+_PATIENT_ALWAYS: Json = {
+    "00080005": {"vr": "CS", "Value": ["ISO_IR 192"]},
+    "00080056": {"vr": "CS", "Value": ["ONLINE"]},  # Instance Availability: nothing is ever taken away
+    "00100010": {"vr": "PN"},
+    "00100020": {"vr": "LO"},
+    "00100030": {"vr": "DA"},
+    "00100040": {"vr": "CS"},
 }
-_SERIES_ALWAYS = {"00080060": "CS", "00200011": "IS"}
-_UTF_8 = {"00080005": {"vr": "CS", "Value": ["ISO_IR 192"]}}
-_AT_HAND = {
-    "00080056": {"vr": "CS", "Value": ["ONLINE"]}
-}  # Instance Availability: nothing is ever taken away
+_STUDY_ALWAYS: Json = _PATIENT_ALWAYS | {
+    "00080020": {"vr": "DA"},
+    "00080030": {"vr": "TM"},
+    "00080050": {"vr": "SH"},
+    "00080090": {"vr": "PN"},
+    "00200010": {"vr": "SH"},
+}
+_SERIES_ALWAYS: Json = {"00080060": {"vr": "CS"}, "00200011": {"vr": "IS"}}
 
 
 def of(found: PatientFound | StudyFound | SeriesFound | InstanceFound) -> Json:
