@@ -281,6 +281,34 @@ def partner_show(partner_id: str, data_dir: Path | None) -> None:
 
 
 @cli.group()
+def commitment() -> None:
+    """Storage commitments that hospitals' systems have asked for."""
+
+
+@commitment.command("list")
+@_DATA_DIR
+def commitment_list(data_dir: Path | None) -> None:
+    """One line each, the newest first: id, state, partner, AE, number of instances, attempts, last error."""
+    from gateway.store import commitments
+
+    with _services(data_dir).database.reading() as session:
+        for row in commitments.newest(session):
+            counts = (str(len(row.references)), str(row.attempts))
+            click.echo("\t".join([row.id, row.state, row.partner_id, row.ae_title, *counts, row.last_error]))
+
+
+@commitment.command("retry")
+@click.argument("commitment_id", metavar="ID")
+@_DATA_DIR
+def commitment_retry(commitment_id: str, data_dir: Path | None) -> None:
+    """Report again what could not be delivered."""
+    from gateway.workflow import commit_storage
+
+    commit_storage.retry(_services(data_dir), commitment_id)
+    click.echo(f"Storage commitment {commitment_id} is reported again.")
+
+
+@cli.group()
 def user() -> None:
     """Staff who sign in to the pages."""
 

@@ -3,7 +3,7 @@
 import time
 from io import BytesIO
 from queue import Empty
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
@@ -59,15 +59,24 @@ def _send_fragment(assoc: "Association", context_id: int, control: int, fragment
 
 
 def receive_answer(assoc: "Association", message_id: int, seconds: float) -> Any | None:
-    """The response to that message, as pynetdicom's primitive; None when none comes in time or the association ends."""
+    """The response to that message, as pynetdicom's primitive; None when none comes in time or the association ends.
+
+    A request that comes meanwhile is served after this one.
+    """
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and is_open(assoc):
-        try:
-            _, message = assoc.dimse.msg_queue.get(timeout=_LOOK_SECONDS)
-        except Empty:
-            continue
-        answered = cast(Any, message)
-        if answered is None or getattr(answered, "MessageIDBeingRespondedTo", None) != message_id:
-            return None
-        return answered
+    requests = []
+    try:
+        while time.monotonic() < deadline and is_open(assoc):
+            try:
+                received: Any = assoc.dimse.msg_queue.get(timeout=_LOOK_SECONDS)
+            except Empty:
+                continue
+            message = received[1]
+            if message is not None and message.MessageIDBeingRespondedTo == message_id:
+                return message
+            if message is not None and message.MessageIDBeingRespondedTo is None:
+                requests.append(received)
+    finally:
+        for received in requests:
+            assoc.dimse.msg_queue.put(received)
     return None

@@ -82,12 +82,17 @@ class Request:
         for keyword, value in parameters.items():
             setattr(answer, keyword, value)
         if data_set is not None:
-            setattr(answer, data_set[0], BytesIO(self._encoded(data_set[1])))
-        self.assoc.dimse.send_msg(answer, cast(int, self.context.context_id))
+            setattr(answer, data_set[0], self.encoded(data_set[1]))
+        self.assoc.dimse.send_msg(answer, self.context_id)
 
-    def _encoded(self, ds: Dataset) -> bytes:
+    @property
+    def context_id(self) -> int:
+        return cast(int, self.context.context_id)
+
+    def encoded(self, ds: Dataset) -> BytesIO:
+        """In the transfer syntax of the request's presentation context."""
         syntax = self._syntax
-        return encode(ds, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated) or b""
+        return BytesIO(encode(ds, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated) or b"")
 
     @property
     def _syntax(self) -> UID:

@@ -474,6 +474,31 @@ class FetchWishRow(Row):
     expected: Mapped[str] = mapped_column(Text)
 
 
+class CommitmentRow(Row):
+    """A request for storage commitment (PS3.4 J.3) by a partner's application entity.
+
+    ``references`` are pairs of SOP class and SOP instance UID. ``state``: waiting, reported, undelivered. Until
+    ``held_until`` the association of the request reports the outcome, afterwards the worker does.
+    """
+
+    __tablename__ = "commitment"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    ae_title: Mapped[str] = mapped_column(String(16))
+    transaction_uid: Mapped[str] = mapped_column(String(64))
+    is_duplicate: Mapped[bool] = mapped_column(Boolean)  # of a Transaction UID that was in use
+    state: Mapped[str] = mapped_column(String(16))
+    attempts: Mapped[int] = mapped_column(default=0)
+    last_error: Mapped[str] = mapped_column(Text, default="")
+    held_until: Mapped[datetime | None]
+    requested_at: Mapped[datetime] = mapped_column(index=True)
+    updated_at: Mapped[datetime]
+    references: Mapped[list[list[str]]] = mapped_column(JSON)
+
+    __table_args__ = (Index("ix_commitment_transaction", "partner_id", "transaction_uid"),)
+
+
 class JobRow(Row):
     """How often a kind of durable work has begun for one subject: makes its workflow id (see workflow/durable.py)."""
 

@@ -54,6 +54,7 @@ class Work(StrEnum):
     CHECK_CASE = "check-case"
     DELIVER = "deliver"
     FETCH_STUDY = "fetch-study"  # the id of the fetch, a stroke, and the number of its round
+    REPORT_COMMITMENT = "report-commitment"
 
 
 class Jobs:
@@ -224,7 +225,7 @@ def _succeeds(perform: Perform, services: Services, work: Work, subject: str, fi
 
 def perform_step(services: Services, work: Work, subject: str, final: bool) -> bool:
     """Whether the work is done; otherwise it is tried again later, unless this was the ``final`` attempt."""
-    from gateway.workflow import deliver, fetch, fetch_plan, intake, place_study
+    from gateway.workflow import commit_storage, deliver, fetch, fetch_plan, intake, place_study
 
     match work:
         case Work.PLACE_STUDY:
@@ -236,6 +237,8 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
             return deliver.attempt(services, subject, final)
         case Work.FETCH_STUDY:
             return fetch.attempt(services, subject, final)
+        case Work.REPORT_COMMITMENT:
+            return commit_storage.attempt(services, subject, final)
     return True
 
 

@@ -14,7 +14,6 @@ from pynetdicom.sop_class import (
     CTImageStorage,
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
-    StorageCommitmentPushModel,
     StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
@@ -84,7 +83,6 @@ def test_what_is_not_offered_is_not_accepted(gateway: GatewayProcess) -> None:
         CTImageStorage,
         StudyRootQueryRetrieveInformationModelFind,
         ModalityWorklistInformationFind,
-        StorageCommitmentPushModel,
         ModalityPerformedProcedureStep,
         DETACHED_PATIENT_MANAGEMENT,
     ]

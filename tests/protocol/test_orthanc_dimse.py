@@ -8,6 +8,7 @@ from tests.support.dicom_files import encode, make_dataset
 from tests.support.dimse import Archive
 from tests.support.gateway_process import GatewayProcess
 from tests.support.orthanc import Orthanc
+from tests.support.processes import wait_until
 
 
 def test_what_orthanc_sends_is_kept(gateway: GatewayProcess, orthanc: Orthanc) -> None:
@@ -19,3 +20,51 @@ def test_what_orthanc_sends_is_kept(gateway: GatewayProcess, orthanc: Orthanc) -
 
     assert (done["InstancesCount"], done["FailedInstancesCount"]) == (1, 0)
     assert dcmread(BytesIO(Archive(gateway).instance(ds.SOPInstanceUID).file_bytes)) == ds
+
+
+def test_orthanc_has_committed_what_it_sent_and_is_told_what_is_not_kept(
+    gateway: GatewayProcess, orthanc: Orthanc
+) -> None:
+    partner = gateway.add_partner("orthanc-commits", ae_title="ORTHANC_COMMITS")
+    address = f"127.0.0.1:{orthanc.dicom_port}"
+    gateway.command("partner", "set-ae", partner.id, partner.ae_title, "--address", address)
+    orthanc.add_modality(
+        "committing",
+        gateway.ae_title,
+        gateway.dicom_port,
+        LocalAet=partner.ae_title,
+        AllowStorageCommitment=True,
+    )
+    kept, stranger = make_dataset(), make_dataset()
+    orthanc.post("/modalities/committing/store", orthanc.upload(encode(kept)))
+    named = [[str(ds.SOPClassUID), str(ds.SOPInstanceUID)] for ds in (kept, stranger)]
+
+    asked = orthanc.post("/modalities/committing/storage-commitment", {"DicomInstances": named})
+    report = f"/storage-commitment/{asked['ID']}"
+    wait_until(lambda: orthanc.get(report)["Status"] != "Pending", 60)
+
+    told = orthanc.get(report)
+    assert told["Status"] == "Failure"
+    assert [one["SOPInstanceUID"] for one in told["Success"]] == [kept.SOPInstanceUID]
+    (failed,) = told["Failures"]
+    assert (failed["SOPInstanceUID"], failed["FailureReason"]) == (stranger.SOPInstanceUID, 0x0112)
+
+
+def test_orthanc_has_its_images_moved_back_to_it(gateway: GatewayProcess, orthanc: Orthanc) -> None:
+    partner = gateway.add_partner("orthanc-moves", ae_title="ORTHANC_MOVES")
+    address = f"127.0.0.1:{orthanc.dicom_port}"
+    gateway.command("partner", "set-ae", partner.id, orthanc.ae_title, "--address", address)
+    orthanc.add_modality("moving", gateway.ae_title, gateway.dicom_port, LocalAet=partner.ae_title)
+    ds = make_dataset()
+    ids = orthanc.upload(encode(ds))
+    orthanc.post("/modalities/moving/store", ids)
+    orthanc.forget(ids)
+
+    resources = {
+        "Level": "Study",
+        "TargetAet": orthanc.ae_title,
+        "Resources": [{"StudyInstanceUID": ds.StudyInstanceUID}],
+    }
+    orthanc.post("/modalities/moving/move", resources)
+
+    assert dcmread(BytesIO(orthanc.file(ds.SOPInstanceUID))) == ds

@@ -74,11 +74,11 @@ class Imaging:
     other_child: list[Path]
     other_hospital: list[Path]
 
-    def registered(self, *entities: ApplicationEntity) -> None:
+    def registered(self, *entities: ApplicationEntity, without: str = "") -> None:
         """Hospital A's application entities, beside HOSPITAL_A."""
         with Database(Config(data_dir=self.listener.data_dir).sqlalchemy_url).transaction() as session:
             known = partners.get(session, "hospital-a")
-            own = tuple(ae for ae in known.application_entities if ae.ae_title == "HOSPITAL_A")
+            own = tuple(ae for ae in known.application_entities if ae.ae_title == "HOSPITAL_A" != without)
             partners.change(session, Registration("hospital-a", "A", application_entities=own + entities))
 
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
     _signing_key()
     _case_file()
     _login_session()
+    _commitment()
     _partner_ae()
     _enquiry()
     _fetch()
@@ -186,6 +187,32 @@ def _login_session() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["app_user.id"], name=op.f("fk_login_session_user_id_app_user")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_login_session")),
     )
+
+
+def _commitment() -> None:
+    op.create_table(
+        "commitment",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("ae_title", sa.String(length=16), nullable=False),
+        sa.Column("transaction_uid", sa.String(length=64), nullable=False),
+        sa.Column("is_duplicate", sa.Boolean(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("held_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("requested_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("references", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partner.id"], name=op.f("fk_commitment_partner_id_partner")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_commitment")),
+    )
+    op.create_index(
+        "ix_commitment_transaction", "commitment", ["partner_id", "transaction_uid"], unique=False
+    )
+    op.create_index(op.f("ix_commitment_requested_at"), "commitment", ["requested_at"], unique=False)
 
 
 def _partner_ae() -> None:
