@@ -61,8 +61,9 @@ test: lint ## Run lint and the whole suite; ARGS="-k stow" narrows it
 bench: setup ## Measure and print the figures; ARGS="c-store-1" takes one row
 	$(BIN)/python -m tests.bench $(ARGS)
 
-soak: setup ## Send by every door while parts are killed; SECONDS=180 is how long
+soak: setup ## Send by every door while parts are killed, and damaged files; SECONDS=180 is how long
 	SECONDS_TO_SEND=$(SECONDS) $(BIN)/python -m tests.soak
+	GATEWAY_TEST_EXAMPLES=20 $(BIN)/pytest --timeout 3600 tests/protocol/test_mutated_files.py
 
 # The development lock comes first and the run-time lock is held to it: what runs is what was tested.
 # Without the header and the index, a lock names no machine and no registry.

@@ -35,6 +35,7 @@ from tests.support.dimse import (
     listener_in_this_process,
     new_instance,
     send,
+    send_request,
 )
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.hospital import Pacs
@@ -433,11 +434,7 @@ def _message(request: C_STORE) -> C_STORE_RQ:
 
 def _send_request(gateway: GatewayProcess, request: C_STORE) -> Answer:
     with association(gateway, [(CTImageStorage, EXPLICIT_LITTLE)]) as assoc:
-        assoc._reactor_checkpoint.clear()
-        assoc.dimse.send_msg(request, 1)
-        _, response = assoc.dimse.get_msg(block=True)
-        assoc._reactor_checkpoint.set()
-    return Answer(response.Status, response.ErrorComment or "")
+        return send_request(assoc, request)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, generate_uid
 from pynetdicom import AE, _config
 from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import split_dataset
 from sqlalchemy import select
 
@@ -125,6 +127,18 @@ def send(gateway: Listener, *files: Path, calling: str = "HOSPITAL_A") -> list[A
     with pytest.MonkeyPatch.context() as patch, association(gateway, contexts, calling) as assoc:
         patch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
         return [_answer(assoc.send_c_store(file)) for file in files]
+
+
+def send_request(assoc: Association, request: C_STORE) -> Answer:
+    """A C-STORE as no SCU would send it; pynetdicom's own thread must not take the answer."""
+    assoc._reactor_checkpoint.clear()
+    while not assoc._is_paused:
+        time.sleep(0.001)
+    assoc.dimse.send_msg(request, assoc.accepted_contexts[0].context_id)
+    _, response = assoc.dimse.get_msg(block=True)
+    assoc._reactor_checkpoint.set()
+    assert response is not None, "the association has ended"
+    return Answer(response.Status, response.ErrorComment or "")
 
 
 def _answer(status: Dataset) -> Answer:

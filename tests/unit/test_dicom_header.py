@@ -303,6 +303,13 @@ def test_defined_length_nesting_does_no_harm():
     assert header_of(make_file(PixelData=None) + inner).modality == "CT"
 
 
+def test_a_number_of_a_length_that_no_number_has_is_no_refusal():
+    file = make_file().replace(
+        b"\x28\x00\x10\x00US\x02\x00\x04\x00", b"\x28\x00\x10\x00US\x03\x00\x04\x00\x00"
+    )
+    assert header_of(file).rows is None
+
+
 def test_a_deflated_bomb_is_refused(monkeypatch):
     monkeypatch.setattr(dicom_source, "MAX_INFLATED_BYTES", 100_000)
     ds = make_dataset(PixelData=bytes(10_000_000), Rows=2500, Columns=4000)

@@ -41,6 +41,13 @@ def test_empty_values_have_no_value_and_gaps_are_null():
     assert found["00080008"] == {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL"]}
 
 
+def test_a_number_of_a_length_that_no_number_has_is_told_as_the_text_that_it_may_be():
+    found = json_of(
+        make_file().replace(b"\x28\x00\x10\x00US\x02\x00\x04\x00", b"\x28\x00\x10\x00US\x03\x00abc")
+    )
+    assert found["00280010"] == {"vr": "US", "Value": ["abc"]}
+
+
 def test_sequences_are_lists_of_data_sets():
     item = Dataset()
     item.CodeValue = "113100"

@@ -1,0 +1,216 @@
+"""Damaged and hostile files at every door: taken and found again byte for byte, or refused and kept; nothing else.
+
+The promise is the same for STOW-RS and C-STORE. Success or a warning: the instance is found by a search, and given back
+as its bytes came. A failure: it is not found, and its bytes are a refused receipt. Never an error of the gateway's own.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom.association import Association
+from pynetdicom.dimse_primitives import C_STORE
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from gateway.app import create_app
+from gateway.services import Services
+from gateway.store.objects import read_bytes
+from gateway.store.tables import InstanceRow, ReceiptRow
+from gateway.workflow import durable
+from mappings.dicom_to_header import read_header
+from tests.support.dicom_files import make_file, multipart, related
+from tests.support.dicomweb import STORED, Pacs
+from tests.support.dimse import Archive, RunningListener, association, listener_in_this_process, send_request
+from tests.support.in_process import migrated_services
+from tests.support.mutations import few, mutated, mutations, whole_files, with_fresh_uid
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about what these tests break
+
+INTERNAL_ERROR = 0x0110
+STATUSES = {0x0000, 0xB007, 0xA900, 0xC000}
+
+
+@dataclass
+class Door:
+    """STOW-RS in this process, and what it has in its rows and objects."""
+
+    services: Services = field(repr=False)
+    peer: FlaskClient = field(repr=False)
+
+    def store(self, *files: bytes) -> TestResponse:
+        return self.peer.post(
+            "/dicom-web/studies",
+            data=multipart(files),
+            content_type=related(),
+            base_url=self.services.config.base_url,
+        )
+
+    def get(self, path: str, accept: str = "") -> TestResponse:
+        headers = {"Accept": accept} if accept else {}
+        base = self.services.config.base_url
+        return self.peer.get(path.removeprefix(base), headers=headers, base_url=base)
+
+    def has_instance(self, sop_instance_uid: str, data_set: bytes) -> bool:
+        query = select(InstanceRow.id).where(
+            InstanceRow.sop_instance_uid == sop_instance_uid,
+            InstanceRow.dataset_sha256 == hashlib.sha256(data_set).hexdigest(),
+        )
+        with self.services.database.reading() as session:
+            return session.scalars(query).first() is not None
+
+    def refused(self, content: bytes) -> bool:
+        sha256 = hashlib.sha256(content).hexdigest()
+        query = select(ReceiptRow.object_key).where(
+            ReceiptRow.state == "refused", ReceiptRow.sha256 == sha256
+        )
+        with self.services.database.reading() as session:
+            key = session.scalars(query).first()
+        return key is not None and read_bytes(self.services.objects, key) == content
+
+    def is_instance(self, content: bytes) -> bool:
+        sha256 = hashlib.sha256(content).hexdigest()
+        with self.services.database.reading() as session:
+            return (
+                session.scalars(select(InstanceRow.id).where(InstanceRow.sha256 == sha256)).first()
+                is not None
+            )
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    services = migrated_services(tmp_path_factory.mktemp("mutated"), dev=True)
+    durable.migrate(services.config.sqlalchemy_url)
+    yield Door(services, create_app(services).test_client())
+    services.database.close()
+
+
+@dataclass(frozen=True)
+class Files:
+    contents: tuple[bytes, ...] = field(repr=False)
+
+    def draw(self, chosen: st.DataObject) -> bytes:
+        """One of them under a UID of its own."""
+        return with_fresh_uid(
+            self.contents[chosen.draw(st.integers(0, len(self.contents) - 1), label="file")]
+        )
+
+
+@pytest.fixture(scope="module")
+def files(shared_data: Path | None) -> Files:
+    found = whole_files(shared_data)
+    assert len(found) > 30
+    return Files(found)
+
+
+def damaged(chosen: st.DataObject, files: Files) -> bytes:
+    whole = files.draw(chosen)
+    return mutated(whole, chosen.draw(mutations()))
+
+
+def value(item: dict[str, Any], tag: str) -> Any:
+    return item.get(tag, {}).get("Value", [None])[0]
+
+
+def told_of(answer: TestResponse | Any, good: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What is told of the damaged part: as stored, and as failed. The other part is always stored."""
+    assert answer.status_code in (200, 202), answer.text
+    told = answer.json if isinstance(answer, TestResponse) else answer.json()
+    stored = told[STORED]["Value"]
+    assert len(stored) >= good
+    failed = told.get("00081198", {}).get("Value", []) + told.get("0008119A", {}).get("Value", [])
+    assert all(value(item, "00081197") != INTERNAL_ERROR for item in failed)
+    assert all(value(item, "0040A160") for item in failed)
+    return stored[:-good], failed
+
+
+@few(120)
+@given(chosen=st.data())
+def test_stow_takes_a_damaged_file_and_gives_it_back_or_refuses_and_keeps_it(door, files, chosen):
+    file = damaged(chosen, files)
+    stored, failed = told_of(door.store(file, make_file()), good=1)
+    assert len(stored) + len(failed) == 1
+    if failed:
+        assert door.refused(file)
+        assert not door.is_instance(file)
+        return
+    uid = value(stored[0], "00081155")
+    assert door.has_instance(uid, file[read_header(BytesIO(file), "").dataset_offset :])
+    is_first = value(stored[0], "00081196") != 0xB00E
+    read_back(door, value(stored[0], "00081190"), uid, file if is_first else None)
+
+
+def read_back(door: Door, address: str, uid: str, file: bytes | None) -> None:
+    """Every reading door opens: the bytes are those that came, and what is made of them is never an error of ours."""
+    whole = door.get(address, "application/dicom; transfer-syntax=*")
+    assert whole.status_code == 200
+    if file is not None and file.startswith(whole.data[:132]):
+        assert whole.data == file
+    metadata = door.get(f"{address}/metadata")
+    assert metadata.status_code == 200
+    assert isinstance(json.loads(metadata.data), list)
+    found = door.get(f"/dicom-web/instances?SOPInstanceUID={uid}")
+    assert found.status_code == 200
+    assert [value(item, "00080018") for item in found.json] == [uid]
+    for more in ("/bulkdata/7FE00010", "/frames/1", "/rendered", "/thumbnail"):
+        answer = door.get(f"{address}{more}")
+        assert answer.status_code < 500 or answer.status_code == 501, (more, answer.text)
+
+
+@few(12)
+@given(chosen=st.data())
+def test_a_running_gateway_answers_damaged_files_and_stays_well(gateway, partner, files, chosen):
+    pacs = Pacs(gateway, partner)
+    file, good = damaged(chosen, files), make_file()
+    stored, failed = told_of(pacs.store(file, good), good=1)
+    assert len(stored) + len(failed) == 1
+    assert pacs.store(good).status_code == 200
+    assert gateway.readiness()[0] == 200
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningListener]:
+    with listener_in_this_process(tmp_path_factory.mktemp("mutated-dimse")) as running:
+        yield running
+
+
+SOP_CLASS = "1.2.840.10008.5.1.4.1.1.7"
+
+
+@pytest.fixture(scope="module")
+def scu(listener: RunningListener) -> Iterator[Association]:
+    """One association for all: it must survive each of them."""
+    with association(listener, [(SOP_CLASS, ExplicitVRLittleEndian)]) as assoc:
+        yield assoc
+
+
+@few(60)
+@given(chosen=st.data())
+def test_c_store_takes_a_damaged_data_set_and_keeps_it_or_refuses_and_keeps_it(listener, scu, files, chosen):
+    archive = Archive(listener)
+    whole = files.draw(chosen)
+    header = read_header(BytesIO(whole), "")
+    data_set = mutated(whole[header.dataset_offset :], chosen.draw(mutations())) or b"\0\0"
+    status = send_data_set(scu, header.sop_instance_uid, data_set)
+    assert status in STATUSES
+    kept = [one for one in archive.instances(header.sop_instance_uid) if one.dataset_bytes == data_set]
+    refused = [row for row in archive.refused() if archive.object(row.object_key).endswith(data_set)]
+    assert (len(kept), bool(refused)) == ((1, False) if status in (0x0000, 0xB007) else (0, True))
+
+
+def send_data_set(assoc: Association, uid: str, data_set: bytes) -> int:
+    """C-STORE bytes that no SCU would send."""
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = SOP_CLASS, uid
+    request.DataSet = BytesIO(data_set)
+    return send_request(assoc, request).status
