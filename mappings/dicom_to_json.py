@@ -7,17 +7,19 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import Any, BinaryIO, cast
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_partial
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
 from gateway.errors import NotDicom
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_source import read_inflated
+from mappings.dicom_structure import DEFLATED_LITTLE, MAX_DEPTH, find_dataset
 from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups
 
 BULK_THRESHOLD_BYTES = 1024
@@ -58,11 +60,21 @@ def read_json(file: BinaryIO, bulk_uri: BulkUri) -> Json:
         return tag in PIXEL_TAGS
 
     try:
-        found = to_json(read_partial(cast(BinaryIO, _Bounded(file)), is_pixels, force=True), bulk_uri)
+        found = to_json(_read_until(file, is_pixels), bulk_uri)
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
     places = {f"{tag:08X}": vr for tag, vr in pixels.items()}
     return found | {path: {"vr": vr, "BulkDataURI": bulk_uri(path)} for path, vr in places.items()}
+
+
+def _read_until(file: BinaryIO, stop_when: Callable[[BaseTag, str | None, int], bool]) -> Dataset:
+    """pydicom would inflate a deflated data set as a whole, and raise zlib's own error where it breaks off."""
+    transfer_syntax_uid, _ = find_dataset(file)
+    if transfer_syntax_uid == DEFLATED_LITTLE:
+        content = BytesIO(read_inflated(file, MAX_HEADER_BYTES))
+        return read_dataset(content, is_implicit_VR=False, is_little_endian=True, stop_when=stop_when)
+    file.seek(0)
+    return read_partial(cast(BinaryIO, _Bounded(file)), stop_when, force=True)
 
 
 class _Bounded:

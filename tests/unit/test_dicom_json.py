@@ -1,6 +1,7 @@
 """The DICOM JSON model (PS3.18 Annex F): nothing refused, nothing in the wrong type."""
 
 import json
+import random
 from io import BytesIO
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from pydicom import dcmread
 from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from gateway.errors import NotDicom
-from mappings import dicom_to_json
+from mappings import dicom_source, dicom_to_json
 from mappings.dicom_to_json import read_json, to_json
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 
@@ -46,6 +48,20 @@ def test_a_number_of_a_length_that_no_number_has_is_told_as_the_text_that_it_may
         make_file().replace(b"\x28\x00\x10\x00US\x02\x00\x04\x00", b"\x28\x00\x10\x00US\x03\x00abc")
     )
     assert found["00280010"] == {"vr": "US", "Value": ["abc"]}
+
+
+@pytest.mark.parametrize("cut", [1, 20, 4000])
+def test_a_deflated_data_set_that_breaks_off_is_told_as_far_as_it_goes(cut):
+    noise = random.Random(1).randbytes(10_000)
+    file = encode(make_dataset(ICCProfile=noise, Rows=100, Columns=100), DeflatedExplicitVRLittleEndian)
+    assert json_of(file[:-cut])["00100020"] == {"vr": "LO", "Value": ["MRN-1"]}
+
+
+def test_of_a_deflated_data_set_no_more_is_inflated_than_is_told(monkeypatch):
+    file = encode(make_dataset(PixelData=bytes(5_000_000)), DeflatedExplicitVRLittleEndian)
+    monkeypatch.setattr(dicom_source, "MAX_INFLATED_BYTES", 200_000)
+    monkeypatch.setattr(dicom_to_json, "MAX_HEADER_BYTES", 100_000)
+    assert json_of(file)["7FE00010"]["vr"] == "OB"
 
 
 def test_sequences_are_lists_of_data_sets():
