@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1
 MAX_NEGOTIATION_BYTES = 1024 * 1024
+_FIXED_ACCEPTANCE_BYTES = 68  # before the items of an A-ASSOCIATE-AC (PS3.8 Table 9-17)
 _REASONS = {  # PS3.8 Table 9-21, by source and reason
     (1, 2): "it does not know the application context",
     (1, 3): "it does not recognise the gateway's AE title",
@@ -176,7 +177,12 @@ def _provider_role(abstract_syntax: str) -> SCP_SCU_RoleSelectionNegotiation:
 def _acceptance(
     body: bytearray, proposed: Sequence[PresentationContext]
 ) -> tuple[dict[int, tuple[str, str]], int]:
-    """Accepted contexts as (abstract syntax, transfer syntax) by their ids, and the longest PDU that the peer takes."""
+    """Accepted contexts as (abstract syntax, transfer syntax) by their ids, and the longest PDU that the peer takes.
+
+    Raises ValueError, and what pynetdicom raises for what it cannot read.
+    """
+    if len(body) < _FIXED_ACCEPTANCE_BYTES:
+        raise ValueError("the A-ASSOCIATE-AC ends early")
     pdu = A_ASSOCIATE_AC()
     pdu.decode(HEAD.pack(ASSOCIATE_AC, len(body)) + bytes(body))
     primitive = pdu.to_primitive()
