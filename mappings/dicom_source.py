@@ -18,6 +18,10 @@ class Source(Protocol):
     def read(self, count: int) -> bytes: ...
     def skip(self, count: int) -> int: ...
 
+    def ahead(self, count: int) -> bytes:
+        """At most so many of the next bytes, perhaps none; they are still to be read."""
+        ...
+
 
 class FileSource:
     broken = ""
@@ -34,6 +38,11 @@ class FileSource:
         count = min(count, self._size - self.at)
         self.at = self._file.seek(count, 1)
         return count
+
+    def ahead(self, count: int) -> bytes:
+        found = self._file.read(min(count, self._size - self.at))
+        self._file.seek(self.at)
+        return found
 
 
 class InflatedSource:
@@ -56,6 +65,9 @@ class InflatedSource:
         while left and (found := self.read(min(left, _CHUNK_BYTES))):
             left -= len(found)
         return count - left
+
+    def ahead(self, count: int) -> bytes:
+        return b""
 
     def _inflate(self) -> bytes:
         found = b""

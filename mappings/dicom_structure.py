@@ -39,12 +39,19 @@ _STANDARD_ENCODING = "1.2.840.10008.1.2"
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
+_SHORT_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+)  # a length of 16 bits (PS3.5 Table 7.1-2)
 _PADDING = b"\0\r\n"
+_AHEAD_BYTES = 32 * 1024  # as long as most headers
+_PLAIN_HEAD, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<I")
+_EXPLICIT_HEAD = {order: struct.Struct(f"{order}HH2xH") for order in "<>"}
+_IMPLICIT_HEAD = {order: struct.Struct(f"{order}HHI") for order in "<>"}
 
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """What the walk kept. ``elements`` are the wanted top-level elements as encoded in the file, one after another.
+    """What the walk kept. ``elements`` are the wanted top-level elements as encoded in the file, by tag, in its order.
 
     ``dataset_offset`` is where the data set begins, after group 0002. ``fault`` says in words where the structure is
     broken, '' where it is whole; ``is_attributable`` is False where that leaves it open whose image it is.
@@ -54,7 +61,7 @@ class Skeleton:
     dataset_offset: int
     is_implicit: bool
     is_little: bool
-    elements: bytes
+    elements: dict[int, bytes]
     pixels: "Pixels | None"
     fault: str
     is_attributable: bool
@@ -108,7 +115,7 @@ def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
         dataset_offset=offset,
         is_implicit=walk.is_implicit,
         is_little=is_little,
-        elements=b"".join(walk.kept.values()),
+        elements=walk.kept,
         pixels=walk.pixels,
         fault=walk.fault or _misdeclared(declared, walk.is_implicit),
         is_attributable=walk.is_attributable,
@@ -188,10 +195,11 @@ class _Walk:
         self._order = "<" if self.is_little else ">"
         self._top, self._seen = -1, set[int]()
         self._is_in_order, self._is_past_header = True, False
+        self._is_plain = self.is_little and not self.is_implicit
 
     def run(self) -> None:
         try:
-            while (head := self._head()) is not None:
+            while (head := self._next()) is not None:
                 self.visited += 1
                 if self.visited > MAX_ELEMENTS:
                     raise NotDicom(f"The file has more than {MAX_ELEMENTS} data elements.")
@@ -202,6 +210,38 @@ class _Walk:
         except _Fault as fault:
             self.fault = str(fault)
             self.is_attributable &= self._has_header()
+
+    def _next(self) -> bytes | None:
+        if self._is_plain and len(self._levels) == 1:
+            self._is_plain = False
+            self._visit_plain(self.source.ahead(_AHEAD_BYTES))
+        return self._head()
+
+    def _visit_plain(self, ahead: bytes) -> None:
+        """The elements of a well-formed header in one go: top level, explicit VR little endian, ascending, of a
+        length that is told and in ``ahead``. Stops before the first that needs more care, and before the pixel data.
+        """
+        at, top, end = 0, self._top, len(ahead) - 12
+        while at < end and len(self._seen) < MAX_TAGS:
+            group, element, vr, length = _PLAIN_HEAD.unpack_from(ahead, at)
+            tag, size = group << 16 | element, 8
+            if vr in _LONG_VRS:
+                (length,), size = _LENGTH.unpack_from(ahead, at + 8), 12
+            elif vr not in _SHORT_VRS:
+                break
+            until = at + size + length
+            if tag <= max(top, 0) or tag in PIXEL_TAGS or group == 0xFFFE or until > len(ahead):
+                break
+            if tag in self.wanted and length <= MAX_KEPT_BYTES:
+                self.kept[tag] = ahead[at:until]
+            self._seen.add(tag)
+            self.visited += 1
+            at, top = until, tag
+        self._top = top
+        self._is_past_header |= self._is_in_order and top > _LAST_OF_HEADER
+        if at:
+            self.is_implicit = self._levels[0].is_implicit = False
+            self.source.skip(at)
 
     def _has_header(self) -> bool:
         """Whether what cannot be read comes after patient and UIDs; out of order, the patient must have been seen."""
@@ -229,6 +269,7 @@ class _Walk:
             self._levels.pop()
             if len(self._levels) == 1:
                 self._stop_recording(level.tag)
+                self._is_plain = self.is_little and not self._levels[0].is_implicit
             return
         if tag != _ITEM:
             at = self.source.at - 8
@@ -322,13 +363,15 @@ class _Walk:
 
 def _unpack(head: bytes, implicit: bool, order: str) -> tuple[int, bytes, int]:
     """Tag, VR and length; an element without a VR in an explicit data set is implicit, as some writers do."""
-    vr = b"" if implicit or not _is_vr(head[4:6]) else head[4:6]
-    group, element, length = struct.unpack(f"{order}HH2xH" if vr else f"{order}HHI", head)
-    return group << 16 | element, vr, length
+    if implicit or not _is_vr(head[4:6]):
+        group, element, length = _IMPLICIT_HEAD[order].unpack(head)
+        return group << 16 | element, b"", length
+    group, element, length = _EXPLICIT_HEAD[order].unpack(head)
+    return group << 16 | element, head[4:6], length
 
 
 def _is_vr(found: bytes) -> bool:
-    return len(found) == 2 and all(65 <= letter <= 90 for letter in found)
+    return len(found) == 2 and found.isalpha() and found.isupper()
 
 
 def _name(tag: int) -> str:

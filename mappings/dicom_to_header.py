@@ -2,7 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO
 
@@ -16,7 +18,7 @@ from gateway.case.model import Demographics, Identifier, Name
 from gateway.errors import NotDicom
 from mappings.dicom_attributes import header_tags, stored_keywords
 from mappings.dicom_pixel_size import pixel_fault
-from mappings.dicom_structure import Skeleton, walk_file
+from mappings.dicom_structure import Pixels, Skeleton, walk_file
 from mappings.dicom_to_json import Json, select_json
 from mappings.dicom_values import (
     PYDICOM_ERRORS,
@@ -32,6 +34,11 @@ from mappings.dicom_values import (
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _UID = re.compile(r"[0-9.]{1,64}")
 _SEX = {"M": "male", "F": "female", "O": "other"}
+_OWN = frozenset(
+    {0x00080018, 0x00200013, 0x00200032}
+)  # SOP Instance UID, Instance Number, Image Position (Patient)
+_CACHED_HEADERS = 256
+_CACHED_BYTES = 16 * 1024
 _SCRIPTS = ("alphabetic", "ideographic", "phonetic")
 _UNIVERSAL_ID_PREFIX = {"ISO": "urn:oid:", "UUID": "urn:uuid:"}
 
@@ -47,7 +54,7 @@ def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
     if not skeleton.is_attributable:
         raise NotDicom(skeleton.fault)
     try:
-        return _header(_dataset(skeleton), skeleton, assigning_authority)
+        return _header(skeleton, assigning_authority)
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
 
@@ -60,7 +67,7 @@ def read_attributes(file: BinaryIO, tags: frozenset[int]) -> Json:
     creators = {tag & 0xFFFF0000 | tag >> 8 & 0xFF for tag in tags if tag >> 16 & 1}
     wanted = tags | creators
     try:
-        return select_json(_dataset(walk_file(file, wanted | {_SPECIFIC_CHARACTER_SET})), wanted)
+        return select_json(_whole(walk_file(file, wanted | {_SPECIFIC_CHARACTER_SET})), wanted)
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
 
@@ -69,7 +76,7 @@ def read_identity(file: BinaryIO) -> tuple[str, str]:
     """SOP Class and SOP Instance UID of a file that ``read_header`` refuses, as far as they can be read, else ''."""
     keywords = ("SOPClassUID", "SOPInstanceUID")
     try:
-        ds = _dataset(walk_file(file, header_tags()))
+        ds = _whole(walk_file(file, header_tags()))
         found = [text(ds, keyword) for keyword in keywords]
     except (NotDicom, *PYDICOM_ERRORS):
         return "", ""
@@ -82,17 +89,48 @@ def is_uid(found: str) -> bool:
     return _UID.fullmatch(found) is not None
 
 
-def _dataset(skeleton: Skeleton) -> Dataset:
-    return read_dataset(BytesIO(skeleton.elements), skeleton.is_implicit, skeleton.is_little)
+def _whole(skeleton: Skeleton) -> Dataset:
+    return _dataset(b"".join(skeleton.elements.values()), skeleton.is_implicit, skeleton.is_little)
 
 
-def _header(ds: Dataset, skeleton: Skeleton, authority: str) -> InstanceHeader:
+def _dataset(elements: bytes, is_implicit: bool, is_little: bool) -> Dataset:
+    return read_dataset(BytesIO(elements), is_implicit, is_little)
+
+
+def _header(skeleton: Skeleton, authority: str) -> InstanceHeader:
+    own = b"".join(encoded for tag, encoded in skeleton.elements.items() if tag in _OWN)
+    common = b"".join(encoded for tag, encoded in skeleton.elements.items() if tag not in _OWN)
+    read = _read_common if len(common) <= _CACHED_BYTES else _read_common.__wrapped__
+    encoding = skeleton.is_implicit, skeleton.is_little
+    header, orientation = read(common, *encoding, skeleton.transfer_syntax_uid, skeleton.pixels, authority)
+    ds = _dataset(own, *encoding)
+    return replace(
+        header,
+        sop_instance_uid=_uid(ds, "SOPInstanceUID"),
+        instance_number=number(ds, "InstanceNumber"),
+        position=_position(decimals(ds, "ImagePositionPatient"), orientation) if header.frames == 1 else None,
+        dataset_offset=skeleton.dataset_offset,
+        fault=skeleton.fault or header.fault,
+    )
+
+
+@lru_cache(_CACHED_HEADERS)
+def _read_common(
+    elements: bytes,
+    is_implicit: bool,
+    is_little: bool,
+    transfer_syntax_uid: str,
+    pixels: Pixels | None,
+    authority: str,
+) -> tuple[InstanceHeader, tuple[float, ...]]:
+    """All but what is an instance's own, and Image Orientation (Patient): the same bytes in all slices of a series."""
+    ds = _dataset(elements, is_implicit, is_little)
     frames = number(ds, "NumberOfFrames")
     accession = text(ds, "AccessionNumber")
-    return InstanceHeader(
-        sop_instance_uid=_uid(ds, "SOPInstanceUID"),
+    header = InstanceHeader(
+        sop_instance_uid="",
         sop_class_uid=_uid(ds, "SOPClassUID"),
-        transfer_syntax_uid=_valid_uid(skeleton.transfer_syntax_uid, "TransferSyntaxUID", "00020010"),
+        transfer_syntax_uid=_valid_uid(transfer_syntax_uid, "TransferSyntaxUID", "00020010"),
         study_instance_uid=_uid(ds, "StudyInstanceUID"),
         series_instance_uid=_uid(ds, "SeriesInstanceUID"),
         patient=_patient(ds, authority),
@@ -109,16 +147,17 @@ def _header(ds: Dataset, skeleton: Skeleton, authority: str) -> InstanceHeader:
         modality=text(ds, "Modality"),
         series_description=text(ds, "SeriesDescription"),
         body_part=text(ds, "BodyPartExamined"),
-        instance_number=number(ds, "InstanceNumber"),
-        position=None if frames and frames > 1 else _position(ds),
+        instance_number=None,
+        position=None,
         frames=frames if frames and frames > 0 else 1,
         rows=number(ds, "Rows"),
         columns=number(ds, "Columns"),
         study_attributes=_attributes(ds, "study"),
         series_attributes=_attributes(ds, "series"),
-        dataset_offset=skeleton.dataset_offset,
-        fault=skeleton.fault or pixel_fault(ds, skeleton.pixels, skeleton.transfer_syntax_uid),
+        dataset_offset=0,
+        fault=pixel_fault(ds, pixels, transfer_syntax_uid),
     )
+    return header, tuple(decimals(ds, "ImageOrientationPatient"))
 
 
 def _attributes(ds: Dataset, level: str) -> Json:
@@ -194,9 +233,8 @@ def _universal_id(item: Dataset) -> str:
     return found if not found or found.startswith(prefix) else prefix + found
 
 
-def _position(ds: Dataset) -> float | None:
+def _position(place: Sequence[float], axes: Sequence[float]) -> float | None:
     """Image Position (Patient) along the normal of Image Orientation (Patient), in mm (PS3.3 C.7.6.2.1.1)."""
-    place, axes = decimals(ds, "ImagePositionPatient"), decimals(ds, "ImageOrientationPatient")
     if len(place) != 3 or len(axes) != 6:
         return None
     (a, b, c), (d, e, f) = axes[:3], axes[3:]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from gateway.auth.ae import Caller, Certificate, authenticate_ae, known_ae
+from gateway.auth.ae import Caller, Certificate, authenticate_again, known_ae
 from gateway.case.access import Origin, Partner
 from gateway.dimse.arriving import Peer, StoringDimse
 from gateway.dimse.room import RoomOfProcess
@@ -114,10 +114,10 @@ def partner_now(services: "Services", peer: Peer) -> Partner:
 
     Raises UnknownSender.
     """
-    partner = authenticate_ae(services, peer.caller)
-    if partner.id != peer.partner.id:
+    peer.recognised = authenticate_again(services, peer.caller, peer.recognised)
+    if peer.recognised.partner.id != peer.partner.id:
         raise UnknownSender("The calling AE title belongs to another partner now; open a new association.")
-    return partner
+    return peer.recognised.partner
 
 
 def _caller(assoc: "Association") -> Caller:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.pdu_primitives import P_DATA
 
-from gateway.auth.ae import Caller
+from gateway.auth.ae import Caller, Recognised
 from gateway.case.access import Origin, Partner
 from gateway.dimse.command_set import (
     C_STORE_RQ,
@@ -38,13 +38,14 @@ _COMMAND, _LAST = 0x01, 0x02  # bits of the message control header (PS3.8 E.2)
 _IDLE_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Peer:
-    """Who is at the other end of an association."""
+    """Who is at the other end of an association. ``recognised``: as what it was last known again."""
 
     caller: Caller
     partner: Partner
     origin: Origin
+    recognised: Recognised | None = None
 
 
 class ArrivingDataSet:
@@ -183,11 +184,11 @@ class StoringDimse(DIMSEServiceProvider):
             self._storing[1].__exit__()
 
     def _new_spool(self, request: StoreRequest) -> Spool:
-        syntaxes = {cx.context_id: cx.transfer_syntax[0] for cx in self.assoc.accepted_contexts}
-        if request.context_id not in syntaxes:
+        context = self.assoc._accepted_cx.get(request.context_id)
+        if context is None:
             raise NotDicom("The presentation context was not accepted.")
         spool = self._objects.spool()
-        syntax = str(syntaxes[request.context_id])
+        syntax = str(context.transfer_syntax[0])
         spool.write(encode_file_meta(request.sop_class_uid, request.sop_instance_uid, syntax))
         spool.mark()
         return spool

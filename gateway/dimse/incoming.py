@@ -11,49 +11,51 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
 MAX_PDU_BYTES = 1024 * 1024  # an A-ASSOCIATE-RQ of 128 contexts with every transfer syntax is a third of it
+_USUAL_BYTES = 128 * 1024
 SLOWEST_BYTES_PER_SECOND = 1024
 
 
 def bounded_receive(
     assoc: "Association", peer: socket.socket, acse_seconds: float, stall_seconds: float
-) -> Callable[[int], bytearray]:
+) -> Callable[[int], memoryview]:
     """In place of AssociationSocket.recv, which takes up to 4 GiB and waits anew for every byte.
 
-    The whole A-ASSOCIATE-RQ must be there ``acse_seconds`` after the connection. Raises OSError, by which pynetdicom
-    ends the connection.
+    What it gives stands until the next is asked for. The whole A-ASSOCIATE-RQ must be there ``acse_seconds`` after the
+    connection. Raises OSError, by which the connection ends.
     """
     asked_by = time.monotonic() + acse_seconds
+    buffer = memoryview(bytearray(_USUAL_BYTES))  # new memory for each PDU would cost more than the PDU
 
-    def receive(size: int) -> bytearray:
+    def receive(size: int) -> memoryview:
+        nonlocal buffer
         if size > MAX_PDU_BYTES:
             raise OSError("a PDU of more than is taken")
+        if size > len(buffer):
+            buffer = memoryview(bytearray(size))
         deadline = time.monotonic() + stall_seconds + size / SLOWEST_BYTES_PER_SECOND
         if not has_asked(assoc):
             deadline = min(deadline, asked_by)
         try:
-            return _receive(peer, size, deadline, stall_seconds)
+            return _receive(peer, buffer[:size], deadline, stall_seconds)
         finally:
             peer.settimeout(stall_seconds)  # for what is sent
 
     return receive
 
 
-def _receive(peer: socket.socket, size: int, deadline: float, stall_seconds: float) -> bytearray:
-    """Less than ``size`` bytes only where the connection ended."""
-    received = bytearray(size)
-    view, at = memoryview(received), 0
-    while at < size:
+def _receive(peer: socket.socket, buffer: memoryview, deadline: float, stall_seconds: float) -> memoryview:
+    """Less than the buffer holds only where the connection ended."""
+    at = 0
+    while at < len(buffer):
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
         peer.settimeout(min(left, stall_seconds))
-        count = peer.recv_into(view[at:])
+        count = peer.recv_into(buffer[at:])
         if not count:
             break
         at += count
-    view.release()
-    del received[at:]
-    return received
+    return buffer[:at]
 
 
 def has_asked(assoc: "Association") -> bool:

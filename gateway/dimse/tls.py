@@ -73,12 +73,12 @@ def _context(config: "Config", protocol: int) -> ssl.SSLContext:
 
 
 def after_handshake(
-    peer: ssl.SSLSocket, receive: Callable[[int], bytearray], timeout_seconds: float
-) -> Callable[[int], bytearray]:
+    peer: ssl.SSLSocket, receive: Callable[[int], memoryview], timeout_seconds: float
+) -> Callable[[int], memoryview]:
     """``receive``, which begins with the handshake: in the connection's own thread, where it holds up nobody else."""
     done = False
 
-    def receiving(size: int) -> bytearray:
+    def receiving(size: int) -> memoryview:
         nonlocal done
         if not done:
             done = True

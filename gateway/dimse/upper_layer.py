@@ -47,11 +47,12 @@ class Noticed(queue.Queue[Any]):
 
 class UpperLayer(DULServiceProvider):
     """``receive`` returns so many bytes from the peer, fewer only at the end of the connection, or raises OSError.
+    They stand until it is called again.
 
     ``notice`` is set when there is something for the association's own thread.
     """
 
-    def __init__(self, assoc: "Association", receive: Callable[[int], bytearray]) -> None:
+    def __init__(self, assoc: "Association", receive: Callable[[int], memoryview]) -> None:
         super().__init__(assoc)
         self.notice = threading.Event()
         self.to_user_queue = Noticed(self.notice)
@@ -88,11 +89,14 @@ class UpperLayer(DULServiceProvider):
                 os.eventfd_write(self._waker, 1)
 
     def _is_transport_event(self) -> bool:
+        """Fragments of messages need no state machine: goes on reading as long as nothing else comes."""
         if self.state_machine.current_state == CLOSING:
             return super()._is_transport_event()
-        peer = self.socket.socket if self.socket else None
-        if self._is_readable(peer):
-            return super()._is_transport_event()
+        while self._is_readable(self.socket.socket if self.socket else None):
+            self._read_pdu_data()
+            self._idle_timer.restart()
+            if not self.event_queue.empty() or not self.to_provider_queue.empty() or self._kill_thread:
+                return True
         return self._process_recv_primitive()
 
     def _is_readable(self, peer: socket.socket | None) -> bool:
@@ -114,7 +118,7 @@ class UpperLayer(DULServiceProvider):
 
     def _read_pdu_data(self) -> None:
         try:
-            head = self._receive(_HEAD.size)
+            head = bytes(self._receive(_HEAD.size))
             kind, length = _HEAD.unpack(head)
             body = self._receive(length)
         except (OSError, struct.error):
@@ -123,9 +127,9 @@ class UpperLayer(DULServiceProvider):
         if len(body) < length:
             self.event_queue.put(CONNECTION_CLOSED)
         elif kind == P_DATA_TF and self.state_machine.current_state == DATA_TRANSFER:
-            self._take_fragments(memoryview(body))
+            self._take_fragments(body)
         else:
-            self._take_other(head + body)
+            self._take_other(bytearray(head + body))
 
     def _take_other(self, pdu: bytearray) -> None:
         """For the state machine, as pynetdicom does it."""

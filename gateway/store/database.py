@@ -1,6 +1,6 @@
 """Engine and transactions, the same for SQLite on one machine and PostgreSQL on many."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,14 @@ def create_engine(url: str) -> sa.Engine:
         raise StoreUnavailable("The database URL cannot be read.") from None
 
 
+def after_commit(session: Session, act: Callable[[], None]) -> None:
+    """``act`` once, if the session's transaction commits; it must not use the session."""
+    event.listen(session, "after_commit", lambda _: act(), once=True)
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # pysqlite's own BEGIN is deferred; ours is immediate
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=4000"):
         connection.execute(f"PRAGMA {pragma}")
     connection.create_function("lower", 1, _lower, deterministic=True)
 

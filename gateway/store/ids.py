@@ -2,14 +2,20 @@
 
 import hashlib
 import secrets
+import time
 import uuid
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def new_id() -> str:
-    """A random UUID as FHIR id (datatype id, at most 64 characters)."""
-    return str(uuid.uuid4())
+    """A UUID as FHIR id (datatype id, at most 64 characters): 48 bits of time, 74 random ones (RFC 9562 5.7).
+
+    In the order of time, so that a new row of a large table touches the pages of the last one.
+    """
+    milliseconds = time.time_ns() // 1_000_000
+    high = (milliseconds & 0xFFFFFFFFFFFF) << 16 | 0x7000 | secrets.randbits(12)
+    return str(uuid.UUID(int=high << 64 | 0b10 << 62 | secrets.randbits(62)))
 
 
 def new_case_id() -> str:

@@ -1,10 +1,19 @@
 """How often durable work of a kind has begun for a subject."""
 
-from sqlalchemy import select
+from typing import cast
+
+from sqlalchemy import Table, bindparam, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from gateway.store.tables import JobRow
+
+_JOB = cast(Table, JobRow.__table__)
+_BEGUN = (
+    select(_JOB.c.begun)
+    .where(_JOB.c.name == bindparam("job"), _JOB.c.subject == bindparam("of"))
+    .with_for_update(read=True)
+)
 
 
 def times_begun(session: Session, name: str, subject: str) -> int:
@@ -13,8 +22,7 @@ def times_begun(session: Session, name: str, subject: str) -> int:
     Without that lock (PostgreSQL FOR SHARE; SQLite has one writer anyway) work could begin, read the
     state without the caller's uncommitted change, and be what the caller's change is coalesced with.
     """
-    begun = select(JobRow.begun).where(JobRow.name == name, JobRow.subject == subject)
-    found = session.scalar(begun.with_for_update(read=True))
+    found = _begun(session, name, subject)
     if found is not None:
         return found
     try:
@@ -22,7 +30,12 @@ def times_begun(session: Session, name: str, subject: str) -> int:
             session.add(JobRow(name=name, subject=subject, begun=0))
     except IntegrityError:
         pass  # another transaction was first, and has committed
-    return session.scalar(begun.with_for_update(read=True)) or 0
+    return _begun(session, name, subject) or 0
+
+
+def _begun(session: Session, name: str, subject: str) -> int | None:
+    found: int | None = session.connection().scalar(_BEGUN, {"job": name, "of": subject})
+    return found
 
 
 def begin(session: Session, name: str, subject: str) -> None:

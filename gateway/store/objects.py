@@ -7,15 +7,15 @@ still nobody's. ``ObjectStore.keep`` makes it durable; only then may a peer be t
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BufferedReader
+from io import BufferedReader, RawIOBase
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self
 
 from gateway.errors import StoreUnavailable, TooLarge
 
@@ -30,6 +30,7 @@ class Stored:
 
 
 _CHUNK_BYTES = 1024 * 1024
+_READ_BYTES = 16 * 1024
 _PREFIX = "incoming-"
 _ABANDONED_SECONDS = 24 * 3600
 SPARE_BYTES = 64 * 1024 * 1024  # with less left on its disk, the gateway is not ready
@@ -39,11 +40,10 @@ class Spool:
     """Bytes on their way in, hashed while they are written. A context manager: what is not kept is removed."""
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=_PREFIX, dir=folder)
-        self.path = Path(name)
+        self.path = folder / f"{_PREFIX}{secrets.token_hex(16)}"
+        self._file = _new_file(self.path)
+        self._is_open = True
         self.size_bytes = 0
-        self._file = os.fdopen(descriptor, "w+b")
         self._hash = hashlib.sha256()
         self._tail_offset: int | None = None
         self._tail_hash = hashlib.sha256()
@@ -53,8 +53,10 @@ class Spool:
         """Raises TooLarge before the limit is passed, StoreUnavailable when the disk is full."""
         if self._max_bytes is not None and self.size_bytes + len(chunk) > self._max_bytes:
             raise TooLarge(f"More than the {self._max_bytes} bytes that are taken at once.")
+        written = 0
         try:
-            self._file.write(chunk)
+            while written < len(chunk):
+                written += os.write(self._file, chunk[written:] if written else chunk)
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         self._hash.update(chunk)
@@ -72,27 +74,25 @@ class Spool:
         return self._hash.hexdigest()
 
     def sha256_from(self, offset: int) -> str:
-        """SHA-256 of the bytes from ``offset`` to the end, in hex."""
+        """SHA-256 of the bytes from ``offset`` to the end, in hex. Raises StoreUnavailable."""
         if self._tail_offset == offset:
             return self._tail_hash.hexdigest()
         with self.reader() as file:
-            file.seek(offset)
-            tail = hashlib.sha256()
-            while chunk := file.read(_CHUNK_BYTES):
-                tail.update(chunk)
+            try:
+                file.seek(offset)
+                tail = hashlib.sha256()
+                while chunk := file.read(_CHUNK_BYTES):
+                    tail.update(chunk)
+            except OSError as error:
+                raise StoreUnavailable("The gateway cannot read its files now.") from error
             return tail.hexdigest()
 
     def reader(self) -> BufferedReader:
-        """The bytes so far, from the start; the caller must not write while reading. Raises StoreUnavailable."""
-        try:
-            self._file.flush()
-            return open(self.path, "rb")
-        except OSError as error:
-            raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
+        """The bytes so far, from the start, wherever the file is meanwhile; only while the spool is open."""
+        return BufferedReader(_ReadFromStart(self._file), _READ_BYTES)
 
     def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        os.fsync(self._file)
 
     def __enter__(self) -> Self:
         return self
@@ -100,9 +100,46 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with suppress(OSError):  # a full disk: the buffer cannot be written, and need not
-            self._file.close()
+        if self._is_open:
+            self._is_open = False
+            os.close(self._file)
         self.path.unlink(missing_ok=True)
+
+
+def _new_file(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)
+
+
+class _ReadFromStart(RawIOBase):
+    """A place of its own in a file that is open already, by pread(2); closing it leaves the file open."""
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._file, self._at = file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._file, [buffer], self._at)
+        self._at += count
+        return count
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._file).st_size}[whence]
+        self._at = start + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
 
 
 class ObjectStore(Protocol):
@@ -142,7 +179,8 @@ def check_spools(folder: Path) -> None:
 
 
 def object_key(sha256: str) -> str:
-    return f"{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    """In 256 folders: of a million objects, 4,000 in each."""
+    return f"{sha256[:2]}/{sha256}"
 
 
 def keep_bytes(objects: ObjectStore, chunks: Iterable[bytes]) -> Stored:

@@ -1,9 +1,9 @@
 """Partners, their application entities and their keys."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import Table, bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -13,6 +13,12 @@ from gateway.errors import Conflict, NotFound
 from gateway.store.tables import PartnerAeRow, PartnerRow
 
 DEMO_PARTNER_ID = "demo"
+_PARTNER, _AE = cast(Table, PartnerRow.__table__), cast(Table, PartnerAeRow.__table__)
+_MARK = (
+    select(*_AE.columns, *_PARTNER.columns)
+    .where(_AE.c.partner_id == _PARTNER.c.id)
+    .where(_AE.c.ae_title == bindparam("title"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +158,12 @@ def by_calling_ae(session: Session, ae_title: str) -> tuple[Registration, Applic
     """The partner that a calling AE title belongs to, and the application entity of that title."""
     row = session.get(PartnerAeRow, ae_title.strip())
     return (get(session, row.partner_id), _application_entity(row)) if row else None
+
+
+def mark(session: Session, ae_title: str) -> tuple[Any, ...] | None:
+    """All that is registered of a calling AE title: the same again as long as the operator has changed nothing."""
+    found = session.connection().execute(_MARK, {"title": ae_title.strip()}).first()
+    return None if found is None else tuple(found)
 
 
 def every(session: Session) -> list[Registration]:

@@ -1,10 +1,11 @@
 """Receipts: what came in, from whom, when, byte for byte."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import false, select
+from sqlalchemy import Table, false, select
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Origin, Partner, Role, System, User, Viewer
@@ -14,6 +15,7 @@ from gateway.store.objects import Stored
 from gateway.store.tables import AuditRow, PartnerRow, ReceiptRow
 
 KEPT, REFUSED = "kept", "refused"
+_RECEIPT = cast(Table, ReceiptRow.__table__)
 
 
 def add(
@@ -27,21 +29,44 @@ def add(
     received_at: datetime | None = None,
 ) -> ReceiptRow:
     """Record stored bytes. ``state`` refused: kept for a person to look at, part of no case."""
-    row = ReceiptRow(
-        id=new_id(),
-        partner_id=partner.id,
-        channel=origin.channel,
-        address=origin.address[:255],
-        content_type=content_type[:120],
-        sha256=stored.sha256,
-        size_bytes=stored.size_bytes,
-        object_key=stored.key,
-        received_at=received_at or utc_now(),
-        state=state,
-    )
+    row = ReceiptRow(**_columns(partner, stored, origin, content_type, state, received_at or utc_now()))
     session.add(row)
     session.flush()
     return row
+
+
+def add_all(
+    session: Session,
+    partner: Partner,
+    found: Mapping[str, Stored],
+    origin: Origin,
+    content_type: str,
+    received_at: datetime,
+) -> None:
+    """Record many at once; the ids of the receipts are the keys."""
+    rows = [
+        _columns(partner, stored, origin, content_type, KEPT, received_at) | {"id": receipt_id}
+        for receipt_id, stored in found.items()
+    ]
+    if rows:
+        session.connection().execute(_RECEIPT.insert(), rows)
+
+
+def _columns(
+    partner: Partner, stored: Stored, origin: Origin, content_type: str, state: str, received_at: datetime
+) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "partner_id": partner.id,
+        "channel": origin.channel,
+        "address": origin.address[:255],
+        "content_type": content_type[:120],
+        "sha256": stored.sha256,
+        "size_bytes": stored.size_bytes,
+        "object_key": stored.key,
+        "received_at": received_at,
+        "state": state,
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ import structlog
 
 from gateway.errors import StoreUnavailable
 from gateway.store import jobs
-from gateway.store.database import Database, Session
+from gateway.store.database import Database, Session, after_commit
 
 if TYPE_CHECKING:
     from dbos import DBOSClient, EnqueueOptions
@@ -37,6 +37,8 @@ FETCHES = 2  # a fetch may take hours; it must not stand in the way of what is d
 POLLING_SECONDS = 0.2
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
+SETTLE_SECONDS = 2.0
+NOTED_AT_MOST = 1000
 FORGET_AT_ONCE = 500  # so that nobody waits long for the database
 RETRY_SECONDS = (5, 30, 120, 600, 3600, 4 * 3600, *[12 * 3600] * 10)  # a little more than five days
 
@@ -64,11 +66,28 @@ class Jobs:
         self._database = database
         self._client: DBOSClient | None = None
         self._lock = threading.Lock()
+        self._waiting: dict[str, None] = {}  # what this process knows to be enqueued
 
-    def enqueue(self, session: Session, work: Work, subject: str) -> None:
-        """The work exists exactly if the transaction commits."""
+    def enqueue(self, session: Session, work: Work, subject: str, *, more_may_come: bool = False) -> None:
+        """The work exists exactly if the transaction commits.
+
+        ``more_may_come``: work that has been done for the subject before is not done again for each of many arrivals.
+        """
         begun = jobs.times_begun(session, work, subject)
-        self._enqueue(session, {**_options(work), "workflow_id": f"{work}:{subject}:{begun}"}, subject, 0)
+        workflow_id = f"{work}:{subject}:{begun}"
+        if workflow_id in self._waiting:  # had it begun since, its number would have changed
+            return
+        options = _options(work)
+        options["workflow_id"] = workflow_id
+        if more_may_come and begun:
+            options["delay_seconds"] = SETTLE_SECONDS
+        self._enqueue(session, options, subject, 0)
+        after_commit(session, lambda: self._note(workflow_id))
+
+    def _note(self, workflow_id: str) -> None:
+        self._waiting[workflow_id] = None
+        while len(self._waiting) > NOTED_AT_MOST:
+            self._waiting.pop(next(iter(self._waiting)), None)
 
     def enqueue_again(
         self, session: Session, work: Work, subject: str, workflow_id: str, attempt: int

@@ -6,17 +6,19 @@ indexed and audited, and the work that follows from it is enqueued in the same t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
 from gateway.case.imaging import InstanceHeader
 from gateway.clock import utc_now
-from gateway.errors import GatewayError, InstanceMismatch, NotDicom, StudyMismatch
-from gateway.store import receipts, studies
-from gateway.store.database import Session
+from gateway.errors import GatewayError, InstanceMismatch, StoreUnavailable, StudyMismatch
+from gateway.store import receipts
+from gateway.store.ids import new_id
+from gateway.store.instance_index import SAME, InstanceIndex
 from gateway.store.objects import Spool, Stored
 from gateway.workflow.durable import Work
 from mappings.dicom_to_header import read_header
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 DICOM_MEDIA_TYPE = "application/dicom"
 UNEXPECTED = "Unexpected"
+_keepers = ThreadPoolExecutor(16, "keeper")  # they wait for the disk
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,24 @@ class InstanceReceipt:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A DICOM Part 10 file in a spool, and which study and instance it must be, where that was announced."""
+
+    spool: Spool
+    study_instance_uid: str | None = None
+    sop_instance_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Readable:
+    """An arrival whose bytes are kept and whose header could be read."""
+
+    header: InstanceHeader
+    stored: Stored
+    dataset_sha256: str
+
+
 def receive_instance(
     services: Services,
     partner: Partner,
@@ -58,18 +79,103 @@ def receive_instance(
     ``study_instance_uid`` and InstanceMismatch when it is another than ``sop_instance_uid`` (of all three the bytes
     are kept as a refused receipt), StoreUnavailable when nothing could be kept.
     """
-    now = utc_now()
+    arrival = Arrival(spool, study_instance_uid, sop_instance_uid)
+    (outcome,) = receive_instances(services, partner, [arrival], origin)
+    if isinstance(outcome, GatewayError):
+        raise outcome
+    return outcome
+
+
+def receive_instances(
+    services: Services, partner: Partner, arrivals: Sequence[Arrival], origin: Origin
+) -> list[InstanceReceipt | GatewayError]:
+    """Store several files, each as ``receive_instance`` does, with one commit for all; in their order.
+
+    What that would raise stands in the place of the receipt: none fails another. An error that nobody foresaw is
+    raised, and then none of them is indexed.
+    """
+    keeping = [_keepers.submit(services.objects.keep, arrival.spool) for arrival in arrivals]
+    read = [_read(partner, arrival, kept) for arrival, kept in zip(arrivals, keeping, strict=True)]
+    readable = {at: found for at, found in enumerate(read) if isinstance(found, _Readable)}
+    outcomes: dict[int, InstanceReceipt | GatewayError] = {}
     try:
-        with spool.reader() as file:
-            header = read_header(file, partner.assigning_authority)
-        _require_announced(header, study_instance_uid, sop_instance_uid)
-    except (NotDicom, StudyMismatch, InstanceMismatch) as error:
-        keep_refused(services, partner, spool, origin, DICOM_MEDIA_TYPE, error)
-        raise
-    dataset_sha256 = spool.sha256_from(header.dataset_offset)
-    stored = services.objects.keep(spool)
+        outcomes |= _index(services, partner, readable, origin)
+    except StoreUnavailable as error:
+        outcomes |= dict.fromkeys(readable, error)
+    for at, found in enumerate(read):
+        if not isinstance(found, _Readable):
+            outcomes[at] = _refused(services, partner, arrivals[at], origin, found)
+    return [outcome for _, outcome in sorted(outcomes.items())]
+
+
+def _read(partner: Partner, arrival: Arrival, kept: Future[Stored]) -> _Readable | GatewayError:
+    """The header is read while the disk takes the bytes."""
+    try:
+        header = _header(partner, arrival)
+        dataset_sha256 = arrival.spool.sha256_from(header.dataset_offset)
+        return _Readable(header, kept.result(), dataset_sha256)
+    except GatewayError as error:
+        return error
+
+
+def _header(partner: Partner, arrival: Arrival) -> InstanceHeader:
+    with arrival.spool.reader() as file:
+        header = read_header(file, partner.assigning_authority)
+    if arrival.study_instance_uid not in (None, header.study_instance_uid):
+        raise StudyMismatch("The instance belongs to another study than the one in the address.")
+    if arrival.sop_instance_uid not in (None, header.sop_instance_uid):
+        raise InstanceMismatch("The data set is another instance than the one announced.")
+    return header
+
+
+def _refused(
+    services: Services, partner: Partner, arrival: Arrival, origin: Origin, error: GatewayError
+) -> GatewayError:
+    """Unless nothing could be kept."""
+    if isinstance(error, StoreUnavailable):
+        return error
+    try:
+        keep_refused(services, partner, arrival.spool, origin, DICOM_MEDIA_TYPE, error)
+    except StoreUnavailable as worse:
+        return worse
+    return error
+
+
+def _index(
+    services: Services, partner: Partner, readable: Mapping[int, _Readable], origin: Origin
+) -> dict[int, InstanceReceipt]:
+    if not readable:
+        return {}
+    now = utc_now()
+    found: dict[int, InstanceReceipt] = {}
     with services.database.transaction() as session:
-        status = _index_instance(services, session, partner, header, stored, dataset_sha256, origin, now)
+        index = InstanceIndex(session, partner, now)
+        receipt_of: dict[str, Stored] = {}
+        studies_changed = set()
+        for at, one in _in_order_of_study(readable):
+            receipt_id = new_id()
+            indexed = index.add(one.header, one.stored, one.dataset_sha256, receipt_id)
+            detail = {}
+            if indexed.status != SAME:
+                receipt_of[receipt_id] = one.stored
+                studies_changed.add(indexed.study_id)
+                detail = {"receipt": receipt_id}
+            subject = f"instance:{indexed.instance_id}"
+            audit.record(session, partner, f"instance-{indexed.status}", subject, origin=origin, **detail)
+            found[at] = _receipt(one.header, indexed.status)
+        receipts.add_all(session, partner, receipt_of, origin, DICOM_MEDIA_TYPE, now)
+        index.write()
+        for study_id in sorted(studies_changed):
+            services.jobs.enqueue(session, Work.PLACE_STUDY, study_id, more_may_come=True)
+    return found
+
+
+def _in_order_of_study(readable: Mapping[int, _Readable]) -> list[tuple[int, _Readable]]:
+    """So that two senders of the same studies lock them in the same order."""
+    return sorted(readable.items(), key=lambda found: (found[1].header.study_instance_uid, found[0]))
+
+
+def _receipt(header: InstanceHeader, status: str) -> InstanceReceipt:
     return InstanceReceipt(
         header.sop_class_uid,
         header.sop_instance_uid,
@@ -78,39 +184,6 @@ def receive_instance(
         status,
         header.fault,
     )
-
-
-def _require_announced(
-    header: InstanceHeader, study_instance_uid: str | None, sop_instance_uid: str | None
-) -> None:
-    if study_instance_uid is not None and header.study_instance_uid != study_instance_uid:
-        raise StudyMismatch("The instance belongs to another study than the one in the address.")
-    if sop_instance_uid is not None and header.sop_instance_uid != sop_instance_uid:
-        raise InstanceMismatch("The data set is another instance than the one announced.")
-
-
-def _index_instance(
-    services: Services,
-    session: Session,
-    partner: Partner,
-    header: InstanceHeader,
-    stored: Stored,
-    dataset_sha256: str,
-    origin: Origin,
-    now: datetime,
-) -> str:
-    study = studies.hold_study(session, partner, header, now)
-    same = studies.same_instance(session, partner, header, dataset_sha256)
-    if same is not None:
-        audit.record(session, partner, "instance-same", f"instance:{same}", origin=origin)
-        return "same"
-    receipt = receipts.add(session, partner, stored, origin, DICOM_MEDIA_TYPE, received_at=now)
-    kept = studies.keep_instance(session, study, header, receipt, stored, dataset_sha256, now)
-    status = "conflict" if kept.conflict else "new"
-    subject = f"instance:{kept.instance_id}"
-    audit.record(session, partner, f"instance-{status}", subject, origin=origin, receipt=receipt.id)
-    services.jobs.enqueue(session, Work.PLACE_STUDY, kept.study_id)
-    return status
 
 
 def keep_refused(

@@ -100,6 +100,6 @@ def test_the_largest_pdu_is_received_whole_however_it_is_cut(tmp_path: Path) -> 
     with ours, theirs:
         receive = incoming.bounded_receive(silent, ours, 5, 5)
         sender.start()
-        assert receive(6) + receive(len(content) - 6) == content
-        assert receive(4) == b"next"
+        assert bytes(receive(6)) + bytes(receive(len(content) - 6)) == content
+        assert bytes(receive(4)) == b"next"
         sender.join()

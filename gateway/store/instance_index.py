@@ -1,0 +1,265 @@
+"""The index of received instances: what one transaction adds to the studies of a partner.
+
+Statements on tables, not on mapped objects: a study has thousands of instances, and this is all the work of each.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, cast
+
+from pydantic import TypeAdapter
+from sqlalchemy import Table, bindparam, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from gateway.case.access import Partner
+from gateway.case.imaging import InstanceHeader
+from gateway.case.model import Demographics
+from gateway.store import search_keys
+from gateway.store.ids import new_id
+from gateway.store.objects import Stored
+from gateway.store.tables import InstanceRow, SeriesRow, StudyNameRow, StudyRow
+
+NEW, SAME, CONFLICT = "new", "same", "conflict"
+_DEMOGRAPHICS = TypeAdapter(Demographics)
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """``status``: NEW, SAME (this data set was here) or CONFLICT (another one is here under this UID; both stay).
+
+    ``instance_id`` is the row that holds this data set.
+    """
+
+    status: str
+    instance_id: str
+    study_id: str
+
+
+@dataclass
+class _Series:
+    id: str
+    modality: str
+    number_of_instances: int
+
+
+@dataclass
+class _Study:
+    """What is held of a study while instances are added to it."""
+
+    id: str
+    patients: list[dict[str, Any]]
+    number_of_series: int
+    number_of_instances: int
+    modalities: list[str]
+    sop_classes: list[str]
+    series: dict[str, _Series] = field(default_factory=dict)
+
+
+_STUDY, _SERIES = cast(Table, StudyRow.__table__), cast(Table, SeriesRow.__table__)
+_INSTANCE, _STUDY_NAME = cast(Table, InstanceRow.__table__), cast(Table, StudyNameRow.__table__)
+_STUDY_BY_UID = (
+    select(
+        _STUDY.c.id,
+        _STUDY.c.patients,
+        _STUDY.c.number_of_series,
+        _STUDY.c.number_of_instances,
+        _STUDY.c.modalities,
+        _STUDY.c.sop_classes,
+    )
+    .where(_STUDY.c.partner_id == bindparam("partner"), _STUDY.c.study_instance_uid == bindparam("uid"))
+    .with_for_update()
+)
+_SERIES_BY_UID = select(_SERIES.c.id, _SERIES.c.modality, _SERIES.c.number_of_instances).where(
+    _SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid")
+)
+_INSTANCES_BY_UID = select(_INSTANCE.c.id, _INSTANCE.c.transfer_syntax_uid, _INSTANCE.c.dataset_sha256).where(
+    _INSTANCE.c.partner_id == bindparam("partner"), _INSTANCE.c.sop_instance_uid == bindparam("uid")
+)
+_UPDATE_STUDY = _STUDY.update().where(_STUDY.c.id == bindparam("key"))
+_UPDATE_SERIES = _SERIES.update().where(_SERIES.c.id == bindparam("key"))
+
+
+class InstanceIndex:
+    """Adds instances in one transaction; nobody else adds to their studies meanwhile.
+
+    A study often comes on several associations at once. On PostgreSQL its row is locked until the transaction ends;
+    on SQLite a transaction is alone already. Nothing is written of an instance before ``write``.
+    """
+
+    def __init__(self, session: Session, partner: Partner, now: datetime) -> None:
+        self._partner, self._now = partner, now
+        self._connection = session.connection()
+        self._studies: dict[str, _Study] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, header: InstanceHeader, stored: Stored, dataset_sha256: str, receipt_id: str) -> Indexed:
+        """``receipt_id`` is of a receipt that is written before ``write``, unless the instance is the same."""
+        study = self._study(header)
+        known = self._known(header.sop_instance_uid)
+        for instance_id, transfer_syntax_uid, known_sha256 in known:
+            if (transfer_syntax_uid, known_sha256) == (header.transfer_syntax_uid, dataset_sha256):
+                return Indexed(SAME, instance_id, study.id)
+        series = self._series_of(study, header)
+        row = self._row(header, stored, dataset_sha256, receipt_id)
+        row |= {"series_id": series.id, "conflict": bool(known)}
+        self._rows.append(row)
+        identity = _identity(header)
+        if identity not in study.patients:
+            study.patients = [*study.patients, identity]
+        if not known:
+            _count(study, series, header)
+        return Indexed(CONFLICT if known else NEW, row["id"], study.id)
+
+    def write(self) -> None:
+        if not self._rows:
+            return
+        self._connection.execute(_INSTANCE.insert(), self._rows)
+        self._connection.execute(
+            _UPDATE_SERIES,
+            [
+                {"key": series.id, "number_of_instances": series.number_of_instances}
+                for study in self._studies.values()
+                for series in study.series.values()
+            ],
+        )
+        self._connection.execute(
+            _UPDATE_STUDY,
+            [
+                {
+                    "key": study.id,
+                    "patients": study.patients,
+                    "number_of_series": study.number_of_series,
+                    "number_of_instances": study.number_of_instances,
+                    "has_instances": study.number_of_instances > 0,
+                    "modalities": study.modalities,
+                    "sop_classes": study.sop_classes,
+                    "updated_at": self._now,
+                }
+                for study in self._studies.values()
+                if study.series
+            ],
+        )
+
+    def _known(self, sop_instance_uid: str) -> list[tuple[str, str, str]]:
+        """Id, transfer syntax and data set hash of each row of this UID, also of those that are still to be written."""
+        wanted = {"partner": self._partner.id, "uid": sop_instance_uid}
+        found = [(row[0], row[1], row[2]) for row in self._connection.execute(_INSTANCES_BY_UID, wanted)]
+        return found + [
+            (row["id"], row["transfer_syntax_uid"], row["dataset_sha256"])
+            for row in self._rows
+            if row["sop_instance_uid"] == sop_instance_uid
+        ]
+
+    def _study(self, header: InstanceHeader) -> _Study:
+        uid = header.study_instance_uid
+        if uid not in self._studies:
+            self._studies[uid] = self._held(uid) or self._begun(header)
+        return self._studies[uid]
+
+    def _held(self, uid: str) -> _Study | None:
+        found = self._connection.execute(_STUDY_BY_UID, {"partner": self._partner.id, "uid": uid}).first()
+        return None if found is None else _Study(*found)
+
+    def _begun(self, header: InstanceHeader) -> _Study:
+        try:
+            with self._connection.begin_nested():
+                return self._new_study(header)
+        except IntegrityError:  # another association has begun it at the same moment
+            found = self._held(header.study_instance_uid)
+            if found is None:
+                raise
+            return found
+
+    def _new_study(self, header: InstanceHeader) -> _Study:
+        study = _Study(new_id(), [_identity(header)], 0, 0, [], [])
+        row = {
+            "id": study.id,
+            "partner_id": self._partner.id,
+            "study_instance_uid": header.study_instance_uid,
+            "accession_number": header.accession_number,
+            "accession_issuer": header.accession_issuer,
+            "study_date": header.study_date,
+            "study_time": header.study_time,
+            "description": header.study_description,
+            "patient_id": header.patient_id,
+            "patient_name": header.patient_name,
+            "patient_birth_date": header.patient_birth_date,
+            "patient_sex": header.patient_sex,
+            "attributes": header.study_attributes,
+            "patients": study.patients,
+            "join_reasons": [],
+            "received_at": self._now,
+            "updated_at": self._now,
+            **search_keys.search_columns(header),
+        }
+        self._connection.execute(_STUDY.insert(), row)
+        self._name(study, search_keys.names(header))
+        return study
+
+    def _name(self, study: _Study, names: Iterable[tuple[str, str, str]]) -> None:
+        columns = {"partner_id": self._partner.id, "study_id": study.id}
+        rows = [columns | {"keyword": key, "form": form, "text": text} for key, form, text in names]
+        if rows:
+            self._connection.execute(_STUDY_NAME.insert(), rows)
+
+    def _series_of(self, study: _Study, header: InstanceHeader) -> _Series:
+        uid = header.series_instance_uid
+        if uid not in study.series:
+            found = self._connection.execute(_SERIES_BY_UID, {"study": study.id, "uid": uid}).first()
+            study.series[uid] = self._new_series(study, header) if found is None else _Series(*found)
+        return study.series[uid]
+
+    def _new_series(self, study: _Study, header: InstanceHeader) -> _Series:
+        series = _Series(new_id(), header.modality, 0)
+        row = {
+            "id": series.id,
+            "study_id": study.id,
+            "series_instance_uid": header.series_instance_uid,
+            "series_number": header.series_number,
+            "modality": header.modality,
+            "description": header.series_description,
+            "body_part": header.body_part,
+            "attributes": header.series_attributes,
+        }
+        self._connection.execute(_SERIES.insert(), row)
+        return series
+
+    def _row(
+        self, header: InstanceHeader, stored: Stored, dataset_sha256: str, receipt_id: str
+    ) -> dict[str, Any]:
+        return {
+            "id": new_id(),
+            "partner_id": self._partner.id,
+            "sop_instance_uid": header.sop_instance_uid,
+            "sop_class_uid": header.sop_class_uid,
+            "transfer_syntax_uid": header.transfer_syntax_uid,
+            "instance_number": header.instance_number,
+            "position": header.position,
+            "frames": header.frames,
+            "rows": header.rows,
+            "columns": header.columns,
+            "fault": header.fault,
+            "sha256": stored.sha256,
+            "dataset_sha256": dataset_sha256,
+            "size_bytes": stored.size_bytes,
+            "object_key": stored.key,
+            "receipt_id": receipt_id,
+            "received_at": self._now,
+        }
+
+
+def _count(study: _Study, series: _Series, header: InstanceHeader) -> None:
+    """What a search tells of them: first-received instances only."""
+    if not series.number_of_instances:
+        study.number_of_series += 1
+        study.modalities = sorted({*study.modalities, series.modality} - {""})
+    series.number_of_instances += 1
+    study.number_of_instances += 1
+    study.sop_classes = sorted({*study.sop_classes, header.sop_class_uid})
+
+
+def _identity(header: InstanceHeader) -> dict[str, Any]:
+    identity: dict[str, Any] = _DEMOGRAPHICS.dump_python(header.patient, mode="json")
+    return identity
