@@ -113,6 +113,10 @@ def _read(partner: Partner, arrival: Arrival, kept: Future[Stored]) -> _Readable
     try:
         header = _header(partner, arrival)
         dataset_sha256 = arrival.spool.sha256_from(header.dataset_offset)
+    except GatewayError as error:
+        unkept = kept.exception()
+        return unkept if isinstance(unkept, GatewayError) else error
+    try:
         return _Readable(header, kept.result(), dataset_sha256)
     except GatewayError as error:
         return error
