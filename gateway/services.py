@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from gateway.auth.keyring import Keyring
 from gateway.config import LOOPBACK, Config
-from gateway.errors import NotSupported
 from gateway.store.database import Database
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import ObjectStore
-from gateway.store.partners import ApplicationEntity, Registration
+from gateway.store.partners import ApplicationEntity, DicomWebEndpoint, Registration
 from gateway.workflow.durable import Jobs
 from gateway.workflow.fetch_from import Connect, RegisteredPlace
 
@@ -53,43 +52,6 @@ class PushOverFhir:
 
         client = Client(partner.fhir_token_url, partner.fhir_client_id, partner.fhir_scopes or SCOPES)
         return partial(self._tokens.get, client)
-
-    @cached_property
-    def _tokens(self) -> "AccessTokens":
-        return _access_tokens(self._keyring)
-
-
-class ConnectToArchives:
-    """senders/ again: the registered place of a partner as something that can be asked for imaging."""
-
-    def __init__(self, config: Config, keyring: Keyring) -> None:
-        self._config, self._keyring = config, keyring
-
-    def __call__(self, partner: Registration, place: RegisteredPlace) -> "ImagingSource":
-        from gateway.senders.bounded_session import Bounds
-        from gateway.senders.dicomweb import DicomWebSource
-
-        if isinstance(place, ApplicationEntity):
-            raise NotSupported("Fetching from an application entity is not offered yet.")
-        config = self._config
-        bounds = Bounds(
-            config.max_stow_bytes,
-            silence_seconds=config.silence_seconds,
-            slowest_bytes_per_second=config.slowest_bytes_per_second,
-        )
-        return DicomWebSource(place.url, self._authorization(partner), bounds)
-
-    def _authorization(self, partner: Registration) -> Callable[[str], str]:
-        from gateway.senders.access_tokens import Client
-        from gateway.senders.dicomweb import basic_authorization, bearer_authorization, no_authorization
-
-        if partner.dicomweb_login:
-            return basic_authorization(partner.dicomweb_login)
-        if not partner.dicomweb_token_url:
-            return no_authorization
-        scopes = partner.dicomweb_scopes or IMAGING_SCOPES
-        client = Client(partner.dicomweb_token_url, partner.dicomweb_client_id, scopes)
-        return bearer_authorization(partial(self._tokens.get, client))
 
     @cached_property
     def _tokens(self) -> "AccessTokens":
@@ -146,6 +108,53 @@ class CallOverDicom:
         return call(called, contexts, provided)
 
 
+class ConnectToArchives:
+    """senders/ again: the registered place of a partner as something that can be asked for imaging."""
+
+    def __init__(self, config: Config, keyring: Keyring, call: CallAe) -> None:
+        self._config, self._keyring, self._call = config, keyring, call
+
+    def __call__(self, partner: Registration, place: RegisteredPlace) -> "ImagingSource":
+        if isinstance(place, ApplicationEntity):
+            return self._by_dimse(place)
+        return self._by_dicomweb(partner, place)
+
+    def _by_dimse(self, entity: ApplicationEntity) -> "ImagingSource":
+        from gateway.senders.dicom_retrieve import DicomSource
+
+        own_ae_title = entity.called_ae_title or self._config.ae_title
+        address = f"{entity.ae_title}@{entity.host}:{entity.port}"
+        return DicomSource(address, own_ae_title, partial(self._call, entity))
+
+    def _by_dicomweb(self, partner: Registration, place: DicomWebEndpoint) -> "ImagingSource":
+        from gateway.senders.bounded_session import Bounds
+        from gateway.senders.dicomweb import DicomWebSource
+
+        config = self._config
+        bounds = Bounds(
+            config.max_stow_bytes,
+            silence_seconds=config.silence_seconds,
+            slowest_bytes_per_second=config.slowest_bytes_per_second,
+        )
+        return DicomWebSource(place.url, self._authorization(partner), bounds)
+
+    def _authorization(self, partner: Registration) -> Callable[[str], str]:
+        from gateway.senders.access_tokens import Client
+        from gateway.senders.dicomweb import basic_authorization, bearer_authorization, no_authorization
+
+        if partner.dicomweb_login:
+            return basic_authorization(partner.dicomweb_login)
+        if not partner.dicomweb_token_url:
+            return no_authorization
+        scopes = partner.dicomweb_scopes or IMAGING_SCOPES
+        client = Client(partner.dicomweb_token_url, partner.dicomweb_client_id, scopes)
+        return bearer_authorization(partial(self._tokens.get, client))
+
+    @cached_property
+    def _tokens(self) -> "AccessTokens":
+        return _access_tokens(self._keyring)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     config: Config
@@ -163,8 +172,9 @@ def build_services(config: Config) -> Services:
     database = Database(config.sqlalchemy_url)
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
     objects, jobs = _object_store(config), Jobs(database)
-    push, connect = PushOverFhir(keyring), ConnectToArchives(config, keyring)
-    return Services(config, database, objects, jobs, keyring, push, CallOverDicom(config), connect)
+    push, call = PushOverFhir(keyring), CallOverDicom(config)
+    connect = ConnectToArchives(config, keyring, call)
+    return Services(config, database, objects, jobs, keyring, push, call, connect)
 
 
 def _object_store(config: Config) -> ObjectStore:

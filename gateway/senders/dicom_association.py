@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ _COMMAND, _LAST = 0x01, 0x02
 _NO_DATA_SET = 0x0101
 _SMALLEST_PDU_BYTES = 128
 _READ_BYTES = 64 * 1024
+SLOWEST_BYTES_PER_SECOND = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +165,11 @@ class Association:
 
     def read_pdu(self, seconds: float, limit: int) -> tuple[int, bytearray]:
         """Raises PeerUnreachable also for an A-ABORT."""
-        self._peer.settimeout(seconds)
         try:
-            kind, length = HEAD.unpack(_read(self._peer, HEAD.size))
+            kind, length = HEAD.unpack(_read(self._peer, HEAD.size, seconds))
             if length > limit:
                 raise self.broken("a PDU of more than is taken")
-            body = _read(self._peer, length)
+            body = _read(self._peer, length, seconds)
         except OSError as error:
             self._is_open = False
             raise PeerUnreachable("The DICOM peer did not answer, or closed the connection.") from error
@@ -219,10 +220,13 @@ def _read_command(command: BytesIO) -> Dataset:
     return decode(command, True, True)
 
 
-def _read(peer: socket.socket, size: int) -> bytearray:
-    """Raises OSError where the connection ends before."""
-    received = bytearray()
+def _read(peer: socket.socket, size: int, seconds: float) -> bytearray:
+    """Raises OSError where the connection ends before, or single bytes hold it up."""
+    received, deadline = bytearray(), time.monotonic() + seconds + size / SLOWEST_BYTES_PER_SECOND
     while len(received) < size:
+        if (left := deadline - time.monotonic()) <= 0:
+            raise TimeoutError
+        peer.settimeout(min(left, seconds))
         chunk = peer.recv(min(size - len(received), _READ_BYTES))
         if not chunk:
             raise ConnectionError("closed")

@@ -214,15 +214,21 @@ class _Receiving:
     def open_spool(self) -> Spool:
         return self._services.objects.spool(self._services.config.max_stow_bytes)
 
-    def take(self, address: InstanceAddress, spool: Spool) -> None:
+    def take(self, address: InstanceAddress, spool: Spool) -> bool:
         partner, uid = self._job.partner.partner, address.sop_instance_uid
         try:
             receive_instance(self._services, partner, spool, self._origin, self._study_instance_uid, uid)
         except (NotDicom, StudyMismatch, InstanceMismatch) as error:
             self._outcome.note(error, address)
-            return
+            return False
         self._outcome.problems.pop(uid, None)
         self._here += 1
+        self._tell()
+        return True
+
+    def look_again(self) -> None:
+        stored = _stored(self._services, self._job, self._study_instance_uid)
+        self._here = len(stored.intersection(self._outcome.wanted))
         self._tell()
 
     def refuse(self, address: InstanceAddress, error: GatewayError) -> None:

@@ -29,8 +29,12 @@ class Receiver(Protocol):
 
     def open_spool(self) -> Spool: ...
 
-    def take(self, address: InstanceAddress, spool: Spool) -> None:
-        """A DICOM file that is said to be the instance of that address. Raises StoreUnavailable."""
+    def take(self, address: InstanceAddress, spool: Spool) -> bool:
+        """Whether the file is the instance of that address, and is kept. Raises StoreUnavailable."""
+        ...
+
+    def look_again(self) -> None:
+        """Something may have come by another door, as by C-MOVE."""
         ...
 
     def refuse(self, address: InstanceAddress, error: GatewayError) -> None:

@@ -17,7 +17,7 @@ from gateway.services import Services
 from gateway.store import cases, receipts
 from gateway.store.objects import read_bytes
 from gateway.store.partners import DicomWebEndpoint
-from gateway.store.tables import FetchRow, InstanceRow, StudyRow
+from gateway.store.tables import FetchRow, InstanceRow, ReceiptRow, StudyRow
 from gateway.workflow import durable, fetch, fetch_plan, intake, place_study
 from tests.support.bundles import FHIR_JSON, imaging_study, referral
 from tests.support.dicom_files import multipart, related
@@ -144,6 +144,16 @@ class Gateway:
             query = select(InstanceRow).where(InstanceRow.sop_instance_uid == sop_instance_uid)
             (row,) = session.scalars(query)
         return read_bytes(self.services.objects, row.object_key)
+
+    def channels(self, uids: list[str]) -> set[str]:
+        """By which doors these instances came."""
+        with self.services.database.reading() as session:
+            query = (
+                select(ReceiptRow.channel)
+                .join(InstanceRow, InstanceRow.receipt_id == ReceiptRow.id)
+                .where(InstanceRow.sop_instance_uid.in_(uids))
+            )
+            return set(session.scalars(query))
 
     def refused(self) -> list[str]:
         """Why receipts were refused, the last first."""
