@@ -5,7 +5,6 @@ nothing is decoded here, so none has to be understood.
 """
 
 import socket
-import ssl
 import sys
 import threading
 import time
@@ -34,7 +33,7 @@ from gateway.dimse.c_store import serve_c_store
 from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
 from gateway.dimse.listening import Listeners, listen
 from gateway.dimse.room import RoomOfProcess
-from gateway.dimse.tls import after_handshake, server_context
+from gateway.dimse.tls import ServerTls, after_handshake
 from gateway.dimse.upper_layer import UpperLayer
 from mappings.dicom_file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -84,7 +83,9 @@ def serve(
     )
     for server in servers:
         threading.Thread(target=server.serve_forever, name=LISTENER_THREAD, daemon=True).start()
-        log.info("listening", port=server.server_address[1], tls=server.is_tls, ae_title=server.ae_title)
+        log.info(
+            "listening", port=server.server_address[1], tls=server.tls is not None, ae_title=server.ae_title
+        )
     if listening is not None:
         listening.set()
     try:
@@ -102,7 +103,7 @@ def _servers(services: "Services", listeners: Listeners, room: RoomOfProcess) ->
     if listeners.plain is not None:
         servers.append(GatewayServer(services, ae, listeners.plain, admission))
     if listeners.tls is not None:
-        servers.append(GatewayServer(services, ae, listeners.tls, admission, server_context(services.config)))
+        servers.append(GatewayServer(services, ae, listeners.tls, admission, ServerTls(services.config)))
     return servers
 
 
@@ -159,8 +160,8 @@ class GatewayRequestHandler(RequestHandler):
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self.request.settimeout(STALL_TIMEOUT_SECONDS)
-        if self.server.tls_context is not None:
-            self.request = self.server.tls_context.wrap_socket(
+        if self.server.tls is not None:
+            self.request = self.server.tls.context().wrap_socket(
                 self.request, server_side=True, do_handshake_on_connect=False
             )
 
@@ -168,7 +169,7 @@ class GatewayRequestHandler(RequestHandler):
         assoc = super()._create_association()
         services = self.server.services
         receive = bounded_receive(assoc, self.request, ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS)
-        if self.server.is_tls:
+        if self.server.tls is not None:
             receive = after_handshake(self.request, receive, ACSE_TIMEOUT_SECONDS)
         assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
         assoc.dimse = StoringDimse(assoc, services.objects, partial(serve_c_store, services))
@@ -187,11 +188,10 @@ class GatewayServer(AssociationServer):
         ae: AE,
         listener: socket.socket,
         admission: Admission,
-        tls_context: ssl.SSLContext | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         self.services = services
-        self.tls_context = tls_context
-        self.is_tls = tls_context is not None
+        self.tls = tls
         self.connected: list[Association] = []
         self._listener = listener
         self._is_shared = admission.room.room.is_shared

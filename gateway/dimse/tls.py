@@ -32,6 +32,32 @@ def server_context(config: "Config") -> ssl.SSLContext:
     return context
 
 
+class ServerTls:
+    """The context of now: renewed certificates are used for new connections, without a restart."""
+
+    def __init__(self, config: "Config") -> None:
+        self._config = config
+        self._seen = self._changed_at()
+        self._context = server_context(config)
+
+    def context(self) -> ssl.SSLContext:
+        """Where the new files cannot be used, the former certificate goes on being shown."""
+        found = self._changed_at()
+        if found != self._seen:
+            self._seen = found
+            try:
+                self._context = server_context(self._config)
+                log.info("tls-certificates-read-anew")
+            except GatewayError as error:
+                log.error("tls-certificates-unusable", reason=str(error))
+        return self._context
+
+    def _changed_at(self) -> list[int]:
+        config = self._config
+        files = (config.dicom_tls_certificate, config.dicom_tls_key, config.dicom_tls_ca)
+        return [file.stat().st_mtime_ns if file is not None and file.exists() else 0 for file in files]
+
+
 def client_context(config: "Config", certificate: str = "") -> ssl.SSLContext:
     """For calling a peer. Without a registered ``certificate`` its own must be of a trusted issuer and of its host.
 

@@ -5,8 +5,9 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -160,6 +161,20 @@ def test_a_peer_that_never_answers_is_given_up(quick: None) -> None:
         pytest.raises(PeerUnreachable),
         call(called, CONTEXTS),
     ):
+        pass
+
+
+def test_a_peer_that_trickles_is_given_up(quick: None) -> None:
+    """It sends a byte long before each single wait would be over."""
+
+    def trickle(connection: socket.socket) -> None:
+        connection.recv(65536)
+        with suppress(OSError):
+            for _ in range(100):
+                connection.sendall(b"\x02")
+                time.sleep(0.2)
+
+    with raw_peer(then=trickle) as called, pytest.raises(PeerUnreachable), call(called, CONTEXTS):
         pass
 
 

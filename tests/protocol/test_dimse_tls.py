@@ -196,6 +196,32 @@ def test_a_peer_without_tls_is_cut_off_and_logged(tmp_path: Path, certificates: 
     assert failed["address"] == "127.0.0.1"
 
 
+def test_a_renewed_certificate_is_shown_without_a_restart_and_a_broken_one_is_not(
+    tmp_path: Path, certificates: Certificates
+) -> None:
+    own, key = tmp_path / "own.pem", tmp_path / "own.key"
+
+    def install(certificate: Path) -> None:
+        own.write_bytes(certificate.read_bytes())
+        key.write_bytes(certificate.with_suffix(".key").read_bytes())
+
+    install(certificates.gateway)
+    served = replace(certificates, gateway=own)
+    with tls_listener(tmp_path, served) as (_, tls):
+        assert _shown(tls) == fingerprint(certificates.gateway)
+        install(certificates.pacs)
+        assert _shown(tls) == fingerprint(certificates.pacs)
+        own.write_text("broken")
+        assert _shown(tls) == fingerprint(certificates.pacs)
+
+
+def _shown(tls: RunningListener) -> str:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with _connected(tls) as peer, context.wrap_socket(peer) as secure:
+        return f"sha256:{hashlib.sha256(secure.getpeercert(binary_form=True)).hexdigest()}"
+
+
 def test_a_certificate_that_cannot_be_used_is_said_in_one_line(
     tmp_path: Path, certificates: Certificates
 ) -> None:
