@@ -19,6 +19,7 @@ from gateway.store.objects import ObjectStore
 from gateway.store.partners import ApplicationEntity, DicomWebEndpoint, Registration
 from gateway.workflow.durable import Jobs
 from gateway.workflow.fetch_from import Connect, RegisteredPlace
+from gateway.workflow.limited import LimitedProcesses
 
 if TYPE_CHECKING:
     from gateway.senders.access_tokens import AccessTokens
@@ -165,6 +166,7 @@ class Services:
     push: Push
     call: CallAe
     connect: Connect
+    limited: LimitedProcesses
 
 
 def build_services(config: Config) -> Services:
@@ -173,8 +175,8 @@ def build_services(config: Config) -> Services:
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
     objects, jobs = _object_store(config), Jobs(database)
     push, call = PushOverFhir(keyring), CallOverDicom(config)
-    connect = ConnectToArchives(config, keyring, call)
-    return Services(config, database, objects, jobs, keyring, push, call, connect)
+    connect, limited = ConnectToArchives(config, keyring, call), LimitedProcesses()
+    return Services(config, database, objects, jobs, keyring, push, call, connect, limited)
 
 
 def _object_store(config: Config) -> ObjectStore:

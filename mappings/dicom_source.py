@@ -83,11 +83,3 @@ class InflatedSource:
         if self._total > MAX_INFLATED_BYTES:
             raise NotDicom(f"The deflated data set inflates to more than {MAX_INFLATED_BYTES} bytes.")
         return found
-
-
-def read_inflated(file: BinaryIO, max_bytes: int) -> bytes:
-    """The data set that begins where ``file`` stands: what can be inflated of it, ``max_bytes`` at most."""
-    source, pieces = InflatedSource(file), []
-    while source.at < max_bytes and (piece := source.read(min(_CHUNK_BYTES, max_bytes - source.at))):
-        pieces.append(piece)
-    return b"".join(pieces)

@@ -93,9 +93,7 @@ def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
     Raises NotDicom, saying where, when it is no DICOM, has no data set, or is larger than the limits.
     """
     size = file.seek(0, 2)
-    file.seek(_meta_offset(file, size))
-    transfer_syntax_uid = _file_meta(file, size)
-    offset = file.tell()
+    transfer_syntax_uid, offset = find_dataset(file)
     if transfer_syntax_uid == DEFLATED_LITTLE:
         source: Source = InflatedSource(file)
     else:

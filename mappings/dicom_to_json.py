@@ -7,24 +7,19 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable
-from io import BytesIO
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset, read_partial
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
 from pydicom.valuerep import PersonName
 
-from gateway.errors import NotDicom
-from mappings.dicom_source import read_inflated
-from mappings.dicom_structure import DEFLATED_LITTLE, MAX_DEPTH, find_dataset
+from mappings.dicom_layout import PIXEL_TAGS
+from mappings.dicom_structure import MAX_DEPTH
 from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups
 
 BULK_THRESHOLD_BYTES = 1024
-MAX_HEADER_BYTES = 64 * 1024 * 1024
-PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
@@ -39,63 +34,13 @@ BulkUri = Callable[[str], str]
 Json = dict[str, Any]
 
 
-def to_json(dataset: Dataset, bulk_uri: BulkUri | None = None) -> Json:
-    """The whole data set. Text is UTF-8, so Specific Character Set says ISO_IR 192 (F.2).
+def select_json(dataset: Dataset, tags: Iterable[int], bulk_uri: BulkUri | None = None) -> Json:
+    """Only the elements of ``tags``, without Specific Character Set, which is always ISO_IR 192 (F.2).
 
     Binary values over 1 KiB and pixel data are BulkDataURI; without ``bulk_uri`` they are left out.
     """
-    return _dataset(dataset, bulk_uri, "", 0)
-
-
-def read_json(file: BinaryIO, bulk_uri: BulkUri) -> Json:
-    """The data set of a Part 10 file, read up to its pixel data.
-
-    Raises NotDicom when that cannot be done, or would take more than 64 MiB of what is not pixel data.
-    """
-    pixels: dict[int, str] = {}
-
-    def is_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:  # noqa: ARG001 - pydicom gives the length
-        if tag in PIXEL_TAGS:
-            pixels[tag] = vr or "OW"
-        return tag in PIXEL_TAGS
-
-    try:
-        found = to_json(_read_until(file, is_pixels), bulk_uri)
-    except PYDICOM_ERRORS as error:
-        raise NotDicom("The data set of the file cannot be read.") from error
-    places = {f"{tag:08X}": vr for tag, vr in pixels.items()}
-    return found | {path: {"vr": vr, "BulkDataURI": bulk_uri(path)} for path, vr in places.items()}
-
-
-def _read_until(file: BinaryIO, stop_when: Callable[[BaseTag, str | None, int], bool]) -> Dataset:
-    """pydicom would inflate a deflated data set as a whole, and raise zlib's own error where it breaks off."""
-    transfer_syntax_uid, _ = find_dataset(file)
-    if transfer_syntax_uid == DEFLATED_LITTLE:
-        content = BytesIO(read_inflated(file, MAX_HEADER_BYTES))
-        return read_dataset(content, is_implicit_VR=False, is_little_endian=True, stop_when=stop_when)
-    file.seek(0)
-    return read_partial(cast(BinaryIO, _Bounded(file)), stop_when, force=True)
-
-
-class _Bounded:
-    """A file of which no more than MAX_HEADER_BYTES can be read: pydicom makes objects of every few bytes."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._left = file, MAX_HEADER_BYTES
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        found = self._file.read(min(count, self._left) if count >= 0 else self._left)
-        self._left -= len(found)
-        if not self._left:
-            raise NotDicom(f"The header has more than {MAX_HEADER_BYTES} bytes.")
-        return found
-
-
-def select_json(dataset: Dataset, tags: Iterable[int]) -> Json:
-    """Only the elements of ``tags``, without bulk data and Specific Character Set."""
     wanted = sorted(tag for tag in tags if tag in dataset and tag != _SPECIFIC_CHARACTER_SET)
-    return {f"{tag:08X}": _element(dataset, BaseTag(tag), None, "", 0) for tag in wanted}
+    return {f"{tag:08X}": _element(dataset, BaseTag(tag), bulk_uri, "", 0) for tag in wanted}
 
 
 def _dataset(dataset: Dataset, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:

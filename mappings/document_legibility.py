@@ -1,15 +1,21 @@
 """Does a document open? The first, format-level look: what a reader's program would refuse.
 
-Decoders meet hostile bytes here: call it where memory and time are limited (workflow/examination.py).
+Decoders meet hostile bytes here: call it where memory and time are limited (workflow/limited.py).
 """
 
 import io
 import logging
+from typing import IO
 
 _PDF_HEADER_WITHIN = 1024  # ISO 32000-1 H.3: readers accept the header within the first 1024 bytes
 _MAX_PIXELS = 40_000_000
 # EPS is not among them: to open one would run a program.
 _IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "JPEG2000", "AVIF")
+
+
+def examine(document: IO[bytes], _: IO[bytes], content_type: str) -> dict[str, str]:
+    """``problem_of`` the file's bytes, as a job in a process of its own."""
+    return {"problem": problem_of(document.read(), content_type)}
 
 
 def problem_of(document: bytes, content_type: str) -> str:

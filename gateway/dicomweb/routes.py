@@ -10,27 +10,29 @@ import structlog
 from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from gateway.auth.bearer import authenticate_partner, challenge, require_scope
-from gateway.case.access import Origin, Partner
-from gateway.dicomweb import media_types, qido_rs, stow_rs, wado_rs
+from gateway.auth.bearer import challenge
+from gateway.dicomweb import media_types, qido_rs, stow_rs
+from gateway.dicomweb.capabilities import answer_options
 from gateway.dicomweb.content_encoding import ACCEPTED, decoded
+from gateway.dicomweb.door import accept as _accept
+from gateway.dicomweb.door import base_url as _base_url
+from gateway.dicomweb.door import json_answer as _json
+from gateway.dicomweb.door import origin as _origin
+from gateway.dicomweb.door import partner_of as _partner
 from gateway.dicomweb.query import read_query
+from gateway.dicomweb.retrieve_routes import add_retrieve
 from gateway.dicomweb.status import status_of
-from gateway.dicomweb.wado_rs import Payload
 from gateway.dicomweb.warning import warning_headers
 from gateway.errors import GatewayError, NotSupported, Unauthenticated
 from gateway.multipart import read_body
-from gateway.store import studies
-from gateway.store.tables import InstanceRow
 from gateway.workflow import disclosure, imaging_find
 from gateway.workflow.imaging_find import Matches
 
 if TYPE_CHECKING:
     from gateway.services import Services
 
-MOUNTED_AT = "/dicom-web"
 RETRY_AFTER_SECONDS = 60
-_STUDY, _SERIES, _INSTANCE = "/studies/<study>", "/studies/<study>/series/<series>", "/instances/<instance>"
+_STUDY, _SERIES = "/studies/<study>", "/studies/<study>/series/<series>"
 log = structlog.get_logger(__name__)
 
 
@@ -39,7 +41,8 @@ def blueprint(services: "Services") -> Blueprint:
     door = Blueprint("dicomweb", __name__)
     _add_store(door, services)
     _add_search(door, services)
-    _add_retrieve(door, services)
+    add_retrieve(door, services)
+    door.before_request(answer_options)
 
     @door.route("/", defaults={"anything": ""}, methods=["GET", "POST", "PUT", "DELETE"])
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "DELETE"])
@@ -89,25 +92,6 @@ def _add_search(door: Blueprint, services: "Services") -> None:
         return _search(services, "instance", StudyInstanceUID=study, SeriesInstanceUID=series)
 
 
-def _add_retrieve(door: Blueprint, services: "Services") -> None:
-    @door.get(_STUDY)
-    @door.get(_SERIES)
-    @door.get(f"{_SERIES}{_INSTANCE}")
-    def retrieve(study: str, series: str | None = None, instance: str | None = None) -> Response:
-        partner, rows = _readable(services, study, series, instance)
-        payload = wado_rs.retrieve(services.objects, rows, _accept())
-        return _retrieved(services, partner, rows, payload, "instances")
-
-    @door.get(f"{_STUDY}/metadata")
-    @door.get(f"{_SERIES}/metadata")
-    @door.get(f"{_SERIES}{_INSTANCE}/metadata")
-    def metadata(study: str, series: str | None = None, instance: str | None = None) -> Response:
-        partner, rows = _readable(services, study, series, instance)
-        media_types.require_json(_accept())
-        payload = wado_rs.metadata(services.objects, rows, _base_url(services))
-        return _retrieved(services, partner, rows, payload, "metadata")
-
-
 def _store(services: "Services", study: str | None) -> Response:
     partner = _partner(services, "c")
     media_type = media_types.json_or_xml(_accept())
@@ -147,51 +131,6 @@ def _found(services: "Services", matches: Matches, media_type: str) -> Response:
     pairs = zip(matches.found, matches.attributes, strict=True)
     content_type, chunks = qido_rs.answer(pairs, media_type, _base_url(services))
     return Response(chunks, content_type=content_type)
-
-
-def _readable(
-    services: "Services", study: str, series: str | None, instance: str | None
-) -> tuple[Partner, list[InstanceRow]]:
-    partner = _partner(services, "r")
-    with services.database.reading() as session:
-        return partner, studies.instances(session, partner, study, series, instance)
-
-
-def _retrieved(
-    services: "Services", partner: Partner, rows: list[InstanceRow], payload: Payload, what: str
-) -> Response:
-    """The read is on the audit trail before the first byte goes out."""
-    subject = f"study:{rows[0].series.study.id}" if len(rows) > 1 else f"instance:{rows[0].id}"
-    origin = _origin("wado-rs")
-    disclosure.record(services, partner, disclosure.READ, subject, origin, what=what, instances=len(rows))
-    answer = Response(payload.chunks, content_type=payload.content_type)
-    if payload.size_bytes is not None:
-        answer.content_length = payload.size_bytes
-    return answer
-
-
-def _partner(services: "Services", interaction: str = "") -> Partner:
-    partner = authenticate_partner(services, request.headers, request.remote_addr)
-    if interaction:
-        require_scope(partner, "ImagingStudy", interaction)
-    return partner
-
-
-def _origin(channel: str) -> Origin:
-    return Origin(channel, request.remote_addr or "")
-
-
-def _accept() -> str:
-    """The query parameter stands for the header where a peer cannot set that (PS3.18 8.3.3.1)."""
-    return request.args.get("accept") or request.headers.get("Accept", "")
-
-
-def _base_url(services: "Services") -> str:
-    return f"{services.config.base_url}{MOUNTED_AT}"
-
-
-def _json(body: str, status: int, media_type: str = "application/json") -> Response:
-    return Response(body, status, content_type=media_type)
 
 
 def _no_content() -> Response:

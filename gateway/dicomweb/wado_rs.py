@@ -1,117 +1,114 @@
-"""WADO-RS: Retrieve transaction of the Studies service (PS3.18 10.4): the stored bytes, and metadata made from them."""
+"""WADO-RS: Retrieve Study, Series and Instance (PS3.18 10.4): the stored bytes, or another transfer syntax of them."""
 
-import json
-import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from functools import partial
+from typing import TYPE_CHECKING
+
+import structlog
 
 from gateway.dicomweb import media_types
-from gateway.dicomweb.media_types import DICOM, MULTIPART_RELATED, MediaType
-from gateway.dicomweb.qido_rs import instance_url
+from gateway.dicomweb.archive import ZIP, zipped
+from gateway.dicomweb.encodings import STORED, Encoding, instance_encodings
+from gateway.dicomweb.media_types import DICOM, MediaType
+from gateway.dicomweb.payload import Part, Payload, multipart, read_all, single
 from gateway.errors import NotAcceptable, NotDicom
-from gateway.store.objects import ObjectStore
 from gateway.store.tables import InstanceRow
-from mappings.dicom_to_json import read_json
+from gateway.workflow import images
+from mappings.dicom_structure import EXPLICIT_LITTLE
+from mappings.pixel_syntaxes import ENCODED
 
-_CHUNK_BYTES = 256 * 1024
+if TYPE_CHECKING:
+    from gateway.services import Services
 
-
-@dataclass(frozen=True, slots=True)
-class Payload:
-    """A body to stream; ``size_bytes`` is None where it is not known before it is made."""
-
-    content_type: str
-    size_bytes: int | None
-    chunks: Iterator[bytes]
+log = structlog.get_logger(__name__)
 
 
-def retrieve(objects: ObjectStore, rows: Sequence[InstanceRow], accept: str) -> Payload:
-    """The instances byte for byte as they were stored.
+def retrieve(services: "Services", rows: Sequence[InstanceRow], accept: str) -> Payload:
+    """The instances in the most wanted encoding that can be had.
 
-    One instance is also given as a single part, to who asks for application/dicom. Raises NotAcceptable when what is
-    wanted would need another encoding than the stored one.
+    Several instances are several parts, or files of a ZIP archive. Raises NotAcceptable when there is no such
+    encoding, or an instance that is wanted alone cannot be transcoded; among several such a one is given as stored,
+    and says so.
     """
+    stored = frozenset(row.transfer_syntax_uid for row in rows)
+    refusal = NotAcceptable(_refusal(stored))
     for wanted in media_types.accepted(accept):
-        if _transfer_syntax_fits(wanted, rows):
-            if wanted.essence == DICOM and len(rows) == 1:
-                return _single(objects, rows[0])
-            if wanted.covers(MULTIPART_RELATED) and wanted.parameter("type").lower() in ("", "*/*", DICOM):
-                return _multipart(objects, rows)
-    raise NotAcceptable(_refusal(rows))
+        for encoding in _encodings(wanted, stored):
+            if encoding.media_type == DICOM and not encoding.is_multipart and len(rows) > 1:
+                continue
+            try:
+                return _payload(services, rows, encoding)
+            except (NotAcceptable, NotDicom) as error:
+                refusal = NotAcceptable(str(error))
+    raise refusal
 
 
-def _transfer_syntax_fits(wanted: MediaType, rows: Sequence[InstanceRow]) -> bool:
-    """Without the parameter, what is stored is taken to fit (8.7.3.5.2 would have it transcoded)."""
-    syntax = wanted.parameter("transfer-syntax")
-    return syntax in ("", "*") or all(row.transfer_syntax_uid == syntax for row in rows)
+def _encodings(wanted: MediaType, stored: frozenset[str]) -> Iterator[Encoding]:
+    if wanted.essence == ZIP:
+        as_dicom = MediaType(DICOM, wanted.parameters)
+        yield from (
+            Encoding(ZIP, one.transfer_syntax, False) for one in instance_encodings([as_dicom], stored)
+        )
+        return
+    yield from instance_encodings([wanted], stored)
+    if (
+        wanted.essence == "*/*" and "transfer-syntax" not in wanted.parameters
+    ):  # rather as it is than not at all
+        yield Encoding(DICOM, STORED, is_multipart=True)
 
 
-def _refusal(rows: Sequence[InstanceRow]) -> str:
-    stored = ", ".join(sorted({row.transfer_syntax_uid for row in rows}))
+def _refusal(stored: frozenset[str]) -> str:
+    written = ", ".join([EXPLICIT_LITTLE, *ENCODED])
     return (
-        f'Instances are given as multipart/related; type="{DICOM}", and one alone also as {DICOM}, in the transfer '
-        f"syntax in which they were stored ({stored}): ask for transfer-syntax=* or for that one."
+        f'Instances are given as multipart/related; type="{DICOM}", as {ZIP}, and one alone also as {DICOM}: with '
+        f"transfer-syntax=* as they are stored ({', '.join(sorted(stored))}), or with one of {written}."
     )
 
 
-def _instance_type(row: InstanceRow) -> str:
-    return f"{DICOM}; transfer-syntax={row.transfer_syntax_uid}"
+def _payload(services: "Services", rows: Sequence[InstanceRow], encoding: Encoding) -> Payload:
+    if encoding.media_type == ZIP:
+        return zipped(_files(services, rows, encoding.transfer_syntax))
+    if not encoding.is_multipart:
+        return single(_part(services, rows[0], encoding.transfer_syntax))
+    if all(_is_stored_so(row, encoding.transfer_syntax) for row in rows):
+        return multipart([_stored(services, row) for row in rows], DICOM)
+    if len(rows) == 1:
+        return multipart([_part(services, rows[0], encoding.transfer_syntax)], DICOM)
+    return multipart((_part_or_stored(services, row, encoding.transfer_syntax) for row in rows), DICOM)
 
 
-def _single(objects: ObjectStore, row: InstanceRow) -> Payload:
-    return Payload(_instance_type(row), row.size_bytes, _read(objects.open(row.object_key)))
+def _files(
+    services: "Services", rows: Sequence[InstanceRow], syntax: str
+) -> Iterator[tuple[str, int | None, Iterator[bytes]]]:
+    """Name, size and content of each file of an archive; the names are UIDs, which tell nothing of a patient."""
+    get = _part if len(rows) == 1 else _part_or_stored
+    for row in rows:
+        part = get(services, row, syntax)
+        yield f"{row.series.series_instance_uid}/{row.sop_instance_uid}.dcm", part.size_bytes, part.open()
 
 
-def _multipart(objects: ObjectStore, rows: Sequence[InstanceRow]) -> Payload:
-    boundary = secrets.token_hex(24)  # cannot occur in the files: 192 random bits
-    heads = [_part_head(boundary, row) for row in rows]
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    size = sum(len(head) + row.size_bytes for head, row in zip(heads, rows, strict=True)) + len(tail)
-    first = objects.open(rows[0].object_key)  # what is not there is an error before the answer has begun
-    content_type = f'{MULTIPART_RELATED}; type="{DICOM}"; boundary={boundary}'
-    return Payload(content_type, size, _parts(objects, rows, heads, tail, first))
+def _is_stored_so(row: InstanceRow, syntax: str) -> bool:
+    return syntax in (STORED, row.transfer_syntax_uid)
 
 
-def _part_head(boundary: str, row: InstanceRow) -> bytes:
-    return f"\r\n--{boundary}\r\nContent-Type: {_instance_type(row)}\r\n\r\n".encode()
+def _part(services: "Services", row: InstanceRow, syntax: str) -> Part:
+    if _is_stored_so(row, syntax):
+        return _stored(services, row)
+    file, size = images.transcoded(services, row, syntax)
+    return Part(f"{DICOM}; transfer-syntax={syntax}", size, partial(read_all, file))
 
 
-def _parts(
-    objects: ObjectStore, rows: Sequence[InstanceRow], heads: list[bytes], tail: bytes, first: BinaryIO
-) -> Iterator[bytes]:
-    for index, row in enumerate(rows):
-        yield heads[index]
-        yield from _read(first if index == 0 else objects.open(row.object_key))
-    yield tail
+def _part_or_stored(services: "Services", row: InstanceRow, syntax: str) -> Part:
+    """An answer of several parts has begun, and can be no error any more."""
+    try:
+        return _part(services, row, syntax)
+    except (NotAcceptable, NotDicom) as error:
+        log.info("instance-given-as-stored", instance=row.id, cause=type(error).__name__)
+        return _stored(services, row)
 
 
-def _read(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+def _stored(services: "Services", row: InstanceRow) -> Part:
+    def read() -> Iterator[bytes]:
+        return read_all(services.objects.open(row.object_key))
 
-
-def metadata(objects: ObjectStore, rows: Sequence[InstanceRow], base_url: str) -> Payload:
-    """Every instance's whole data set as DICOM JSON; pixel data and large binary values by their address (F.2.6)."""
-    return Payload(media_types.DICOM_JSON, None, _metadata(objects, rows, base_url))
-
-
-def _metadata(objects: ObjectStore, rows: Sequence[InstanceRow], base_url: str) -> Iterator[bytes]:
-    for index, row in enumerate(rows):
-        yield b"," if index else b"["
-        yield _instance_metadata(objects, row, base_url)
-    yield b"]"
-
-
-def _instance_metadata(objects: ObjectStore, row: InstanceRow, base_url: str) -> bytes:
-    bulk = f"{instance_url(base_url, row)}/bulkdata"
-    with objects.open(row.object_key) as file:
-        try:
-            found = read_json(file, lambda path: f"{bulk}/{path}")
-        except NotDicom:  # it was readable when it came: identify it, at least
-            found = {
-                "00080016": {"vr": "UI", "Value": [row.sop_class_uid]},
-                "00080018": {"vr": "UI", "Value": [row.sop_instance_uid]},
-            }
-    return json.dumps(found, allow_nan=False).encode()
+    return Part(f"{DICOM}; transfer-syntax={row.transfer_syntax_uid}", row.size_bytes, read)

@@ -80,7 +80,7 @@ def _examine(services: Services, partner_id: str, document: Document) -> None:
             content = bytes_of(session, partner_id, document)
     except (NotFound, Conflict):
         return  # replaced since the record was read: the replacement's own check is under way
-    problem = problem_of(content, document.content_type)
+    problem = problem_of(services.limited, content, document.content_type)
     with services.database.transaction() as session:
         examinations.add(session, *examinations.key(document), problem, utc_now())
 

@@ -1,16 +1,20 @@
 """Opening a document harms nobody: it happens in a process with limits, whatever the bytes do to a decoder."""
 
-import time
+import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gateway.workflow import examination
-from gateway.workflow.examination import NOT_WITHIN_LIMITS, problem_of
+from gateway.workflow.examination import NOT_WITHIN_LIMITS
+from gateway.workflow.limited import LimitedProcesses
+from tests.support import processes
 
+ProblemOf = Callable[[bytes, str], str]
 ENDLESS = "ü".encode("punycode") * 200_000  # takes time by the square of its length
 
 
@@ -26,33 +30,49 @@ def png(width: int, height: int) -> bytes:
     )
 
 
-def test_what_opens_has_no_problem() -> None:
+@pytest.fixture(scope="module")
+def limited() -> Iterator[LimitedProcesses]:
+    found = LimitedProcesses()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def problem_of(limited: LimitedProcesses) -> ProblemOf:
+    return partial(examination.problem_of, limited)
+
+
+def test_what_opens_has_no_problem(problem_of: ProblemOf) -> None:
     assert problem_of(png(8, 8), "image/png") == ""
 
 
-def test_what_is_wrong_is_told_in_words() -> None:
+def test_what_is_wrong_is_told_in_words(problem_of: ProblemOf) -> None:
     assert problem_of(b"%PDX-1.7", "application/pdf") == "The bytes are no PDF."
 
 
-def test_an_image_of_more_pixels_than_may_be_decoded_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_image_of_more_pixels_than_may_be_decoded_is_not_decoded(
+    problem_of: ProblemOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(examination, "MEMORY_BYTES", 160 * 1024 * 1024)
     assert problem_of(png(13300, 13300), "image/png") == "The image is too large to be opened safely."
 
 
-def test_what_takes_too_much_memory_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_too_much_memory_is_given_up(
+    problem_of: ProblemOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(examination, "MEMORY_BYTES", 160 * 1024 * 1024)
     assert problem_of(bytes(200 * 1024 * 1024), "text/plain") == NOT_WITHIN_LIMITS
 
 
-def test_what_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_takes_too_long_is_given_up(problem_of: ProblemOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examination, "CPU_SECONDS", 1)
     assert problem_of(ENDLESS, "text/plain; charset=punycode") == NOT_WITHIN_LIMITS
 
 
-def test_what_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examination, "WALL_SECONDS", 0.001)
-    assert problem_of(png(8, 8), "image/png") == NOT_WITHIN_LIMITS
-    assert not any(_environment(child) for child in _children())
+def test_what_stands_still_is_given_up(problem_of: ProblemOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examination, "CPU_SECONDS", 60)
+    monkeypatch.setattr(examination, "WALL_SECONDS", 0.5)
+    assert problem_of(ENDLESS, "text/plain; charset=punycode") == NOT_WITHIN_LIMITS
 
 
 @pytest.mark.parametrize(
@@ -65,34 +85,29 @@ def test_what_stands_still_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         "",
     ],
 )
-def test_no_media_type_makes_it_fail(content_type: str) -> None:
+def test_no_media_type_makes_it_fail(problem_of: ProblemOf, content_type: str) -> None:
     assert problem_of(b"x", content_type) != NOT_WITHIN_LIMITS
 
 
-def test_the_process_is_not_given_the_secrets_of_the_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_process_is_not_given_the_secrets_of_the_gateway(
+    problem_of: ProblemOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GATEWAY_SECRET_KEY", "secret")
-    monkeypatch.setattr(examination, "CPU_SECONDS", 1)
-    with ThreadPoolExecutor(1) as threads:
-        problem = threads.submit(problem_of, ENDLESS, "text/plain; charset=punycode")
-        environments = set()
-        while not problem.done():
-            environments |= {environment for child in _children() if (environment := _environment(child))}
-            time.sleep(0.01)
+    found = LimitedProcesses()
+    try:
+        assert examination.problem_of(found, b"x", "text/plain") == ""
+        environments = [
+            Path(f"/proc/{pid}/environ").read_bytes()
+            for pid in processes.family(os.getpid())
+            if _is_limited(pid)
+        ]
+    finally:
+        found.close()
     assert environments
     assert not any(b"GATEWAY_" in environment for environment in environments)
 
 
-def _children() -> list[str]:
-    return [
-        child
-        for task in Path("/proc/self/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
-
-
-def _environment(pid: str) -> bytes:
-    """Empty while the process is not yet the program that it is to be, and once it has ended."""
+def _is_limited(pid: int) -> bool:
     with suppress(OSError):
-        if b"gateway.workflow.examiner" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return Path(f"/proc/{pid}/environ").read_bytes()
-    return b""
+        return b"gateway.workflow.limited_server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False

@@ -14,12 +14,12 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from mappings.dicom_to_json import to_json
 from mappings.native_xml import to_xml
 from tests.support.dicom_files import BOUNDARY, encode, make_dataset, related
 from tests.support.dicomweb import FAILED, STORED, Pacs, instance_path, items, value, values
 from tests.support.dimse import Archive
 from tests.support.gateway_process import GatewayProcess
+from tests.support.metadata import to_json
 from tests.support.partner import Partner
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about odd values

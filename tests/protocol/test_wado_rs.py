@@ -2,21 +2,21 @@
 
 import hashlib
 import json
-import sqlite3
-from contextlib import closing
 from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
+import numpy as np
 import pytest
 import requests
-from dicomweb_client.uri import URI
 from pydicom import dcmread
 from pydicom.data import get_charset_files
 from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from mappings.dicom_to_header import read_header
-from tests.support.dicom_files import encode, make_dataset
-from tests.support.dicomweb import Pacs, instance_path, series_path, value, values, with_own_uid
+from tests.support.dicom_files import encode, make_dataset, make_file
+from tests.support.dicomweb import Pacs, audit_rows, instance_path, parts_of, series_path, with_own_uid
 from tests.support.dimse import TEST_FILES
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
@@ -49,6 +49,11 @@ PYDICOM_FILES = [
     "JPEG2000.dcm",
     "examples_ybr_color.dcm",
 ]
+CHANGED_BY_DECODING = {
+    0x00280004,
+    0x00280006,
+    0x7FE00010,
+}  # photometric interpretation, planar configuration, pixels
 CHARSETS = ["chrArab.dcm", "chrH31.dcm", "chrH32.dcm", "chrI2.dcm", "chrX1.dcm", "chrX2.dcm", "chrGreek.dcm"]
 
 
@@ -68,15 +73,6 @@ def study(pacs: Pacs) -> list[Dataset]:
     datasets = [first, second, third]
     assert pacs.store(*map(encode, datasets)).status_code == 200
     return datasets
-
-
-def parts_of(answer: requests.Response) -> list[tuple[str, bytes]]:
-    """Content-Type and bytes of each part, found by the boundary alone."""
-    boundary = answer.headers["Content-Type"].split("boundary=")[1].encode()
-    pieces = answer.content.split(b"\r\n--" + boundary)
-    assert (pieces[0], pieces[-1]) == (b"", b"--\r\n")
-    found = [piece.removeprefix(b"\r\n").split(b"\r\n\r\n", 1) for piece in pieces[1:-1]]
-    return [(head.decode().removeprefix("Content-Type: "), content) for head, content in found]
 
 
 def real_files(shared_data: Path | None) -> list[Path]:
@@ -158,14 +154,104 @@ def test_the_accept_parameter_stands_for_the_header(pacs, study):
     [
         "image/jpeg",
         "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50",
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2",
         'multipart/related; type="application/octet-stream"',
     ],
 )
-def test_another_encoding_than_the_stored_one_is_refused_in_words(pacs, study, accept):
+def test_what_is_not_written_is_refused_in_words(pacs, study, accept):
     answer = pacs.get(instance_path(study[0]), accept)
     assert answer.status_code == 406
-    assert "ask for transfer-syntax=* or for that one" in answer.json()["detail"]
+    assert "with transfer-syntax=* as they are stored" in answer.json()["detail"]
     assert answer.json()["reference"]
+
+
+COMPRESSED = ["MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_jpeg_ls_lossless.dcm"]
+OTHER_NATIVE = ["MR_small_implicit.dcm", "MR_small_bigendian.dcm"]
+
+
+@pytest.mark.parametrize("name", [*COMPRESSED, *OTHER_NATIVE, "image_dfl.dcm", "SC_rgb_jpeg_dcmtk.dcm"])
+def test_without_a_transfer_syntax_it_is_explicit_little_endian(pacs, name):
+    content = with_own_uid((TEST_FILES / name).read_bytes())
+    assert pacs.store(content).status_code in (200, 202)
+    sent = dcmread(BytesIO(content))
+    answer = pacs.get(instance_path(sent), "application/dicom")
+    assert answer.headers["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+    given = dcmread(BytesIO(answer.content))
+    assert given.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1"
+    assert np.array_equal(given.pixel_array, sent.pixel_array)
+    before, after = ({one.tag: one for one in ds if one.tag.element} for ds in (sent, given))
+    assert set(before) == set(after)
+    kept = [tag for tag in after if tag not in CHANGED_BY_DECODING]
+    assert [tag for tag in kept if str(before[tag].value) != str(after[tag].value)] == []
+    assert len(pacs.get(instance_path(sent), "application/dicom; transfer-syntax=*").content) == len(content)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEGLSLossless, JPEG2000Lossless])
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "SC_rgb_16bit.dcm", "emri_small.dcm"])
+def test_it_is_encoded_without_loss_when_asked_for(pacs, shared_data, name, syntax):
+    path = TEST_FILES / name
+    if not path.exists():
+        if shared_data is None:
+            pytest.skip("the file is among those of shared/data")
+        path = shared_data / "dicom" / "pydicom-data" / name
+    content = with_own_uid(path.read_bytes())
+    pacs.store(content)
+    sent = dcmread(BytesIO(content))
+    answer = pacs.get(instance_path(sent), f"application/dicom; transfer-syntax={syntax}")
+    assert answer.status_code == 200, answer.text
+    given = dcmread(BytesIO(answer.content))
+    assert given.file_meta.TransferSyntaxUID == syntax
+    assert np.array_equal(given.pixel_array, sent.pixel_array)
+
+
+def test_what_no_decoder_reads_is_given_as_stored_among_others_and_refused_alone(pacs):
+    broken = with_own_uid((TEST_FILES / "JPGExtended.dcm").read_bytes())
+    ds = dcmread(BytesIO(broken))
+    other = make_file(StudyInstanceUID=ds.StudyInstanceUID)
+    assert pacs.store(broken, other).status_code in (200, 202)
+    alone = pacs.get(instance_path(ds), "application/dicom")
+    assert alone.status_code == 406
+    assert "transfer-syntax=*" in alone.json()["detail"]
+    together = parts_of(pacs.get(f"/studies/{ds.StudyInstanceUID}", MULTIPART_DICOM))
+    kinds = {content: kind for kind, content in together}
+    assert kinds[broken] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.51"
+    assert kinds[other] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+
+
+@pytest.mark.parametrize("accept", ["application/zip", "application/zip; transfer-syntax=*"])
+def test_a_study_is_given_as_an_archive(pacs, study, accept):
+    answer = pacs.get(f"/studies/{study[0].StudyInstanceUID}", accept)
+    assert answer.headers["Content-Type"] == "application/zip"
+    with ZipFile(BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {f"{ds.SeriesInstanceUID}/{ds.SOPInstanceUID}.dcm": encode(ds) for ds in study}
+
+
+def test_what_a_peer_has_is_not_sent_again(pacs, study):
+    for path in ("", "/metadata", "/rendered", "/frames/1", "/thumbnail", "/bulkdata/7FE00010"):
+        address = instance_path(study[0]) + path
+        first = pacs.get(address)
+        assert first.status_code == 200, first.text
+        again = pacs.get(address, headers={"If-None-Match": first.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["ETag"] == first.headers["ETag"]
+        assert again.headers["Cache-Control"] == "private, no-cache"
+
+
+def test_a_study_that_has_grown_is_sent_again(pacs, study):
+    address = f"/studies/{study[0].StudyInstanceUID}"
+    etag = pacs.get(address).headers["ETag"]
+    pacs.store(make_file(StudyInstanceUID=study[0].StudyInstanceUID))
+    answer = pacs.get(address, headers={"If-None-Match": etag})
+    assert answer.status_code == 200
+    assert len(parts_of(answer)) == 4
+
+
+def test_another_hospital_is_not_told_that_it_has_something(gateway, pacs, other_partner, study):
+    etag = pacs.get(instance_path(study[0])).headers["ETag"]
+    other = Pacs(gateway, other_partner)
+    assert other.get(instance_path(study[0]), headers={"If-None-Match": etag}).status_code == 404
 
 
 def test_several_instances_are_never_one_part(pacs, study):
@@ -185,43 +271,7 @@ def test_dicomweb_client_retrieves(pacs, study):
     assert len(metadata) == 3
 
 
-def test_metadata_is_the_whole_data_set_with_addresses_for_bulk_data(pacs, study):
-    address = instance_path(study[0])
-    answer = pacs.get(f"{address}/metadata", "application/dicom+json")
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == "application/dicom+json"
-    (found,) = answer.json()
-    assert value(found, "00080018") == study[0].SOPInstanceUID
-    assert value(found, "00280010") == 4
-    assert found["7FE00010"]["BulkDataURI"] == f"{pacs.url}{address}/bulkdata/7FE00010"
-    uri = URI.from_string(found["7FE00010"]["BulkDataURI"].removesuffix("/bulkdata/7FE00010"))
-    assert uri.sop_instance_uid == study[0].SOPInstanceUID
-
-
-def test_metadata_is_given_of_study_and_series(pacs, study):
-    whole = pacs.get(f"/studies/{study[0].StudyInstanceUID}/metadata").json()
-    assert values(whole, "00080018") == [ds.SOPInstanceUID for ds in study]
-    assert len(pacs.get(f"{series_path(study[0])}/metadata").json()) == 2
-
-
-def test_metadata_names_have_every_script_in_utf8(pacs):
-    content = with_own_uid(Path(get_charset_files("chrH31.dcm")[0]).read_bytes())
-    pacs.store(content)
-    (found,) = pacs.get(f"{instance_path(dcmread(BytesIO(content)))}/metadata").json()
-    assert value(found, "00100010") == {
-        "Alphabetic": "Yamada^Tarou",
-        "Ideographic": "山田^太郎",
-        "Phonetic": "やまだ^たろう",
-    }
-    assert value(found, "00080005") == "ISO_IR 192"
-
-
-def test_metadata_as_xml_is_refused(pacs, study):
-    address = f"{instance_path(study[0])}/metadata"
-    assert pacs.get(address, 'multipart/related; type="application/dicom+xml"').status_code == 406
-
-
-@pytest.mark.parametrize("path", ["", "/metadata"])
+@pytest.mark.parametrize("path", ["", "/metadata", "/rendered", "/thumbnail", "/pixeldata"])
 def test_another_hospitals_imaging_is_not_there(gateway, pacs, other_partner, study, path):
     other = Pacs(gateway, other_partner)
     study_path = f"/studies/{study[0].StudyInstanceUID}"
@@ -234,8 +284,6 @@ def test_another_hospitals_imaging_is_not_there(gateway, pacs, other_partner, st
 
 def test_what_is_not_there_is_404_and_what_is_not_offered_501(pacs, study):
     assert pacs.get("/studies/1.2.3.4").status_code == 404
-    for resource in ("rendered", "thumbnail", "frames/1", "bulkdata/7FE00010", "pixeldata"):
-        assert pacs.get(f"{instance_path(study[0])}/{resource}").status_code == 501
     assert pacs.get("/workitems").status_code == 501
     assert pacs.get("/").status_code == 501
 
@@ -263,12 +311,3 @@ def test_what_is_read_and_searched_is_on_the_audit_trail_by_own_ids_only(gateway
     assert json.loads(rows[0][4]) == {"what": "instances", "instances": 3}
     assert "Testkind" not in str(rows)
     assert "MRN-1" not in str(rows)
-
-
-def audit_rows(gateway: GatewayProcess) -> list[tuple[str, str, str, str, str]]:
-    """What the DICOMweb door wrote, oldest first."""
-    query = (
-        "SELECT actor, action, subject, channel, detail FROM audit WHERE channel IN ('wado-rs', 'qido-rs')"
-    )
-    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database:
-        return database.execute(f"{query} ORDER BY id").fetchall()

@@ -1,7 +1,9 @@
 """A PACS that speaks DICOMweb to a running gateway, byte by byte where a client library would be too polite."""
 
 import secrets
+import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from io import BytesIO
 from typing import Any
 
@@ -44,13 +46,31 @@ class Pacs:
     def store(self, *files: bytes, study: str = "") -> requests.Response:
         return self.post(multipart(files), path=f"/studies/{study}" if study else "/studies")
 
-    def get(self, path: str, wanted: str = "", **parameters: Any) -> requests.Response:
-        headers = self.partner.headers() | ({"Accept": wanted} if wanted else {})
+    def get(
+        self, path: str, wanted: str = "", headers: dict[str, str] | None = None, **parameters: Any
+    ) -> requests.Response:
+        headers = self.partner.headers() | ({"Accept": wanted} if wanted else {}) | (headers or {})
         return requests.get(f"{self.url}{path}", params=parameters, headers=headers, timeout=TIMEOUT_SECONDS)
 
     def client(self) -> DICOMwebClient:
         """The library that most Python users have."""
         return DICOMwebClient(self.url, headers=self.partner.headers())
+
+
+def parts_of(answer: requests.Response) -> list[tuple[str, bytes]]:
+    """Content-Type and bytes of each part, found by the boundary alone."""
+    assert answer.status_code == 200, answer.text
+    return [(headers["Content-Type"], content) for headers, content in parts_with_headers(answer)]
+
+
+def parts_with_headers(answer: requests.Response) -> list[tuple[dict[str, str], bytes]]:
+    boundary = answer.headers["Content-Type"].split("boundary=")[1].encode()
+    pieces = answer.content.split(b"\r\n--" + boundary)
+    assert (pieces[0], pieces[-1]) == (b"", b"--\r\n")
+    found = [piece.removeprefix(b"\r\n").split(b"\r\n\r\n", 1) for piece in pieces[1:-1]]
+    return [
+        (dict(line.split(": ", 1) for line in head.decode().splitlines()), content) for head, content in found
+    ]
 
 
 def items(answer: requests.Response, sequence: str) -> list[dict[str, Any]]:
@@ -74,3 +94,14 @@ def instance_path(ds: Dataset) -> str:
 
 def series_path(ds: Dataset) -> str:
     return f"/studies/{ds.StudyInstanceUID}/series/{ds.SeriesInstanceUID}"
+
+
+def audit_rows(gateway: GatewayProcess, *channels: str) -> list[tuple[str, str, str, str, str]]:
+    """What the DICOMweb door wrote, oldest first; by default of WADO-RS and QIDO-RS."""
+    wanted = channels or ("wado-rs", "qido-rs")
+    marks = ", ".join("?" for _ in wanted)
+    query = (
+        f"SELECT actor, action, subject, channel, detail FROM audit WHERE channel IN ({marks}) ORDER BY id"
+    )
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database:
+        return database.execute(query, wanted).fetchall()

@@ -2,7 +2,7 @@
 
 import json
 import random
-from io import BytesIO
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from gateway.errors import NotDicom
-from mappings import dicom_source, dicom_to_json
-from mappings.dicom_to_json import read_json, to_json
+from mappings import dicom_metadata, dicom_source
+from mappings.dicom_layout import open_layout
+from mappings.dicom_to_json import select_json
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
+from tests.support.metadata import metadata_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about odd values
 
@@ -25,7 +27,7 @@ def bulk(path: str) -> str:
 
 
 def json_of(file: bytes) -> dict:
-    return json.loads(json.dumps(read_json(BytesIO(file), bulk), allow_nan=False))
+    return metadata_of(file, bulk)
 
 
 def test_values_have_the_type_of_their_vr():
@@ -60,7 +62,7 @@ def test_a_deflated_data_set_that_breaks_off_is_told_as_far_as_it_goes(cut):
 def test_of_a_deflated_data_set_no_more_is_inflated_than_is_told(monkeypatch):
     file = encode(make_dataset(PixelData=bytes(5_000_000)), DeflatedExplicitVRLittleEndian)
     monkeypatch.setattr(dicom_source, "MAX_INFLATED_BYTES", 200_000)
-    monkeypatch.setattr(dicom_to_json, "MAX_HEADER_BYTES", 100_000)
+    monkeypatch.setattr(dicom_metadata, "MAX_HEADER_BYTES", 100_000)
     assert json_of(file)["7FE00010"]["vr"] == "OB"
 
 
@@ -120,24 +122,24 @@ def test_endless_nesting_ends():
         outer = Dataset()
         outer.ReferencedImageSequence = Sequence([inner])
         inner = outer
-    assert json.dumps(to_json(inner)).count("00081140") == 65
+    assert json.dumps(select_json(inner, inner.keys())).count("00081140") == 65
 
 
 def test_a_header_without_end_is_not_read_to_its_end(monkeypatch):
-    monkeypatch.setattr(dicom_to_json, "MAX_HEADER_BYTES", 20_000)
-    assert read_json(BytesIO(make_file(PixelData=bytes(90_000))), bulk)
+    monkeypatch.setattr(dicom_metadata, "MAX_HEADER_BYTES", 20_000)
+    assert json_of(make_file(PixelData=bytes(90_000), ICCProfile=bytes(90_000)))
     with pytest.raises(NotDicom):
-        read_json(BytesIO(make_file(ICCProfile=bytes(90_000))), bulk)
+        json_of(make_file(TextValue="x" * 90_000))
 
 
 def test_tags_are_in_ascending_order():
-    found = read_json(BytesIO(make_file()), bulk)
+    found = json_of(make_file())
     assert list(found) == sorted(found)
 
 
 def test_what_is_no_dicom_is_said_so():
     with pytest.raises(NotDicom):
-        read_json(BytesIO(b"\x08\x00\x05\x00CS\xff\xffno" * 3), bulk)
+        json_of(b"\x08\x00\x05\x00CS\xff\xffno" * 3)
 
 
 def test_every_real_file_becomes_json():
@@ -157,3 +159,42 @@ def test_pydicom_reads_the_json_of_real_files(name):
     missing = {tag for tag in original.keys() - read.keys() if tag.element and tag < 0x7FE00010}
     assert not missing
     assert (read.SOPInstanceUID, read.PatientName) == (original.SOPInstanceUID, original.PatientName)
+
+
+def test_an_element_is_the_same_alone_and_among_thousands():
+    """Texts are used again for the same bytes: never for what means something else there."""
+    latin = make_file(PatientName="M\xfcller", SpecificCharacterSet="ISO_IR 100")
+    greek = latin.replace(b"ISO_IR 100", b"ISO_IR 126")
+    assert len(greek) == len(latin)
+    writer = dicom_metadata.MetadataWriter()
+    for content, name in ((latin, "Müller"), (greek, "Mόller"), (latin, "Müller")):
+        assert together(writer, content)["00100010"]["Value"] == [{"Alphabetic": name}]
+        assert together(writer, content) == json_of(content)
+
+
+def test_signed_and_unsigned_pixels_are_not_mistaken_for_one_another():
+    files = [
+        encode(make_dataset(PixelRepresentation=signed, SmallestImagePixelValue=value), "1.2.840.10008.1.2")
+        for signed, value in ((0, 65535), (1, -1))
+    ]
+    writer = dicom_metadata.MetadataWriter()
+    assert [together(writer, file)["00280106"] for file in files] == [
+        {"vr": "US", "Value": [65535]},
+        {"vr": "SS", "Value": [-1]},
+    ]
+
+
+def test_what_is_remembered_does_not_grow_without_end(monkeypatch):
+    monkeypatch.setattr(dicom_metadata, "MAX_KEPT_BYTES", 10_000)
+    writer = dicom_metadata.MetadataWriter()
+    for number in range(50):
+        assert together(writer, make_file(InstanceNumber=number))["00200013"]["Value"] == [number]
+        assert writer._kept_bytes < 20_000
+
+
+def together(writer: dicom_metadata.MetadataWriter, content: bytes) -> dict:
+    with tempfile.TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        with open_layout(file) as layout:
+            return json.loads(writer.write(layout, bulk))

@@ -14,9 +14,9 @@ from gateway.errors import NotDicom
 from mappings import dicom_json
 from mappings.dicom_json import parse_json, text_of
 from mappings.dicom_structure import MAX_DEPTH
-from mappings.dicom_to_json import to_json
 from mappings.json_to_dicom import Bulk, encode_dataset
 from tests.support.dicom_files import real_files
+from tests.support.metadata import to_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about odd values
 

@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-from io import BytesIO
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,9 +12,10 @@ from pydicom.data import get_charset_files, get_testdata_file
 from gateway.errors import NotDicom
 from mappings import native_xml
 from mappings.dicom_structure import MAX_DEPTH
-from mappings.dicom_to_json import PIXEL_TAGS, read_json
+from mappings.dicom_to_json import PIXEL_TAGS
 from mappings.native_xml import NAMESPACE, from_xml, to_xml
 from tests.support.dicom_files import real_files
+from tests.support.metadata import metadata_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about odd values
 
@@ -25,7 +25,7 @@ def bulk(path: str) -> str:
 
 
 def json_of(file: Path) -> dict:
-    return json.loads(json.dumps(read_json(BytesIO(file.read_bytes()), bulk), allow_nan=False))
+    return metadata_of(file.read_bytes(), bulk)
 
 
 def attributes(xml: bytes) -> dict[str, ElementTree.Element]:

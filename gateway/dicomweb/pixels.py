@@ -1,0 +1,170 @@
+"""Retrieve Frames and Pixel Data (PS3.18 10.4, 8.7.3): as stored, decoded, or encoded anew without loss."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from gateway.dicomweb import media_types
+from gateway.dicomweb.encodings import OCTET_STREAM, STORED, Encoding, frame_encodings
+from gateway.dicomweb.payload import Part, Payload, multipart, read_all, single
+from gateway.dicomweb.qido_rs import instance_url
+from gateway.dicomweb.stored import is_image, opened
+from gateway.errors import GatewayError, InvalidContent, NotAcceptable, NotDicom, NotFound
+from gateway.store.tables import InstanceRow
+from gateway.workflow import images
+from mappings.dicom_structure import EXPLICIT_LITTLE
+from mappings.pixel_frames import PixelFrames, find_frames
+from mappings.pixel_syntaxes import ENCODED
+
+if TYPE_CHECKING:
+    from gateway.services import Services
+
+MAX_FRAMES_ASKED = 4096
+_LIST = re.compile(r"\d{1,9}(,\d{1,9})*")
+
+
+def read_frame_list(told: str) -> list[int]:
+    """``1,2,5``. Raises InvalidContent."""
+    plain = told.replace(" ", "")
+    frames = [int(number) for number in plain.split(",")] if _LIST.fullmatch(plain) else []
+    if not frames or 0 in frames or len(frames) > MAX_FRAMES_ASKED:
+        raise InvalidContent(
+            f"Frames are numbers from 1 on, with commas between them, {MAX_FRAMES_ASKED} at most: frames/1,2,3."
+        )
+    return frames
+
+
+def frames(services: "Services", row: InstanceRow, wanted: list[int], accept: str, url: str) -> Payload:
+    """Each frame is a part; one alone may be the whole body. ``url`` is the instance's.
+
+    Raises NotFound for a frame that is not there, NotAcceptable when it can be had in no encoding that is wanted.
+    """
+    refusal: GatewayError = NotAcceptable(_refusal(row.transfer_syntax_uid))
+    for encoding in frame_encodings(media_types.accepted(accept), row.transfer_syntax_uid):
+        if len(wanted) > 1 and not encoding.is_multipart:
+            continue
+        try:
+            parts = _frame_parts(services, row, wanted, encoding, url)
+            if encoding.is_multipart:
+                return multipart(parts, encoding.media_type)
+            return single(next(iter(parts)))
+        except (NotAcceptable, NotDicom) as error:
+            refusal = error
+    raise refusal
+
+
+def pixel_data(services: "Services", rows: Sequence[InstanceRow], accept: str, base_url: str) -> Payload:
+    """Of each instance that has pixels: uncompressed as one part, compressed a part for each frame (8.7.3.3).
+
+    Raises NotFound where there are none, NotAcceptable.
+    """
+    found = [row for row in rows if is_image(row)]
+    if not found:
+        raise NotFound("There is no pixel data.")
+    wanted = list(media_types.accepted(accept))
+    encodings = list(frame_encodings(wanted, found[0].transfer_syntax_uid))
+    if not encodings:
+        raise NotAcceptable(_refusal(found[0].transfer_syntax_uid))
+    if len(found) == 1 and not encodings[0].is_multipart and (part := _whole(services, found[0], encodings)):
+        return single(part)
+    several = [one for one in wanted if one.covers(media_types.MULTIPART_RELATED)]
+    if not several:
+        raise NotAcceptable(f"This is several parts: ask for {media_types.MULTIPART_RELATED}.")
+    return multipart(_all_parts(services, found, several, base_url), encodings[0].media_type)
+
+
+def _all_parts(
+    services: "Services", rows: Iterable[InstanceRow], wanted: list[media_types.MediaType], base_url: str
+) -> Iterator[Part]:
+    for row in rows:
+        url = instance_url(base_url, row)
+        encodings = [one for one in frame_encodings(wanted, row.transfer_syntax_uid) if one.is_multipart]
+        yield from _first_possible(services, row, encodings, url)
+
+
+def _first_possible(
+    services: "Services", row: InstanceRow, encodings: list[Encoding], url: str
+) -> Iterator[Part]:
+    refusal: GatewayError = NotAcceptable(_refusal(row.transfer_syntax_uid))
+    for encoding in encodings:
+        try:
+            if encoding.transfer_syntax == EXPLICIT_LITTLE:
+                yield _decoded_whole(services, row, url)
+            else:
+                everything = list(range(1, row.frames + 1))
+                yield from _frame_parts(services, row, everything, encoding, url)
+            return
+        except (NotAcceptable, NotDicom) as error:
+            refusal = error
+    raise refusal
+
+
+def _whole(services: "Services", row: InstanceRow, encodings: list[Encoding]) -> Part | None:
+    """A single body of all pixels, where that is wanted and possible."""
+    for encoding in encodings:
+        if not encoding.is_multipart and encoding.transfer_syntax == EXPLICIT_LITTLE:
+            return _decoded_whole(services, row, "")
+        if not encoding.is_multipart and row.frames == 1:
+            return next(iter(_frame_parts(services, row, [1], encoding, "")))
+    return None
+
+
+def _decoded_whole(services: "Services", row: InstanceRow, url: str) -> Part:
+    file, sizes = images.encoded_frames(services, row, list(range(1, row.frames + 1)), EXPLICIT_LITTLE)
+    location = f"{url}/pixeldata" if url else ""
+    return Part(_named(OCTET_STREAM, EXPLICIT_LITTLE), sum(sizes), partial(read_all, file), location)
+
+
+def _refusal(stored: str) -> str:
+    written = ", ".join([EXPLICIT_LITTLE, *ENCODED])
+    return (
+        f"Frames are given as {OCTET_STREAM} or the media type of their encoding, each as a part of multipart/related "
+        f"or one alone: with transfer-syntax=* as they are stored ({stored}), or with one of {written}."
+    )
+
+
+def _named(media_type: str, syntax: str) -> str:
+    return f"{media_type}; transfer-syntax={syntax}"
+
+
+def _frame_parts(
+    services: "Services", row: InstanceRow, wanted: list[int], encoding: Encoding, url: str
+) -> Iterable[Part]:
+    if encoding.transfer_syntax == STORED or encoding.transfer_syntax == EXPLICIT_LITTLE:
+        with opened(services.objects, row) as layout:
+            found = find_frames(layout)
+            for frame in wanted:
+                found.ranges(frame)
+            is_read = _is_read(found, encoding.transfer_syntax)
+        if is_read:
+            return _read(services, row, wanted, encoding, url)
+    syntax = EXPLICIT_LITTLE if encoding.transfer_syntax == STORED else encoding.transfer_syntax
+    file, sizes = images.encoded_frames(services, row, wanted, syntax)
+    return _of_file(file, sizes, wanted, _named(encoding.media_type, syntax), url)
+
+
+def _is_read(found: PixelFrames, syntax: str) -> bool:
+    """Whether the frames stand in the file as they are wanted; those of one bit a pixel may begin inside a byte."""
+    if found.is_native and found.description.frame_bits % 8:
+        return False
+    return syntax == STORED or found.is_native
+
+
+def _read(
+    services: "Services", row: InstanceRow, wanted: list[int], encoding: Encoding, url: str
+) -> Iterator[Part]:
+    is_stored = encoding.transfer_syntax == STORED
+    named = _named(encoding.media_type, row.transfer_syntax_uid if is_stored else EXPLICIT_LITTLE)
+    with opened(services.objects, row) as layout:
+        found = find_frames(layout)
+        for frame in wanted:
+            content = found.read(frame) if is_stored else found.read_native(frame)
+            yield Part(named, len(content), partial(iter, [content]), f"{url}/frames/{frame}" if url else "")
+
+
+def _of_file(file: BinaryIO, sizes: list[int], wanted: list[int], named: str, url: str) -> Iterator[Part]:
+    with file:
+        for frame, size in zip(wanted, sizes, strict=True):
+            content = file.read(size)
+            yield Part(named, size, partial(iter, [content]), f"{url}/frames/{frame}" if url else "")

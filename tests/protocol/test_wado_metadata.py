@@ -1,0 +1,216 @@
+"""WADO-RS metadata and bulk data (PS3.18 10.4, F): the whole data set, and every address in it leads to its value."""
+
+import base64
+import json
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from dicomweb_client.uri import URI
+from pydicom import dcmread
+from pydicom.data import get_charset_files
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from mappings.native_xml import from_xml
+from tests.support.dicom_files import encode, make_dataset, real_files
+from tests.support.dicomweb import (
+    Pacs,
+    instance_path,
+    parts_of,
+    parts_with_headers,
+    series_path,
+    value,
+    values,
+    with_own_uid,
+)
+from tests.support.gateway_process import GatewayProcess
+from tests.support.partner import Partner
+
+OCTETS = "application/octet-stream"
+PARTS = f'multipart/related; type="{OCTETS}"'
+
+
+@pytest.fixture
+def pacs(gateway: GatewayProcess, partner: Partner) -> Pacs:
+    return Pacs(gateway, partner)
+
+
+@pytest.fixture
+def study(pacs: Pacs) -> list[Dataset]:
+    """A stored study of two series, three instances."""
+    first = make_dataset(SeriesNumber=1, InstanceNumber=1)
+    second = make_dataset(
+        StudyInstanceUID=first.StudyInstanceUID, SeriesInstanceUID=first.SeriesInstanceUID, InstanceNumber=2
+    )
+    third = make_dataset(StudyInstanceUID=first.StudyInstanceUID, SeriesNumber=2)
+    datasets = [first, second, third]
+    assert pacs.store(*map(encode, datasets)).status_code == 200
+    return datasets
+
+
+def test_metadata_is_the_whole_data_set_with_addresses_for_bulk_data(pacs, study):
+    address = instance_path(study[0])
+    answer = pacs.get(f"{address}/metadata", "application/dicom+json")
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"] == "application/dicom+json"
+    (found,) = answer.json()
+    assert value(found, "00080018") == study[0].SOPInstanceUID
+    assert value(found, "00280010") == 4
+    assert found["7FE00010"]["BulkDataURI"] == f"{pacs.url}{address}/bulkdata/7FE00010"
+    uri = URI.from_string(found["7FE00010"]["BulkDataURI"].removesuffix("/bulkdata/7FE00010"))
+    assert uri.sop_instance_uid == study[0].SOPInstanceUID
+
+
+def test_metadata_is_given_of_study_and_series(pacs, study):
+    whole = pacs.get(f"/studies/{study[0].StudyInstanceUID}/metadata").json()
+    assert values(whole, "00080018") == [ds.SOPInstanceUID for ds in study]
+    assert len(pacs.get(f"{series_path(study[0])}/metadata").json()) == 2
+
+
+def test_metadata_names_have_every_script_in_utf8(pacs):
+    content = with_own_uid(Path(get_charset_files("chrH31.dcm")[0]).read_bytes())
+    pacs.store(content)
+    (found,) = pacs.get(f"{instance_path(dcmread(BytesIO(content)))}/metadata").json()
+    assert value(found, "00100010") == {
+        "Alphabetic": "Yamada^Tarou",
+        "Ideographic": "山田^太郎",
+        "Phonetic": "やまだ^たろう",
+    }
+    assert value(found, "00080005") == "ISO_IR 192"
+
+
+def test_metadata_as_xml_says_what_json_says(pacs, study):
+    address = f"/studies/{study[0].StudyInstanceUID}/metadata"
+    parts = parts_of(pacs.get(address, 'multipart/related; type="application/dicom+xml"'))
+    assert {kind for kind, _ in parts} == {"application/dicom+xml"}
+    assert [from_xml(document) for _, document in parts] == pacs.get(address).json()
+
+
+def test_metadata_of_another_kind_is_refused(pacs, study):
+    assert pacs.get(f"{instance_path(study[0])}/metadata", "text/html").status_code == 406
+
+
+def with_bulk_data() -> Dataset:
+    """Values of many bytes at the top, in private elements and inside items."""
+    ds = make_dataset()
+    ds.add_new(0x00091001, "OB", bytes(range(256)) * 10)
+    ds.add_new(0x00090010, "LO", "MAKER")
+    waveform, deeper = Dataset(), Dataset()
+    waveform.add_new(0x54001010, "OW", bytes(range(256)) * 8)
+    deeper.add_new(0x54001010, "OW", b"\1\2" * 1000)
+    deeper.add_new(0x00420011, "OB", b"%PDF-1" + bytes(2000))
+    waveform.add_new(0x00400555, "SQ", Sequence([Dataset(), deeper]))
+    ds.add_new(0x54000100, "SQ", Sequence([waveform]))
+    return ds
+
+
+@pytest.mark.parametrize("syntax", [None, ImplicitVRLittleEndian])
+def test_every_address_in_metadata_leads_to_its_value(pacs, syntax):
+    ds = with_bulk_data()
+    assert pacs.store(encode(ds, syntax) if syntax else encode(ds)).status_code == 200
+    (found,) = pacs.get(f"{instance_path(ds)}/metadata").json()
+    waveform = ds[0x54000100].value[0]
+    deeper = waveform[0x00400555].value[1]
+    expected = {
+        "7FE00010": ds.PixelData,
+        "54000100/1/54001010": waveform[0x54001010].value,
+        "54000100/1/00400555/2/54001010": deeper[0x54001010].value,
+        "54000100/1/00400555/2/00420011": deeper[0x00420011].value,
+        "00091001": ds[0x00091001].value,
+    }
+    addresses = sorted(addresses_in(found))
+    assert [address.split("/bulkdata/")[1] for address in addresses] == sorted(expected)
+    for address in addresses:
+        answer = pacs.get(address.removeprefix(pacs.url), OCTETS)
+        assert answer.headers["Content-Type"].startswith(OCTETS)
+        assert answer.content == expected[address.split("/bulkdata/")[1]]
+        [(kind, content)] = parts_of(pacs.get(address.removeprefix(pacs.url), PARTS))
+        assert (kind.split(";")[0], content) == (OCTETS, answer.content)
+
+
+def addresses_in(found: object) -> list[str]:
+    """Every BulkDataURI, at any depth."""
+    if isinstance(found, list):
+        return [address for one in found for address in addresses_in(one)]
+    if not isinstance(found, dict):
+        return []
+    own = [found["BulkDataURI"]] if isinstance(found.get("BulkDataURI"), str) else []
+    return own + [address for one in found.values() for address in addresses_in(one)]
+
+
+def test_words_of_big_endian_are_given_in_little_endian(pacs):
+    ds = make_dataset()
+    ds.add_new(0x50003000, "OW", b"\1\2" * 1000)
+    content = encode(ds, ExplicitVRBigEndian)
+    assert pacs.store(content).status_code == 200
+    assert b"\1\2" * 1000 in content
+    answer = pacs.get(f"{instance_path(ds)}/bulkdata/50003000", OCTETS)
+    assert answer.content == b"\2\1" * 1000
+
+
+def test_all_bulk_data_comes_in_parts_that_tell_their_addresses(pacs):
+    ds = with_bulk_data()
+    pacs.store(encode(ds))
+    (found,) = pacs.get(f"{instance_path(ds)}/metadata").json()
+    parts = parts_with_headers(pacs.get(f"{instance_path(ds)}/bulkdata", PARTS))
+    told = {headers["Content-Location"]: content for headers, content in parts}
+    wanted = {address for address in addresses_in(found) if not address.endswith("/7FE00010")}
+    assert set(told) == wanted
+    assert all(
+        pacs.get(address.removeprefix(pacs.url), OCTETS).content == told[address] for address in wanted
+    )
+
+
+def test_a_part_of_a_value_is_given(pacs):
+    ds = with_bulk_data()
+    pacs.store(encode(ds))
+    address = f"{instance_path(ds)}/bulkdata/00091001"
+    answer = pacs.get(address, OCTETS, {"Range": "bytes=10-19"})
+    assert (answer.status_code, answer.content) == (206, bytes(range(10, 20)))
+    assert answer.headers["Content-Range"] == "bytes 10-19/2560"
+    last = pacs.get(address, OCTETS, {"Range": "bytes=2550-"})
+    assert (last.status_code, last.content) == (206, bytes(range(246, 256)))
+    for whole in ("bytes=9000-", "lines=1-2", "bytes=5-1"):
+        assert pacs.get(address, OCTETS, {"Range": whole}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["00091002", "54000100", "54000100/9/54001010", "x", "7FE0/1", "00100010/1/00100010"]
+)
+def test_an_address_that_leads_nowhere_is_not_found(pacs, path):
+    ds = with_bulk_data()
+    pacs.store(encode(ds))
+    assert pacs.get(f"{instance_path(ds)}/bulkdata/{path}").status_code == 404
+
+
+def test_dicomweb_client_retrieves_metadata_and_its_bulk_data(pacs):
+    ds = with_bulk_data()
+    pacs.store(encode(ds))
+    client = pacs.client()
+    metadata = client.retrieve_instance_metadata(ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID)
+    assert metadata["00080018"]["Value"] == [ds.SOPInstanceUID]
+    [value] = client.retrieve_bulkdata(metadata["00091001"]["BulkDataURI"])
+    assert value == ds[0x00091001].value
+    [pixels] = client.retrieve_bulkdata(metadata["7FE00010"]["BulkDataURI"])
+    assert pixels == ds.PixelData
+
+
+def test_metadata_of_every_real_file_is_json_without_inline_pixels(pacs):
+    """Whatever the door takes: none is a 500, and what is short stands in the metadata itself."""
+    taken = 0
+    for path in real_files():
+        content = path.read_bytes()
+        answer = pacs.store(content)
+        stored = answer.json().get("00081199", {}).get("Value", [])
+        for item in stored:
+            address = value(item, "00081190").removeprefix(pacs.url)
+            metadata = pacs.get(f"{address}/metadata")
+            assert metadata.status_code == 200, path.name
+            (found,) = json.loads(metadata.content.decode("utf-8"))
+            assert "InlineBinary" not in found.get("7FE00010", {})
+            short = [one["InlineBinary"] for one in found.values() if "InlineBinary" in one]
+            assert all(len(base64.b64decode(one)) <= 1024 for one in short)
+            taken += 1
+    assert taken > 60
