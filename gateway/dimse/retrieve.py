@@ -1,5 +1,6 @@
 """What C-MOVE and C-GET have in common (PS3.4 C.4.2, C.4.3): what is asked for, its sub-operations, the responses."""
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -124,11 +125,11 @@ def find(request: Request, keys: dict[str, Sequence[str]]) -> tuple[Partner, lis
 def disclose(
     request: Request, partner: Partner, channel: str, rows: Sequence["InstanceRow"], **detail: str
 ) -> None:
-    """On the trail before a byte goes out."""
+    """On the trail, by study, before a byte goes out."""
+    counts = Counter(f"study:{row.series.study_id}" for row in rows)
+    subjects = {study: {"instances": count, **detail} for study, count in counts.items()}
     origin = request.origin(channel)
-    disclosure.record(
-        request.services, partner, disclosure.READ, "imaging", origin, instances=len(rows), **detail
-    )
+    disclosure.record_each(request.services, partner, disclosure.READ, subjects, origin)
 
 
 def run(request: Request, rows: Sequence["InstanceRow"], delivery: Delivery) -> None:

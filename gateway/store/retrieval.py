@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from gateway.case.access import Viewer
 from gateway.store.studies import visible
@@ -40,6 +40,7 @@ def instances(session: Session, viewer: Viewer, keys: dict[str, Sequence[str]]) 
                 KEYS[longest].in_(wanted[first : first + _AT_ONCE]),
                 *others,
             )
+            .options(selectinload(InstanceRow.series))
             .order_by(StudyRow.received_at, StudyRow.id, SeriesRow.series_number, SeriesRow.id)
             .order_by(InstanceRow.instance_number, InstanceRow.id)
         )

@@ -1,5 +1,6 @@
 """What a partner reads or searches of its own data: on the audit trail before it is answered."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway import audit
@@ -17,3 +18,16 @@ def record(
     """One row for one request. ``detail`` holds counts and codes, never what was searched for (decision 10)."""
     with services.database.transaction() as session:
         audit.record(session, partner, action, subject, origin=origin, **detail)
+
+
+def record_each(
+    services: "Services",
+    partner: Partner,
+    action: str,
+    subjects: Mapping[str, dict[str, Any]],
+    origin: Origin,
+) -> None:
+    """One row for each subject of one request, with its detail; all of them or none."""
+    with services.database.transaction() as session:
+        for subject, detail in subjects.items():
+            audit.record(session, partner, action, subject, origin=origin, **detail)

@@ -31,6 +31,7 @@ from tests.support.retrieving import (
     imaging,
     retrieved,
     serving,
+    study_id,
     uid,
 )
 
@@ -193,6 +194,7 @@ def test_it_is_on_the_audit_trail_before_it_goes_out(kept: Imaging) -> None:
         scu.get(level="IMAGE", SOPInstanceUID=uid(kept.first[0]))
     last = trails[0][-1]
     assert (last.actor, last.action, last.channel) == ("partner:hospital-a", "read", "c-get")
+    assert last.subject == f"study:{study_id(kept, kept.first[0])}"
     assert last.detail == {"instances": 1}
 
 

@@ -39,6 +39,7 @@ from tests.support.retrieving import (
     series,
     serving,
     storescp,
+    study_id,
     uid,
 )
 
@@ -208,7 +209,11 @@ def test_it_is_on_the_audit_trail_before_it_goes_out(kept: Imaging) -> None:
     with pynetdicom_destination(kept, answer=lambda: trails.append(_trail(kept)) or SUCCESS):
         move(kept, level="IMAGE", SOPInstanceUID=[uid(file) for file in kept.first[:2]])
     last = trails[0][-1]
-    assert (last.actor, last.action, last.subject) == ("partner:hospital-a", "read", "imaging")
+    assert (last.actor, last.action, last.subject) == (
+        "partner:hospital-a",
+        "read",
+        f"study:{study_id(kept, kept.first[0])}",
+    )
     assert (last.channel, last.detail) == ("c-move", {"instances": 2, "destination": "DESTINATION"})
     assert last.address == "HOSPITAL_A@127.0.0.1"
 

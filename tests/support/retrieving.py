@@ -10,11 +10,13 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import generate_uid
+from sqlalchemy import select
 
 from gateway.config import Config
 from gateway.store import partners
 from gateway.store.database import Database
 from gateway.store.partners import ApplicationEntity, Registration
+from gateway.store.tables import StudyRow
 from tests.support.dimse import (
     TEST_FILES,
     RunningListener,
@@ -117,6 +119,13 @@ def series(folder: Path, *sources: Path, **same: str) -> list[Path]:
 
 def uid(file: Path, keyword: str = "SOPInstanceUID") -> str:
     return str(dcmread(file, stop_before_pixels=True)[keyword].value)
+
+
+def study_id(kept: Imaging, file: Path) -> str:
+    """The gateway's own id of the study that the file is of."""
+    with Database(Config(data_dir=kept.listener.data_dir).sqlalchemy_url).reading() as session:
+        query = select(StudyRow.id).where(StudyRow.study_instance_uid == uid(file, "StudyInstanceUID"))
+        return session.scalars(query).one()
 
 
 def data_sets(*files: Path) -> dict[str, bytes]:
