@@ -44,8 +44,7 @@ def plan_fetches(services: Services, case_id: str) -> None:
         row = cases.row(session, SYSTEM_ACTOR, case_id, lock=True)
         if row.status not in OPEN:
             return
-        _keep_manifests(services, session, row, manifests)
-        expected = merged(cases.load_record(row.record).expected_studies)
+        expected = merged(_keep_manifests(services, session, row, manifests))
         wished = [_wish(services, session, row, study) for study in expected if _can_be_asked_for(study)]
         fetches.forget_other_wishes(session, case_id, [fetch.id for fetch in wished])
 
@@ -62,16 +61,17 @@ def _named_by(services: Services, document: InstanceRow) -> tuple[ExpectedStudy,
 
 def _keep_manifests(
     services: Services, session: Session, row: CaseRow, manifests: tuple[ExpectedStudy, ...]
-) -> None:
-    """The record names what they name; imaging that waits is compared anew with what it now names."""
+) -> tuple[ExpectedStudy, ...]:
+    """The record names what they name too; imaging that waits is compared anew with what it now names."""
     record = cases.load_record(row.record)
     of_fhir = tuple(e for e in record.expected_studies if e.source.sop_instance_uid is None)
-    if (of_fhir + manifests) == record.expected_studies:
-        return
-    cases.set_record(row, replace(record, expected_studies=of_fhir + manifests))
-    row.updated_at = utc_now()
-    for study_id in undecided_for(session, row):
-        services.jobs.enqueue(session, Work.PLACE_STUDY, study_id)
+    named = of_fhir + manifests
+    if named != record.expected_studies:
+        cases.set_record(row, replace(record, expected_studies=named))
+        row.updated_at = utc_now()
+        for study_id in undecided_for(session, row):
+            services.jobs.enqueue(session, Work.PLACE_STUDY, study_id)
+    return named
 
 
 def _can_be_asked_for(study: ExpectedStudy) -> bool:

@@ -64,6 +64,32 @@ def test_a_partner_is_registered_with_its_token_endpoint(operator: GatewayProces
     assert shown["fhir_scopes"] == ["system/*.c", "system/*.s"]
 
 
+def test_a_partner_is_registered_with_where_its_images_are(operator: GatewayProcess, tmp_path: Path) -> None:
+    login = tmp_path / "login"
+    login.write_text("gateway:s3cret\n")
+    places = ("--dicomweb", "https://pacs.example/dicom-web", "--dicomweb", "1.2.3.4=https://b.example/rs")
+    operator.add_partner("archived", options=(*places, "--dicomweb-login", str(login)))
+    shown = json.loads(operator.command("partner", "show", "archived").stdout)
+    assert shown["dicomweb_endpoints"] == [
+        {"url": "https://pacs.example/dicom-web", "location_uid": ""},
+        {"url": "https://b.example/rs", "location_uid": "1.2.3.4"},
+    ]
+    assert shown["dicomweb_login"] == "(registered)"
+    token = ("--dicomweb-token-url", "https://a.example/token", "--dicomweb-client-id", "so")
+    assert refused(operator, "partner", "change", "archived", *token) == (
+        1,
+        "gateway: The partner was not changed: either a token URL or a login is registered for DICOMweb, not both.\n",
+    )
+    login.write_text("")
+    operator.command("partner", "change", "archived", *token, "--dicomweb-login", str(login))
+    shown = json.loads(operator.command("partner", "show", "archived").stdout)
+    assert (shown["dicomweb_login"], shown["dicomweb_client_id"]) == ("", "so")
+    nothing = ("--dicomweb", "", "--dicomweb-token-url", "", "--dicomweb-client-id", "")
+    operator.command("partner", "change", "archived", *nothing)
+    shown = json.loads(operator.command("partner", "show", "archived").stdout)
+    assert (shown["dicomweb_endpoints"], shown["dicomweb_token_url"]) == ([], "")
+
+
 def test_a_token_endpoint_without_a_client_id_is_refused(operator: GatewayProcess) -> None:
     wanted = ("--fhir-endpoint", "https://h.example/fhir", "--fhir-token-url", "https://h.example/token")
     code, said = refused(operator, "partner", "add", "half", "--name", "Half", *wanted)

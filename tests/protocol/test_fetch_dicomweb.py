@@ -1,10 +1,12 @@
 """Fetching from a partner's DICOMweb: a real Orthanc, and a middleman that counts what is asked and may lie."""
 
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.config import MIB
 from tests.support.dicom_files import multipart, related
 from tests.support.fetching import Gateway, Imaging, data_set, dicom, gateway_by_hand, problems
 from tests.support.fhir_receiver import Answer
@@ -144,7 +146,8 @@ def test_what_the_archive_lacks_is_waited_for_a_while_and_then_named(
     assert (fetch.here, fetch.expected, problems(fetch)) == (3, 4, {lacking.uids[0]: "not-there"})
     [finding] = [f for f in gateway.case(case_id).open_findings if f.finding.check == "instances-missing"]
     assert finding.finding.text == (
-        "The records say 4 images, and 3 have arrived. The gateway could not fetch it: The archive answered 404."
+        "The records say 4 images, and 3 have arrived. "
+        "The gateway could not fetch it. The hospital's archive does not have it."
     )
 
 
@@ -210,7 +213,7 @@ def test_another_study_than_the_one_asked_for_is_refused_and_joins_nothing(
     assert case.studies == case.held_studies == ()
     assert gateway.refused() == ["StudyMismatch"] * 4
     [finding] = [f for f in case.open_findings if f.finding.check == "study-not-received"]
-    assert "could not fetch it: The instance belongs to another study" in finding.finding.text
+    assert "What the hospital's archive gave is not what was asked for." in finding.finding.text
 
 
 def test_another_instance_of_the_study_is_refused(
@@ -315,3 +318,35 @@ def test_more_than_the_gateway_takes_is_cut_off(tmp_path: Path, archive: Middlem
         fetch = gateway.fetched(imaging.referral(archive.url, listed=True))
         assert (fetch.state, fetch.here, problems(fetch)) == ("failed", 3, {imaging.uids[0]: "too-large"})
         assert gateway.refused() == []
+
+
+def test_a_study_of_another_child_is_held_and_joins_nothing(
+    gateway: Gateway, orthanc: Orthanc, archive: Middleman, imaging: Imaging
+) -> None:
+    """The referral names it all the same: what the images say counts."""
+    other = Imaging(2, PatientName="Else^Somebody", PatientBirthDate="20110101")
+    orthanc.upload(*other.files)
+    bundle = imaging.referral(archive.url)
+    named = other.imaging_study(archive.url)({"patient": bundle["entry"][0]["fullUrl"]})
+    bundle["entry"][-1]["resource"] = named
+    case = gateway.work(gateway.send(bundle))
+    assert case.fetches[0].state == "complete"
+    assert case.studies == ()
+    [held] = case.held_studies
+    assert held.study.study_instance_uid == other.study
+    assert [f.finding.check for f in case.blocking_findings] == ["study-held"]
+
+
+@pytest.mark.parametrize("is_multipart", [False, True])
+def test_an_image_is_never_held_in_memory(gateway: Gateway, archive: Middleman, is_multipart: bool) -> None:
+    imaging = Imaging(1, PixelData=bytes(64 * MIB))
+    whole = multipart(imaging.files) if is_multipart else imaging.files[0]
+    headers = {"Content-Type": related() if is_multipart else "application/dicom"}
+    archive.instead = lambda _path: Answer(200, whole, headers)
+    case_id = gateway.send(imaging.referral(archive.url, listed=True))
+    tracemalloc.start()
+    gateway.work(case_id)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert gateway.case(case_id).fetches[0].here == 1
+    assert peak < 16 * MIB

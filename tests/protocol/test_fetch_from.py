@@ -89,7 +89,7 @@ def test_once_the_place_is_registered_a_person_has_it_fetched(
     case = gateway.work(case_id)
     assert case.fetches[0].state == "failed"
     [finding] = [f for f in case.open_findings if f.finding.check == "study-not-received"]
-    assert "could not fetch it: The records name no place that is registered" in finding.finding.text
+    assert "could not fetch it. The records name no place that is registered" in finding.finding.text
     gateway.register(archive.url)
     gateway.fetch_again(case_id)
     case = gateway.work(case_id)

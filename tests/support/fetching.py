@@ -43,13 +43,13 @@ def endpoint(address: str, code: str = "dicom-wado-rs", **more: Any) -> dict[str
 
 
 class Imaging:
-    """A CT stack of a child of its own, with what a referral says of it."""
+    """A CT stack of a child of its own, with what a referral says of it; ``attributes`` are those of each image."""
 
-    def __init__(self, count: int = 4, mrn: str = "") -> None:
+    def __init__(self, count: int = 4, mrn: str = "", **attributes: Any) -> None:
         self.mrn = mrn or uuid4().hex[:10]
         self.study = f"2.25.{uuid4().int}"
         self.series = f"{self.study}.1"
-        self.files = images(self.mrn, count, self.study, self.series)
+        self.files = images(self.mrn, count, self.study, self.series, **attributes)
         self.uids = [f"{self.series}.{number}" for number in range(1, count + 1)]
 
     def imaging_study(self, address: str, *, listed: bool = False, **more: Any) -> Any:

@@ -88,14 +88,18 @@ def test_a_study_that_is_named_and_not_received_is_found_until_it_comes() -> Non
 
 def test_what_is_being_fetched_is_said_and_what_could_not_be() -> None:
     def told(state: FetchState) -> str:
-        fetch = Fetch("f", "1.2.3", state, 20, 3, Problem.NOT_THERE, "It is not there.", (), 1, None, NOON)
+        fetch = Fetch(
+            "f", "1.2.3", state, 20, 3, Problem.NOT_THERE, "The archive answered 404.", (), 1, None, NOON
+        )
         [found] = missing.study_not_received(replace(waiting, fetches=(fetch,)))
         return found.text
 
     waiting = with_record(expected_studies=(expected(),))
     [plain] = missing.study_not_received(waiting)
     assert told(FetchState.PENDING) == f"{plain.text} The gateway is fetching it."
-    assert told(FetchState.FAILED) == f"{plain.text} The gateway could not fetch it: It is not there."
+    assert told(FetchState.FAILED) == (
+        f"{plain.text} The gateway could not fetch it. The hospital's archive does not have it."
+    )
     assert told(FetchState.COMPLETE) == plain.text
 
 

@@ -1,10 +1,13 @@
 """What should be had, and where: ImagingStudy and Endpoint, Key Object Selections, and what several words make."""
 
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gateway.case.expected import counted, listed, merged, progress
 from gateway.case.model import ExpectedSeries, ExpectedStudy, ImagingPlace, Source
@@ -176,3 +179,17 @@ def test_progress_is_measured_by_what_is_listed_else_by_number() -> None:
     assert (progress(listing, other).here, progress(counting, other).here) == (0, 2)
     assert [progress(s, other).is_complete for s in (listing, counting, STUDY)] == [False, True, False]
     assert progress(listing, {*other, *FIRST.sop_instance_uids}).is_complete
+
+
+MANIFEST_BYTES = key_objects(Imaging(3), place={"RetrieveURL": PACS})
+
+
+@given(st.lists(st.tuples(st.integers(0, len(MANIFEST_BYTES) - 1), st.integers(0, 255)), max_size=8))
+@example([(len(MANIFEST_BYTES) - 1, 0)])
+def test_a_manifest_with_any_bytes_is_read_or_is_no_dicom(changes: list[tuple[int, int]]) -> None:
+    mutated = bytearray(MANIFEST_BYTES)
+    for at, value in changes:
+        mutated[at] = value
+    with suppress(NotDicom):
+        for study in studies_in_manifest(BytesIO(bytes(mutated)), SOURCE):
+            listed(study)

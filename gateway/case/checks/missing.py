@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.case.expected import merged
-from gateway.case.fetching import FetchState
+from gateway.case.fetching import PROBLEM_WORDS, FetchState
 from gateway.case.model import Case, ExpectedStudy, Finding, Severity, Study
 
 WITHDRAWN = frozenset({"revoked", "entered-in-error", "on-hold", "completed"})
@@ -128,13 +128,16 @@ def study_not_received(case: Case) -> Iterator[Finding]:
 
 
 def fetching(case: Case, expected: ExpectedStudy) -> str:
-    """A sentence on the gateway's own fetching, '' where it fetches nothing; it changes only with the state."""
+    """A sentence on the gateway's own fetching, '' where it fetches nothing: for a report, without technical detail.
+
+    It changes only with the state, so that a waiver and what a signer has read stand while images come in.
+    """
     fetch = case.fetch_of(expected.study_instance_uid)
     if fetch is None or fetch.state is FetchState.COMPLETE:
         return ""
     if fetch.state is FetchState.PENDING:
         return " The gateway is fetching it."
-    return f" The gateway could not fetch it: {fetch.reason}"
+    return f" The gateway could not fetch it. {PROBLEM_WORDS[fetch.problem]}" if fetch.problem else ""
 
 
 def received(case: Case, expected: ExpectedStudy) -> Study | None:
