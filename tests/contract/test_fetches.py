@@ -1,4 +1,4 @@
-"""The life of a fetch on both databases: news while it runs, rounds that are over, cases that end, a gateway that stops."""
+"""The life of a fetch on both databases: news while it runs, rounds and cases that are over, a gateway that stops."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
