@@ -16,6 +16,7 @@ from mappings.fhir_people import demographics_of
 from mappings.imaging_study import expected_study
 from mappings.key_object_selection import MAX_BYTES, studies_in_manifest
 
+_WITHDRAWN = frozenset({"superseded", "entered-in-error"})
 _DICOM = frozenset({"application/dicom"})
 _FHIR = frozenset({"application/fhir+json", "application/json"})
 
@@ -24,7 +25,9 @@ def attached_studies(
     bag: Bag, child: Demographics | None, assigning_authority: str
 ) -> Iterator[ExpectedStudy]:
     """The studies that attached manifests name. One that is about another child than the record's names none."""
-    for resource in bag.of("DocumentReference"):
+    for resource in bag.of("DocumentReference", "DiagnosticReport", "Media"):
+        if text(resource.content.get("status")) in _WITHDRAWN:
+            continue
         for attachment in attachments_of(resource.content):
             kind = text(attachment.get("contentType")).partition(";")[0].strip().lower()
             if kind not in _DICOM | _FHIR:

@@ -25,6 +25,8 @@ def problem_of(document: bytes, content_type: str) -> str:
         return _pdf_problem(document)
     if kind.startswith("image/") and kind not in ("image/svg+xml",):
         return _image_problem(document)
+    if kind == "application/dicom":
+        return _dicom_problem(document)
     if kind.startswith("text/") or kind.endswith(("+json", "+xml", "/json", "/xml")):
         return _text_problem(document, content_type)
     return ""
@@ -66,6 +68,17 @@ def _image_problem(document: bytes) -> str:
     except Exception:  # noqa: BLE001 - whatever the damage makes a decoder stumble over
         return "The image is damaged or of an unknown kind."
     return ""
+
+
+def _dicom_problem(document: bytes) -> str:
+    """A manifest that names imaging, or an image: whole, and nested no deeper than it can be read."""
+    from gateway.errors import NotDicom
+    from mappings.dicom_structure import walk_file
+
+    try:
+        return "The DICOM file is damaged." if walk_file(io.BytesIO(document), frozenset()).fault else ""
+    except NotDicom:
+        return "The bytes are no DICOM file."
 
 
 def _text_problem(document: bytes, content_type: str) -> str:

@@ -1,5 +1,6 @@
 """Manifests that say what should be had: Key Object Selections and MADO's FHIR form, sent in every way."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -67,6 +68,37 @@ def test_a_manifest_that_is_attached_is_fetched(
     series = f"/dicom-web/studies/{imaging.study}/series/{imaging.series}"
     assert archive.asked == [f"{series}/instances/{uid}" for uid in imaging.uids]
     assert case.studies[0].study_instance_uid == imaging.study
+
+
+def test_a_manifest_in_a_binary_is_fetched_and_is_no_unreadable_document(
+    gateway: Gateway, archive: Middleman, imaging: Imaging
+) -> None:
+    """As MHD provides documents: a DocumentReference whose attachment names a Binary of the bundle."""
+    bundle = attached(imaging, b"", "application/dicom")
+    manifest = key_objects(imaging, place=retrieve_url(archive, imaging))
+    url, content = f"urn:uuid:{uuid4()}", base64.b64encode(manifest).decode()
+    bundle["entry"][-1]["resource"]["content"][0]["attachment"] = {
+        "contentType": "application/dicom",
+        "url": url,
+    }
+    binary = {"resourceType": "Binary", "contentType": "application/dicom", "data": content}
+    request = {"method": "POST", "url": "Binary"}
+    bundle["entry"].append({"fullUrl": url, "resource": binary, "request": request})
+    case = gateway.work(gateway.send(bundle))
+    assert case.fetches[0].state == "complete"
+    assert case.open_findings == ()
+
+
+@pytest.mark.parametrize("status", ["superseded", "entered-in-error"])
+def test_a_manifest_that_was_withdrawn_asks_for_nothing(
+    gateway: Gateway, archive: Middleman, imaging: Imaging, status: str
+) -> None:
+    bundle = attached(
+        imaging, key_objects(imaging, place=retrieve_url(archive, imaging)), "application/dicom"
+    )
+    bundle["entry"][-1]["resource"]["status"] = status
+    case = gateway.work(gateway.send(bundle))
+    assert (case.fetches, archive.asked) == ((), [])
 
 
 def test_a_manifest_that_comes_as_an_instance_is_fetched_once_it_is_in_the_case(
@@ -173,6 +205,8 @@ def test_a_manifest_that_cannot_be_read_asks_for_nothing_and_stops_nothing(
     case = gateway.work(gateway.send(attached(Imaging(1), content, kind)))
     assert (case.fetches, archive.asked) == ((), [])
     assert case.record.documents[0].size_bytes == len(content)
+    if kind == "application/dicom":
+        assert [f.finding.check for f in case.open_findings] == ["attachment-unreadable"]
 
 
 def test_a_study_that_a_later_referral_adds_is_fetched_too(

@@ -8,6 +8,7 @@ from pypdf import PdfWriter
 
 from mappings import document_legibility
 from mappings.document_legibility import problem_of
+from tests.support.dicom_files import make_file
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n"
 
@@ -39,6 +40,7 @@ def image(kind: str = "PNG", width: int = 8, height: int = 8) -> bytes:
         ("Größe".encode(), "text/plain"),
         ("Größe".encode("latin-1"), "text/plain; charset=iso-8859-1"),
         (b"<p>x</p>", "text/html"),
+        (make_file(), "application/dicom"),
     ],
 )
 def test_what_opens_has_no_problem(document: bytes, content_type: str) -> None:
@@ -49,6 +51,8 @@ def test_what_opens_has_no_problem(document: bytes, content_type: str) -> None:
     ("document", "content_type", "words"),
     [
         (b"%PDX-1.7", "application/pdf", "The bytes are no PDF."),
+        (b"%PDF-1.7", "application/dicom", "The bytes are no DICOM file."),
+        (make_file()[:-10], "application/dicom", "The DICOM file is damaged."),
         (b"\n" * 1025 + pdf(), "application/pdf", "The bytes are no PDF."),
         (pdf()[:300], "application/pdf", "The PDF is damaged."),
         (pdf(0), "application/pdf", "The PDF has no pages."),

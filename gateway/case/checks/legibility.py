@@ -16,7 +16,8 @@ def attachment_unreadable(case: Case) -> Iterator[Finding]:
     """A document whose bytes are absent, elsewhere, or do not open.
 
     How: the bytes must be there, be base64, and have the size and the SHA-1 hash that the record says; then a PDF must
-    have a first page and need no password, an image must decode, a text must be in its character set and not blank.
+    have a first page and need no password, an image must decode, a DICOM file must be whole, a text must be in its
+    character set and not blank.
     Threshold: images of more than 40 million pixels are not decoded, JPEG apart; opening may take 10 seconds of
     processor time and 512 MiB of memory.
     Limits: that a document opens says nothing of whether a person can read it. Other types, as word processors'
