@@ -14,7 +14,7 @@ from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelGet  # 
 
 from gateway.dimse import exchange, retrieve
 from gateway.dimse.command_set import C_STORE_RQ
-from gateway.dimse.data_set import opened
+from gateway.dimse.data_set import opened, syntax_for
 from gateway.dimse.retrieve import Delivery, SubOperation
 from gateway.dimse.serving import Request
 from gateway.errors import GatewayError
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 CHANNEL = "c-get"
 ANSWER_SECONDS = 60.0
-EXPLICIT_LITTLE, IMPLICIT_LITTLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 _WARNINGS = frozenset({0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007})  # PS3.7 C.3, PS3.4 Table B.2-1
 
 log = structlog.get_logger(__name__)
@@ -60,8 +59,8 @@ def _storing_contexts(assoc: "Association") -> Contexts:
 
 
 def _send(request: Request, contexts: Contexts, row: "InstanceRow", message_id: int) -> SubOperation:
-    syntaxes = (row.transfer_syntax_uid, EXPLICIT_LITTLE, IMPLICIT_LITTLE)
-    syntax = next((syntax for syntax in syntaxes if (row.sop_class_uid, syntax) in contexts), None)
+    accepted = [transfer for abstract, transfer in contexts if abstract == row.sop_class_uid]
+    syntax = syntax_for(row, accepted)
     if syntax is None:
         return SubOperation.FAILED
     command = _command(row, message_id)

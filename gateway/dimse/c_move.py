@@ -13,12 +13,13 @@ from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelMove  #
 
 from gateway.case.access import Partner
 from gateway.dimse import retrieve
-from gateway.dimse.data_set import opened
+from gateway.dimse.data_set import opened, syntax_for
 from gateway.dimse.retrieve import Delivery, SubOperation
 from gateway.dimse.serving import Request
 from gateway.dimse.status import MOVE_DESTINATION_UNKNOWN, outcome
 from gateway.errors import DeliveryFailed, GatewayError
 from gateway.store import partners
+from mappings.dicom_structure import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
 if TYPE_CHECKING:
     from gateway.senders.dicom_scu import Answer, Scu
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from gateway.store.tables import InstanceRow
 
 CHANNEL = "c-move"
-EXPLICIT_LITTLE, IMPLICIT_LITTLE = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2"
 MAX_CONTEXTS = 128  # of one association (PS3.8 9.3.2.2)
 
 log = structlog.get_logger(__name__)
@@ -83,10 +83,7 @@ def _deliver_batch(
 
 def _send(request: Request, scu: "Scu", row: "InstanceRow") -> SubOperation:
     """Raises PeerUnreachable when the association is of no use any more."""
-    accepted = scu.accepted_syntaxes(row.sop_class_uid)
-    syntax = next(
-        (s for s in (row.transfer_syntax_uid, EXPLICIT_LITTLE, IMPLICIT_LITTLE) if s in accepted), None
-    )
+    syntax = syntax_for(row, scu.accepted_syntaxes(row.sop_class_uid))
     context_id = scu.context_of(row.sop_class_uid, syntax) if syntax else None
     if syntax is None or context_id is None:
         return SubOperation.FAILED

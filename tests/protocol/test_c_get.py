@@ -3,12 +3,15 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from pynetdicom import AE, build_role, evt
 from pynetdicom.association import Association
+from pynetdicom.dsutils import decode
 from pynetdicom.sop_class import (
     CTImageStorage,
     MRImageStorage,
@@ -159,6 +162,19 @@ def test_without_a_context_for_it_an_instance_is_counted_as_failed(kept: Imaging
         done = scu.get(StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
     assert (done.status, done.counts) == (WARNING, (3, 1, 0))
     assert done.failed_uids == [uid(kept.first[1])]
+
+
+@pytest.mark.parametrize("syntax", [EXPLICIT_LITTLE, IMPLICIT_LITTLE])
+def test_what_is_stored_compressed_is_decoded_where_the_peer_takes_no_other(
+    kept: Imaging, syntax: str
+) -> None:
+    (stored,) = [file for file in kept.first if uid(file, "SOPClassUID") == SECONDARY_CAPTURE]
+    with getting(kept, contexts=[(SECONDARY_CAPTURE, syntax)]) as scu:
+        done = scu.get(level="IMAGE", SOPInstanceUID=uid(stored))
+    assert (done.status, done.counts) == (SUCCESS, (1, 0, 0))
+    (received,) = scu.received.values()
+    ds = decode(BytesIO(received), syntax == IMPLICIT_LITTLE, True)
+    assert ds.PixelData[: 1024 * 256] == dcmread(stored).pixel_array.tobytes()[: 1024 * 256]
 
 
 def test_a_peer_that_did_not_propose_to_store_is_sent_nothing(kept: Imaging) -> None:

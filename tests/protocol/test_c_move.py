@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 from pydicom.uid import generate_uid
 from pynetdicom import AE, _config, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
@@ -29,6 +30,7 @@ from tests.support.gateway_process import free_port
 from tests.support.processes import wait_until
 from tests.support.retrieving import (
     CT,
+    JPEG_2000_FILE,
     Imaging,
     Retrieved,
     StoreScp,
@@ -247,6 +249,36 @@ def test_what_the_destination_does_not_accept_is_counted_and_the_rest_arrives(
     assert done.status == WARNING
     assert {request.AffectedSOPClassUID for request in seen} == {CTImageStorage}
     assert set(done.failed_uids) == {uid(kept.first[1]), uid(kept.second_series[0])}
+
+
+@pytest.mark.parametrize(
+    ("option", "syntax"), [("+xe", EXPLICIT_LITTLE), ("+xi", IMPLICIT_LITTLE)], ids=["explicit", "implicit"]
+)
+def test_what_the_destination_does_not_take_as_stored_is_made_into_what_it_takes_without_loss(
+    kept: Imaging, tmp_path: Path, option: str, syntax: str
+) -> None:
+    with storescp(tmp_path, option) as scp:
+        kept.registered(ApplicationEntity("DESTINATION", "127.0.0.1", scp.port))
+        done = move(kept, StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
+        received = [dcmread(path) for path in scp.folder.iterdir()]
+    assert (done.status, done.counts) == (SUCCESS, (4, 0, 0))
+    assert {ds.file_meta.TransferSyntaxUID for ds in received} == {syntax}
+    sent = {str(ds.SOPInstanceUID): ds for ds in map(dcmread, [*kept.first, *kept.second_series])}
+    for ds in received:
+        assert (ds.pixel_array == sent[ds.SOPInstanceUID].pixel_array).all()
+        assert ds.PatientID == sent[ds.SOPInstanceUID].PatientID
+
+
+def test_what_cannot_be_decoded_is_counted_and_the_rest_arrives(kept: Imaging, tmp_path: Path) -> None:
+    good, bad = series(tmp_path, CT, JPEG_2000_FILE)
+    bad.write_bytes(bad.read_bytes().replace(b"\xff\x4f\xff\x51", bytes(4)))  # where the codestream begins
+    assert {answer.status for answer in send(kept.listener, good, bad)} == {SUCCESS}
+    with storescp(tmp_path) as scp:
+        kept.registered(ApplicationEntity("DESTINATION", "127.0.0.1", scp.port))
+        done = move(kept, StudyInstanceUID=uid(good, "StudyInstanceUID"))
+        assert set(scp.received()) == {uid(good)}
+    assert done.status == WARNING
+    assert done.failed_uids == [uid(bad)]
 
 
 def test_a_destination_where_nobody_listens(kept: Imaging) -> None:

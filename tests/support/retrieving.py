@@ -28,7 +28,7 @@ from tests.support.dimse import (
 from tests.support.gateway_process import free_port
 from tests.support.processes import listens, wait_until
 
-CT, MR, JPEG_2000 = (TEST_FILES / name for name in ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm"))
+CT, MR, JPEG_2000_FILE = (TEST_FILES / name for name in ("CT_small.dcm", "MR_small.dcm", "JPEG2000.dcm"))
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def imaging(folder: Path) -> Iterator[Imaging]:
         with Database(Config(data_dir=listener.data_dir).sqlalchemy_url).transaction() as session:
             b = Registration("hospital-b", "B", application_entities=(ApplicationEntity("HOSPITAL_B"),))
             partners.add(session, b)
-        first = series(folder, CT, JPEG_2000, CT, PatientID="MINE")
+        first = series(folder, CT, JPEG_2000_FILE, CT, PatientID="MINE")
         found = Imaging(
             listener,
             first,
