@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from pynetdicom.dimse_primitives import C_GET, C_MOVE, N_ACTION
+from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION
 
 from gateway.dimse import retrieve, storage_commitment
+from gateway.dimse.c_find import serve_c_find
 from gateway.dimse.c_get import serve_c_get
 from gateway.dimse.c_move import serve_c_move
 from gateway.dimse.serving import Request
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _SERVICES: dict[type, tuple[Callable[[Request], None], Callable[[Exception], Outcome | None]]] = {
+    C_FIND: (serve_c_find, lambda _: None),
     C_MOVE: (serve_c_move, retrieve.refusal),
     C_GET: (serve_c_get, retrieve.refusal),
     N_ACTION: (storage_commitment.serve_n_action, storage_commitment.refusal),

@@ -45,11 +45,18 @@ def _send_fragments(assoc: "Association", context_id: int, control: int, content
     return _send_fragment(assoc, context_id, control | _LAST, fragment)
 
 
-def _send_fragment(assoc: "Association", context_id: int, control: int, fragment: bytes) -> bool:
+def wait_for_room(assoc: "Association") -> bool:
+    """Until the peer has taken most of what was sent. False when the association has ended."""
     while assoc.dul.to_provider_queue.qsize() >= _MOST_WAITING:
         if not is_open(assoc):
             return False
         time.sleep(_POLL_SECONDS)
+    return is_open(assoc)
+
+
+def _send_fragment(assoc: "Association", context_id: int, control: int, fragment: bytes) -> bool:
+    if not wait_for_room(assoc):
+        return False
     primitive = P_DATA()
     values: Any = [[context_id, bytes((control,)) + fragment]]
     primitive.presentation_data_value_list = values

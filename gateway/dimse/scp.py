@@ -26,7 +26,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at impor
 )
 from pynetdicom.transport import AssociationServer, RequestHandler
 
-from gateway.dimse import dispatch
+from gateway.dimse import c_find, dispatch
 from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
@@ -56,6 +56,7 @@ WAIT_FOR_OTHERS_SECONDS, LONGEST_WAIT_FOR_OTHERS_SECONDS = 0.005, 0.05
 LISTENER_THREAD = "dimse-listener"
 SOP_CLASSES = (
     Verification,
+    *c_find.SOP_CLASSES,
     PatientRootQueryRetrieveInformationModelMove,
     StudyRootQueryRetrieveInformationModelMove,
     PatientRootQueryRetrieveInformationModelGet,
@@ -199,6 +200,7 @@ class GatewayServer(AssociationServer):
         self._room = services.config.max_associations * CONNECTIONS_PER_ASSOCIATION
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, admission.on_requested),
+            (evt.EVT_SOP_EXTENDED, c_find.on_sop_extended),
             (evt.EVT_RELEASED, admission.on_ended),
             (evt.EVT_ABORTED, admission.on_ended),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),

@@ -1,0 +1,149 @@
+"""Identifiers of C-FIND (PS3.4 C.4.1.1.3): the keys of a request, and the attributes that answer them."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.charset import convert_encodings, python_encoding
+from pydicom.datadict import dictionary_VR, keyword_for_tag
+from pydicom.dataelem import DataElement
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from mappings.dicom_to_json import Json
+from mappings.dicom_values import PYDICOM_ERRORS, clean, texts
+
+UTF_8 = "ISO_IR 192"
+_JIS_X_0201 = "shift_jis"  # what pydicom calls ISO_IR 13: of Shift JIS the single bytes
+_SPECIFIC_CHARACTER_SET = 0x00080005
+_NO_KEYS = frozenset({_SPECIFIC_CHARACTER_SET, 0x00080052, 0x00080053})  # and Query/Retrieve Level, View
+_BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # PS3.5 6.1.2.3
+
+
+@dataclass(frozen=True, slots=True)
+class AskedKey:
+    """A key attribute. ``value`` is '' where all match; several values are divided by a backslash.
+
+    ``keyword`` is '' for what PS3.6 does not know. A sequence has the keys of its one item instead of a value.
+    """
+
+    tag: int
+    keyword: str
+    value: str
+    items: tuple["AskedKey", ...] = ()
+
+
+def asked_keys(identifier: Dataset) -> list[AskedKey]:
+    return [_asked(element) for element in identifier if _is_key(element)]
+
+
+def _is_key(element: DataElement) -> bool:
+    """Group lengths and private creators say how the rest is encoded."""
+    return element.tag not in _NO_KEYS and element.tag.element != 0 and not element.tag.is_private_creator
+
+
+def _asked(element: DataElement) -> AskedKey:
+    tag, keyword = int(element.tag), keyword_for_tag(element.tag)
+    if element.VR == "SQ":
+        items = [asked_keys(item) for item in element.value or ()]
+        return AskedKey(tag, keyword, "", tuple(items[0]) if items else ())
+    value = element.value
+    values = value if isinstance(value, MultiValue | list) else [value]
+    return AskedKey(tag, keyword, "\\".join(clean(str(one)) for one in values if one is not None))
+
+
+def answer(match: Json, asked: Sequence[AskedKey], always: Json, character_sets: Sequence[str]) -> Dataset:
+    """The attributes that were asked for, and ``always``; without a value where the match has none.
+
+    ``character_sets`` are those of the request: the answer is in them where they can hold it, else in UTF-8.
+    """
+    ds = Dataset()
+    for key in asked:
+        _add(ds, key.tag, _answering(match.get(f"{key.tag:08X}"), key))
+    for tag, element in always.items():
+        _add(ds, int(tag, 16), element)
+    chosen = _character_sets(character_sets, list(_texts(ds)))
+    if chosen:
+        ds.SpecificCharacterSet = chosen[0] if len(chosen) == 1 else list(chosen)
+    return ds
+
+
+def _answering(element: Json | None, key: AskedKey) -> Json:
+    if element is None:
+        return {"vr": dictionary_VR(key.tag) if key.keyword else "UN"}
+    if not key.items:
+        return element
+    items = [_chosen(item, key.items) for item in element.get("Value", ()) if _matches(item, key.items)]
+    return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+def _chosen(item: Json, asked: Sequence[AskedKey]) -> Json:
+    return {f"{key.tag:08X}": _answering(item.get(f"{key.tag:08X}"), key) for key in asked}
+
+
+def _matches(item: Json, asked: Iterable[AskedKey]) -> bool:
+    """Only the items that match are answered (C.2.2.2.6)."""
+    return all(
+        any(
+            _pattern(key.value).fullmatch(str(value))
+            for value in item.get(f"{key.tag:08X}", {}).get("Value", ())
+        )
+        for key in asked
+        if key.value.strip("*")
+    )
+
+
+def _pattern(value: str) -> re.Pattern[str]:
+    pieces = (re.escape(piece) for piece in re.split(r"([*?])", value))
+    return re.compile("".join({r"\*": ".*", r"\?": "."}.get(piece, piece) for piece in pieces), re.DOTALL)
+
+
+def _add(ds: Dataset, tag: int, element: Json) -> None:
+    """A value that its VR cannot hold is left out."""
+    try:
+        ds.add(Dataset.from_json({f"{tag:08X}": element})[tag])
+    except PYDICOM_ERRORS:
+        ds.add(DataElement(tag, element["vr"], None))
+
+
+def _texts(ds: Dataset) -> Iterator[str]:
+    for element in ds.iterall():
+        if element.VR in _BY_CHARACTER_SET:
+            values: Any = element.value
+            for value in values if isinstance(values, MultiValue | list) else [values]:
+                yield str(value) if value is not None else ""
+
+
+def _character_sets(asked: Sequence[str], found: Sequence[str]) -> Sequence[str]:
+    known = all(one in python_encoding for one in asked)
+    if all(text.isascii() for text in found):
+        return [one for one in asked if one] if known else []
+    return asked if asked and known and _can_hold(asked, found) else [UTF_8]
+
+
+def _can_hold(asked: Sequence[str], found: Iterable[str]) -> bool:
+    """Whether one of the character sets has each letter; with code extensions a text may go from one to another."""
+    encodings = convert_encodings(list(asked))
+    pieces = {piece for text in found for piece in re.split(r"[\^=]", text)}
+    if encodings == [_JIS_X_0201] and any(not piece.isascii() and not _is_kana(piece) for piece in pieces):
+        return False
+    return all(any(_has(encoding, letter) for encoding in encodings) for letter in set().union(*pieces))
+
+
+def _is_kana(piece: str) -> bool:
+    """Has no ASCII: pydicom encodes a piece in one half of JIS X 0201 or in the other."""
+    return not any(letter.isascii() for letter in piece)
+
+
+def _has(encoding: str, letter: str) -> bool:
+    try:
+        encoded = letter.encode(encoding)
+    except UnicodeError:
+        return False
+    return encoding != _JIS_X_0201 or len(encoded) == 1
+
+
+def character_sets(identifier: Dataset) -> list[str]:
+    """Specific Character Set (0008,0005) of a request, [] where it is absent."""
+    return texts(identifier, "SpecificCharacterSet")
