@@ -14,7 +14,6 @@ from pynetdicom.sop_class import (
     CTImageStorage,
     ModalityPerformedProcedureStep,
     ModalityWorklistInformationFind,
-    StudyRootQueryRetrieveInformationModelFind,
     Verification,
 )
 
@@ -81,7 +80,6 @@ def test_one_association_may_propose_128_presentation_contexts(gateway: GatewayP
 def test_what_is_not_offered_is_not_accepted(gateway: GatewayProcess) -> None:
     asked = [
         CTImageStorage,
-        StudyRootQueryRetrieveInformationModelFind,
         ModalityWorklistInformationFind,
         ModalityPerformedProcedureStep,
         DETACHED_PATIENT_MANAGEMENT,
