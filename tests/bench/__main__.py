@@ -9,33 +9,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import imaging, operating, searching
+from tests.bench import imaging, memory, operating, reading, searching
 from tests.bench.figures import RUNS, Alone, Compared, seconds
 from tests.bench.slices import COUNT
 from tests.support.orthanc import server_program
+
+
+def sending(figure: str, must: str, aim: str, send: imaging.Run) -> Compared:
+    return Compared(figure, must, aim, lambda: imaging.compare_sending(send))
+
+
+def asking(figure: str, must: str, aim: str, read: imaging.Run) -> Compared:
+    return Compared(figure, must, aim, lambda: imaging.compare_reading(read))
+
 
 ALONE: dict[str, Alone] = {
     "start": operating.starts,
     "bundle": operating.bundles,
     "demo": operating.demo,
+    "stow-memory": memory.stow_growth,
     "search": searching.searches,
 }
 COMPARED: dict[str, Compared] = {
-    "c-store-1": Compared(
-        "C-STORE, one association", "1.0 x", "0.67 x", lambda: imaging.compare_sending(imaging.c_store(1))
-    ),
-    "c-store-2": Compared(
-        "C-STORE, two associations", "", "", lambda: imaging.compare_sending(imaging.c_store(2))
-    ),
-    "c-store-4": Compared(
-        "C-STORE, four associations", "0.67 x", "0.5 x", lambda: imaging.compare_sending(imaging.c_store(4))
-    ),
-    "stow-500": Compared(
-        "STOW-RS, all in one request", "1.0 x", "0.67 x", lambda: imaging.compare_sending(imaging.stow(COUNT))
-    ),
-    "stow-10": Compared(
-        "STOW-RS, ten a request", "1.0 x", "0.67 x", lambda: imaging.compare_sending(imaging.stow(10))
-    ),
+    "c-store-1": sending("C-STORE, one association", "1.0 x", "0.67 x", imaging.c_store(1)),
+    "c-store-2": sending("C-STORE, two associations", "", "", imaging.c_store(2)),
+    "c-store-4": sending("C-STORE, four associations", "0.67 x", "0.5 x", imaging.c_store(4)),
+    "stow-500": sending("STOW-RS, all in one request", "1.0 x", "0.67 x", imaging.stow(COUNT)),
+    "stow-10": sending("STOW-RS, ten a request", "1.0 x", "0.67 x", imaging.stow(10)),
+    "wado-study": asking("WADO-RS, whole study", "1.0 x", "0.8 x", reading.whole_study),
+    "metadata": asking("WADO-RS, metadata of the study", "1.0 x", "0.5 x", reading.metadata),
+    "qido-instances": asking("QIDO-RS, instances of the study", "1.0 x", "0.5 x", reading.instances),
+    "rendered": asking("WADO-RS, a rendered frame", "1.5 x", "1.0 x", reading.rendered_frame),
 }
 STORESCP = "storescp"
 """Not to compare with: what the sending and writing alone cost."""

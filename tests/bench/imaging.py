@@ -20,8 +20,8 @@ from tests.bench.peers import (
 from tests.bench.slices import COUNT, FOLDERS, Slices
 from tests.bench.wire import connected, get_json, store
 
-Send = Callable[[Peer, Slices], float]
-"""Sends all the slices; returns the seconds that it took."""
+Run = Callable[[Peer, Slices], float]
+"""Sends the slices or asks for them; returns the seconds that it took."""
 _IN_MEMORY = Path("/dev/shm")
 
 
@@ -33,7 +33,7 @@ def made_slices() -> Iterator[Slices]:
         yield Slices(Path(name))
 
 
-def compare_sending(send: Send) -> Comparison:
+def compare_sending(send: Run) -> Comparison:
     """Each run sends another study to both, now the one first, now the other; the first pair is not counted."""
     with made_slices() as slices, running_gateway() as gateway, running_orthanc() as orthanc:
         comparison = Comparison()
@@ -47,12 +47,28 @@ def compare_sending(send: Send) -> Comparison:
         return comparison
 
 
-def _sent(send: Send, peer: Peer, slices: Slices, both: tuple[Peer, ...]) -> float:
+def _sent(send: Run, peer: Peer, slices: Slices, both: tuple[Peer, ...]) -> float:
     settle(*both)
     seconds = send(peer, slices)
-    study = get_json(peer, peer.headers(), f"/studies?StudyInstanceUID={slices.study_instance_uid}")
+    study = get_json(peer, f"/studies?StudyInstanceUID={slices.study_instance_uid}")
     assert study[0]["00201208"]["Value"] == [COUNT], "NumberOfStudyRelatedInstances (0020,1208)"
     return seconds
+
+
+def compare_reading(read: Run) -> Comparison:
+    """Both have the same study; the first pair is not counted."""
+    with made_slices() as slices, running_gateway() as gateway, running_orthanc() as orthanc:
+        comparison = Comparison()
+        for peer in (gateway, orthanc):
+            stow(COUNT)(peer, slices)
+        for number in range(RUNS + 1):
+            taken = {}
+            for peer in (gateway, orthanc) if number % 2 else (orthanc, gateway):
+                settle(gateway, orthanc)
+                taken[peer] = read(peer, slices)
+            if number:
+                comparison.add(taken[gateway], taken[orthanc])
+        return comparison
 
 
 def bare_storescp() -> list[float]:
@@ -66,7 +82,7 @@ def bare_storescp() -> list[float]:
         return taken[1:]
 
 
-def c_store(associations: int) -> Send:
+def c_store(associations: int) -> Run:
     """As many storescu at once, each with an equal share on one association."""
 
     def send(peer: Peer, slices: Slices) -> float:
@@ -89,7 +105,7 @@ def _storescu(peer: Peer, folders: list[Path]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=dcmtk_environment())
 
 
-def stow(per_request: int) -> Send:
+def stow(per_request: int) -> Run:
     """One request after the other on one connection."""
 
     def send(peer: Peer, slices: Slices) -> float:

@@ -2,7 +2,6 @@
 
 import json
 import socket
-from collections.abc import Iterable
 from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
@@ -23,12 +22,15 @@ def connected(peer: Peer) -> HTTPConnection:
     return connection
 
 
-def store(connection: HTTPConnection, headers: dict[str, str], slices: Slices, wanted: Iterable[int]) -> None:
-    """STOW-RS of the slices with these numbers in one request, each with its header as it is now in memory."""
-    numbers = list(wanted)
-    sizes = [slices.files[number].stat().st_size for number in numbers]
+def store(connection: HTTPConnection, headers: dict[str, str], slices: Slices, wanted: range) -> None:
+    """STOW-RS in one request; after the last slice comes the first again, as that of another study."""
+    files = slices.files
+    numbers = [index % len(files) for index in wanted]
+    sizes = [files[number].stat().st_size for number in numbers]
     _begin(connection, headers, sum(sizes) + len(numbers) * len(_BEFORE + _AFTER) + len(_END))
-    for number in numbers:
+    for index, number in zip(wanted, numbers, strict=True):
+        if number == 0 and index != wanted.start:
+            slices.renew()
         _send_part(connection.sock, slices, number)
     connection.sock.sendall(_END)
     answer = connection.getresponse()
@@ -74,11 +76,16 @@ def _drain(answer: HTTPResponse) -> int:
     return total
 
 
-def get_json(peer: Peer, headers: dict[str, str], path: str) -> list[dict[str, Any]]:
-    connection = connected(peer)
-    connection.request("GET", f"{_ROOT}{path}", headers={**headers, "Accept": "application/dicom+json"})
+def get(connection: HTTPConnection, headers: dict[str, str], path: str, accept: str) -> bytes:
+    connection.request("GET", f"{_ROOT}{path}", headers={**headers, "Accept": accept})
     answer = connection.getresponse()
     body = answer.read()
     assert answer.status == 200, body[:1000]
-    found: list[dict[str, Any]] = json.loads(body)
+    return body
+
+
+def get_json(peer: Peer, path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(
+        get(connected(peer), peer.headers(), path, "application/dicom+json")
+    )
     return found
