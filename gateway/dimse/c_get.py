@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, cast
 import structlog
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelGet  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at import
+    PatientRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 
 from gateway.dimse import exchange, retrieve
 from gateway.dimse.command_set import C_STORE_RQ
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from gateway.store.tables import InstanceRow
 
 CHANNEL = "c-get"
+SOP_CLASSES = (
+    PatientRootQueryRetrieveInformationModelGet,
+    StudyRootQueryRetrieveInformationModelGet,
+)
 ANSWER_SECONDS = 60.0
 _WARNINGS = frozenset({0x0001, 0x0107, 0x0116, 0xB000, 0xB006, 0xB007})  # PS3.7 C.3, PS3.4 Table B.2-1
 

@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
-from pynetdicom.sop_class import PatientRootQueryRetrieveInformationModelMove  # type: ignore[attr-defined]
+from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at import
+    PatientRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelMove,
+)
 
 from gateway.case.access import Partner
 from gateway.dimse import retrieve
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from gateway.store.tables import InstanceRow
 
 CHANNEL = "c-move"
+SOP_CLASSES = (
+    PatientRootQueryRetrieveInformationModelMove,
+    StudyRootQueryRetrieveInformationModelMove,
+)
 MAX_CONTEXTS = 128  # of one association (PS3.8 9.3.2.2)
 
 log = structlog.get_logger(__name__)

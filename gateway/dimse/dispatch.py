@@ -7,27 +7,36 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION
 
-from gateway.dimse import retrieve, storage_commitment
-from gateway.dimse.c_find import serve_c_find
-from gateway.dimse.c_get import serve_c_get
-from gateway.dimse.c_move import serve_c_move
+from gateway.dimse import c_find, c_get, c_move, retrieve, storage_commitment
 from gateway.dimse.serving import Request
 from gateway.dimse.status import Outcome, outcome_of, outcome_of_unexpected
 from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
+    from pynetdicom.events import Event
 
     from gateway.services import Services
 
 log = structlog.get_logger(__name__)
 
 _SERVICES: dict[type, tuple[Callable[[Request], None], Callable[[Exception], Outcome | None]]] = {
-    C_FIND: (serve_c_find, lambda _: None),
-    C_MOVE: (serve_c_move, retrieve.refusal),
-    C_GET: (serve_c_get, retrieve.refusal),
+    C_FIND: (c_find.serve_c_find, lambda _: None),
+    C_MOVE: (c_move.serve_c_move, retrieve.refusal),
+    C_GET: (c_get.serve_c_get, retrieve.refusal),
     N_ACTION: (storage_commitment.serve_n_action, storage_commitment.refusal),
 }
+
+
+def on_sop_extended(event: "Event") -> dict[str, bytes]:
+    """Handler of EVT_SOP_EXTENDED."""
+    asked = event.assoc.requestor.sop_class_extended
+    retrieving = {
+        uid: retrieve.extended(asked[uid])
+        for uid in (*c_move.SOP_CLASSES, *c_get.SOP_CLASSES)
+        if uid in asked
+    }
+    return c_find.on_sop_extended(event) | retrieving
 
 
 def serve(

@@ -113,6 +113,11 @@ def _values(identifier: Dataset, keyword: str) -> list[str]:
     return [text for text in (str(value).strip() for value in values if value is not None) if text]
 
 
+def extended(information: bytes) -> bytes:
+    """The answer to a SOP Class Extended Negotiation (PS3.4 Tables C.5-2, C.5-3): relational retrieval, and no more."""
+    return bytes(int(place == 0 and asked == 1) for place, asked in enumerate(information))
+
+
 def find(request: Request, keys: dict[str, Sequence[str]]) -> tuple[Partner, list["InstanceRow"]]:
     """The partner that asks, and its instances. Raises Forbidden, UnknownSender, StoreUnavailable."""
     partner = request.partner()

@@ -17,16 +17,12 @@ from pydicom.uid import UID
 from pynetdicom import AE, _config, evt, sop_class
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at import
-    PatientRootQueryRetrieveInformationModelGet,
-    PatientRootQueryRetrieveInformationModelMove,
     StorageCommitmentPushModel,
-    StudyRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
 from pynetdicom.transport import AssociationServer, RequestHandler
 
-from gateway.dimse import c_find, dispatch
+from gateway.dimse import c_find, c_get, c_move, dispatch
 from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
@@ -57,10 +53,8 @@ LISTENER_THREAD = "dimse-listener"
 SOP_CLASSES = (
     Verification,
     *c_find.SOP_CLASSES,
-    PatientRootQueryRetrieveInformationModelMove,
-    StudyRootQueryRetrieveInformationModelMove,
-    PatientRootQueryRetrieveInformationModelGet,
-    StudyRootQueryRetrieveInformationModelGet,
+    *c_move.SOP_CLASSES,
+    *c_get.SOP_CLASSES,
     StorageCommitmentPushModel,
 )
 _SERVICE_KINDS = frozenset({"SOP Class", "Meta SOP Class", "Service Class"})  # of the table of UIDs in PS3.6
@@ -200,7 +194,7 @@ class GatewayServer(AssociationServer):
         self._room = services.config.max_associations * CONNECTIONS_PER_ASSOCIATION
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, admission.on_requested),
-            (evt.EVT_SOP_EXTENDED, c_find.on_sop_extended),
+            (evt.EVT_SOP_EXTENDED, dispatch.on_sop_extended),
             (evt.EVT_RELEASED, admission.on_ended),
             (evt.EVT_ABORTED, admission.on_ended),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),

@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 from pynetdicom import AE, _config, evt
+from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 from pynetdicom.presentation import AllStoragePresentationContexts
 from pynetdicom.sop_class import (
     CTImageStorage,
@@ -137,6 +138,18 @@ def test_keys_of_the_levels_above_must_match_too(kept: Imaging, destination: Sto
     done = move(kept, level="SERIES", **mixed)
     assert (done.status, done.counts) == (SUCCESS, (0, 0, 0))
     assert destination.received() == {}
+
+
+@pytest.mark.parametrize(("offered", "answer"), [(b"\1", b"\1"), (b"\1\1", b"\1\0"), (b"\0", b"\0")])
+def test_relational_retrieval_is_negotiated(kept: Imaging, offered: bytes, answer: bytes) -> None:
+    item = SOPClassExtendedNegotiation()
+    item.sop_class_uid, item.service_class_application_information = STUDY_ROOT, offered
+    ae = AE("HOSPITAL_A")
+    ae.add_requested_context(STUDY_ROOT)
+    address = ("127.0.0.1", kept.listener.dicom_port)
+    assoc = ae.associate(*address, ae_title=kept.listener.ae_title, ext_neg=[item])
+    assert assoc.acceptor.sop_class_extended == {STUDY_ROOT: answer}
+    assoc.release()
 
 
 def test_each_pending_response_counts_what_is_done_and_what_remains(

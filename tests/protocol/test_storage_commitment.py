@@ -108,13 +108,13 @@ def ask_and_go(kept: Imaging, ds: Dataset, calling: str = "HOSPITAL_A") -> str:
 
 
 @contextmanager
-def reporting_peer(kept: Imaging, reports: Reports, **registered: Any) -> Iterator[None]:
+def reporting_peer(kept: Imaging, reports: Reports, *handlers: Any) -> Iterator[None]:
     """The peer's listener, registered as where HOSPITAL_A is called."""
     ae = AE("HOSPITAL_A")
     ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=reports.handlers())
-    port = server.server_address[1]
-    _register(kept, ApplicationEntity("HOSPITAL_A", "127.0.0.1", port, **registered))
+    told = [*reports.handlers(), *handlers]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=told)
+    _register(kept, ApplicationEntity("HOSPITAL_A", "127.0.0.1", server.server_address[1]))
     try:
         yield
     finally:
@@ -186,17 +186,12 @@ def test_a_peer_that_goes_at_once_is_called(kept: Imaging, services: Services) -
 
 
 def test_the_gateway_calls_as_the_provider_of_the_service(kept: Imaging, services: Services) -> None:
-    roles = []
-    reports = Reports(lambda: SUCCESS)
-    with reporting_peer(kept, reports):
+    roles: list[Any] = []
+    reports = Reports()
+    note = (evt.EVT_REQUESTED, lambda event: roles.append(event.assoc.requestor.role_selection))
+    with reporting_peer(kept, reports, note):
         commitment_id = ask_and_go(kept, request(reference(kept.first[0])))
-        ae = AE("HOSPITAL_A")
-        ae.add_supported_context(StorageCommitmentPushModel, scu_role=True, scp_role=True)
-        note = [(evt.EVT_REQUESTED, lambda event: roles.append(event.assoc.requestor.role_selection))]
-        server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[*reports.handlers(), *note])
-        _register(kept, ApplicationEntity("HOSPITAL_A", "127.0.0.1", server.server_address[1]))
         assert commit_storage.attempt(services, commitment_id, last=False)
-        server.shutdown()
     role = roles[0][StorageCommitmentPushModel]
     assert (role.scu_role, role.scp_role) == (False, True)
 
