@@ -17,8 +17,9 @@ from structlog.typing import EventDict, Processor
 
 from gateway.errors import GatewayError
 
-# Libraries whose messages quote what they read: pydicom and pynetdicom quote elements, gunicorn and werkzeug addresses.
-_SILENT = ("pydicom", "pynetdicom", "py.warnings", "fontTools", "weasyprint")
+# Libraries whose messages quote what they read: pydicom and pynetdicom quote elements, gunicorn and werkzeug addresses,
+# dicomweb_client and urllib3 addresses with UIDs, and what a peer writes into its headers.
+_SILENT = ("pydicom", "pynetdicom", "py.warnings", "fontTools", "weasyprint", "dicomweb_client", "urllib3")
 _QUERY = re.compile(r"\?[^\s'\"]*")
 _OWN = ("gateway", "mappings")
 _TO_PEERS = "; please send again."

@@ -7,7 +7,6 @@ byte: its own retrieval would hold each in memory and give it out only as pydico
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -46,11 +45,6 @@ MAX_LIST_BYTES = 64 * 1024 * 1024
 MAX_FAILURES_IN_A_ROW = 3
 _CHUNK_BYTES = 256 * 1024
 _SERIES, _INSTANCE = "0020000E", "00080018"
-
-logging.getLogger("dicomweb_client").addHandler(logging.NullHandler())
-logging.getLogger(
-    "dicomweb_client"
-).propagate = False  # it logs UIDs, and what a peer writes into Warning headers
 
 Authorization = Callable[[str], str]
 """Gives the Authorization header, or '' for none: another one than the refused one that it is told, where it can."""

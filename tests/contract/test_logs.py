@@ -65,7 +65,7 @@ def test_a_query_string_is_left_out_of_what_the_web_server_logs() -> None:
 
 def test_libraries_that_quote_records_are_silent() -> None:
     code = """
-for name in ('pydicom', 'pynetdicom.acse', 'weasyprint'):
+for name in ('pydicom', 'pynetdicom.acse', 'weasyprint', 'dicomweb_client.web', 'urllib3.connection'):
     logging.getLogger(name).error('Jane Doe')
 warnings.warn('Invalid value for VR PN: Jane Doe')
 """

@@ -1,5 +1,6 @@
 """A referral that says where its images are, to a running gateway: progress, another try, and a break in the middle."""
 
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -211,6 +212,27 @@ def test_a_gateway_that_is_stopped_in_the_middle_goes_on_when_it_starts(
     archive.instead = lambda _path: None
     wait_until(Staff(gateway, INTAKE), case_id, "complete")
     assert archive.instances_asked() == imaging.uids
+
+
+def test_what_a_peer_says_and_uids_are_in_no_log(
+    gateway: GatewayProcess, intake: Staff, archive: Middleman, orthanc: Orthanc
+) -> None:
+    imaging = Imaging(1)
+    orthanc.upload(*imaging.files)
+    found = [{"0020000E": {"Value": [imaging.series]}, "00080018": {"Value": imaging.uids}}]
+    headers = {"Content-Type": "application/dicom+json", "Warning": '299 - "said by the peer"'}
+    listing = Answer(200, json.dumps(found).encode(), headers)
+    refusals = iter([Answer(503), Answer(404, b"said by the peer")])
+    archive.instead = lambda path: listing if "offset" in path else next(refusals, None)
+    ehr = FhirClient(gateway, gateway.partners["hospital-a"])
+    case_id = ehr.open_case(imaging.referral(archive.url))
+    waiting = wait_for(lambda: fetch if (fetch := fetch_of(intake, case_id)).get("next_try_at") else None)
+    intake.post(f"cases/{case_id}/fetch", fetch_id=waiting["id"])
+    waiting = wait_for(lambda: fetch if (fetch := fetch_of(intake, case_id)).get("next_try_at") else None)
+    intake.post(f"cases/{case_id}/fetch", fetch_id=waiting["id"])
+    wait_until(intake, case_id, "complete")
+    assert "said by the peer" not in gateway.log_text
+    assert imaging.study not in gateway.log_text
 
 
 def slowly(_path: str) -> None:
