@@ -12,9 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from pydicom._uid_dict import UID_dictionary
-from pydicom.uid import UID
-from pynetdicom import AE, _config, evt, sop_class
+from pynetdicom import AE, evt
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at import
     StorageCommitmentPushModel,
@@ -27,6 +25,7 @@ from gateway.dimse.admission import Admission
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
 from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
+from gateway.dimse.library import configure_pynetdicom
 from gateway.dimse.listening import Listeners, listen
 from gateway.dimse.room import RoomOfProcess
 from gateway.dimse.tls import ServerTls, after_handshake
@@ -57,7 +56,6 @@ SOP_CLASSES = (
     *c_get.SOP_CLASSES,
     StorageCommitmentPushModel,
 )
-_SERVICE_KINDS = frozenset({"SOP Class", "Meta SOP Class", "Service Class"})  # of the table of UIDs in PS3.6
 
 
 def serve(
@@ -72,7 +70,7 @@ def serve(
     ``listeners`` and ``room`` are given where several processes share them. At the end nobody new is admitted, running
     associations get ``GRACE_SECONDS`` to finish and are then aborted.
     """
-    _configure_pynetdicom()
+    configure_pynetdicom()
     servers = _servers(
         services, listeners or listen(services.config), room or RoomOfProcess.alone(services.config)
     )
@@ -114,21 +112,6 @@ def _application_entity(config: "Config") -> AE:
     for sop_class_uid in SOP_CLASSES:
         ae.add_supported_context(sop_class_uid)
     return ae
-
-
-def _configure_pynetdicom() -> None:
-    """Settings that pynetdicom has for a whole process only."""
-    _config.UNRESTRICTED_STORAGE_SERVICE = True
-    _config.LOG_HANDLER_LEVEL = "none"
-    _config.LOG_REQUEST_IDENTIFIERS = _config.LOG_RESPONSE_IDENTIFIERS = False  # they name patients
-    _name_other_services()
-
-
-def _name_other_services() -> None:
-    """What is not named in pynetdicom's list, as the worklist by its keyword of PS3.6, would be taken for storage."""
-    for uid, (name, kind, _, _, keyword) in UID_dictionary.items():
-        if kind in _SERVICE_KINDS and keyword and "Storage" not in name and not hasattr(sop_class, keyword):
-            setattr(sop_class, keyword, UID(uid))
 
 
 def _on_connection_closed(event: evt.Event) -> None:

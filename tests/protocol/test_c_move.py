@@ -26,6 +26,7 @@ from gateway.senders import dicom_negotiation
 from gateway.store.database import Database
 from gateway.store.partners import ApplicationEntity
 from gateway.store.tables import AuditRow
+from tests.support.dcmqrscp import Dcmqrscp
 from tests.support.dimse import Archive, association, dcmtk, new_instance, send
 from tests.support.gateway_process import free_port
 from tests.support.processes import wait_until
@@ -91,6 +92,17 @@ def test_movescu_moves_a_study_byte_for_byte_in_the_stored_transfer_syntaxes(
     done = dcmtk("movescu", kept.listener, "-S", "+xa", options=keys)
     assert done.returncode == 0, done.stdout
     assert destination.received() == data_sets(*kept.first, *kept.second_series)
+
+
+def test_dcmqrscp_keeps_what_is_moved_to_it(kept: Imaging) -> None:
+    study = uid(kept.first[0], "StudyInstanceUID")
+    with Dcmqrscp(kept.listener.dicom_port) as archive:
+        kept.registered(ApplicationEntity(archive.ae_title, "127.0.0.1", archive.port))
+        assert move(kept, archive.ae_title, StudyInstanceUID=study).counts == (4, 0, 0)
+        keys = ("-k", "QueryRetrieveLevel=STUDY", "-k", f"StudyInstanceUID={study}", "-k", "PatientID")
+        peer = replace(kept.listener, dicom_port=archive.port, ae_title=archive.ae_title)
+        found = dcmtk("findscu", peer, "-S", options=keys).stdout
+    assert "MINE" in found
 
 
 @pytest.mark.parametrize(
