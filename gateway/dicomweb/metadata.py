@@ -9,7 +9,7 @@ from gateway.dicomweb.media_types import DICOM_JSON, DICOM_XML
 from gateway.dicomweb.payload import CHUNK_BYTES, Part, Payload, multipart, primed
 from gateway.dicomweb.qido_rs import instance_url
 from gateway.dicomweb.stored import opened
-from gateway.errors import NotDicom
+from gateway.errors import NotAcceptable
 from gateway.store.objects import ObjectStore
 from gateway.store.tables import InstanceRow
 from mappings.dicom_metadata import MAX_HEADER_BYTES, MetadataWriter
@@ -55,6 +55,6 @@ def _of_instance(writer: MetadataWriter, objects: ObjectStore, row: InstanceRow,
     try:
         with opened(objects, row, MAX_HEADER_BYTES) as layout:
             return writer.write(layout, lambda path: f"{bulk}/{path}")
-    except NotDicom:  # it was readable when it came: identify it, at least
+    except NotAcceptable:  # it was readable when it came: identify it, at least
         uids = {"00080016": row.sop_class_uid, "00080018": row.sop_instance_uid}
         return json.dumps({tag: {"vr": "UI", "Value": [uid]} for tag, uid in uids.items()})

@@ -10,7 +10,7 @@ from gateway.dicomweb.encodings import OCTET_STREAM, STORED, Encoding, frame_enc
 from gateway.dicomweb.payload import Part, Payload, multipart, read_all, single
 from gateway.dicomweb.qido_rs import instance_url
 from gateway.dicomweb.stored import is_image, opened
-from gateway.errors import GatewayError, InvalidContent, NotAcceptable, NotDicom, NotFound
+from gateway.errors import GatewayError, InvalidContent, NotAcceptable, NotFound
 from gateway.store.tables import InstanceRow
 from gateway.workflow import images
 from mappings.dicom_structure import EXPLICIT_LITTLE
@@ -49,7 +49,7 @@ def frames(services: "Services", row: InstanceRow, wanted: list[int], accept: st
             if encoding.is_multipart:
                 return multipart(parts, encoding.media_type)
             return single(next(iter(parts)))
-        except (NotAcceptable, NotDicom) as error:
+        except NotAcceptable as error:
             refusal = error
     raise refusal
 
@@ -95,7 +95,7 @@ def _first_possible(
                 everything = list(range(1, row.frames + 1))
                 yield from _frame_parts(services, row, everything, encoding, url)
             return
-        except (NotAcceptable, NotDicom) as error:
+        except NotAcceptable as error:
             refusal = error
     raise refusal
 

@@ -13,7 +13,7 @@ from gateway.dicomweb.media_types import MULTIPART_RELATED
 from gateway.dicomweb.payload import Part, Payload, multipart, single
 from gateway.dicomweb.rendering_query import Look
 from gateway.dicomweb.stored import is_image
-from gateway.errors import NotAcceptable, NotDicom
+from gateway.errors import NotAcceptable
 from gateway.store.tables import InstanceRow
 from gateway.workflow import images
 
@@ -141,7 +141,7 @@ def _parts(
             for part in _of_instance(services, row, wanted, media_type, look):
                 yield part
                 count += 1
-        except (NotAcceptable, NotDicom) as error:
+        except NotAcceptable as error:
             log.info("instance-not-rendered", instance=row.id, cause=type(error).__name__)
             refusal = error
     if not count:

@@ -11,7 +11,7 @@ from gateway.dicomweb.archive import ZIP, zipped
 from gateway.dicomweb.encodings import STORED, Encoding, instance_encodings
 from gateway.dicomweb.media_types import DICOM, MediaType
 from gateway.dicomweb.payload import Part, Payload, multipart, read_all, single
-from gateway.errors import NotAcceptable, NotDicom
+from gateway.errors import NotAcceptable
 from gateway.store.tables import InstanceRow
 from gateway.workflow import images
 from mappings.dicom_structure import EXPLICIT_LITTLE
@@ -38,7 +38,7 @@ def retrieve(services: "Services", rows: Sequence[InstanceRow], accept: str) -> 
                 continue
             try:
                 return _payload(services, rows, encoding)
-            except (NotAcceptable, NotDicom) as error:
+            except NotAcceptable as error:
                 refusal = NotAcceptable(str(error))
     raise refusal
 
@@ -102,7 +102,7 @@ def _part_or_stored(services: "Services", row: InstanceRow, syntax: str) -> Part
     """An answer of several parts has begun, and can be no error any more."""
     try:
         return _part(services, row, syntax)
-    except (NotAcceptable, NotDicom) as error:
+    except NotAcceptable as error:
         log.info("instance-given-as-stored", instance=row.id, cause=type(error).__name__)
         return _stored(services, row)
 

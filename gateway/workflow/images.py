@@ -26,7 +26,7 @@ def rendering(
     with (
         _memory() as sink,
         services.objects.open(row.object_key) as source,
-        services.limited.start(job, source, sink, _RENDERING, **how) as running,
+        services.limited.start(job, source, sink, _RENDERING, _owner(row), **how) as running,
     ):
         yield Rendering(running, sink)
 
@@ -66,12 +66,17 @@ def _into_file(
     sink: BinaryIO = tempfile.TemporaryFile(dir=services.config.data_dir)  # noqa: SIM115 - the caller closes it
     try:
         with services.objects.open(row.object_key) as source:
-            done = services.limited.run(job, source, sink, limits, **how)
+            done = services.limited.run(job, source, sink, limits, _owner(row), **how)
         sink.seek(0)
     except BaseException:
         sink.close()
         raise
     return sink, list(done["sizes"])
+
+
+def _owner(row: InstanceRow) -> str:
+    """Images of one study may be decoded in one process after another; of two never."""
+    return f"study:{row.series.study_id}"
 
 
 def _limits(frames: int) -> Limits:

@@ -1,8 +1,9 @@
 """Foreign bytes meet decoders in a process of their own, which may fail, hang or grow without harm to this one.
 
-Each job has a process that was forked for it alone and ends with it: nothing of one child's images is left in the
-memory in which the next one's are decoded. The processes come from a warm program (``limited_server.py``) that is
-started with the first job. It is given neither this process's environment, where secrets stand, nor its open files.
+A process is forked for each job, and does the next one only when that has the same owner, such as a study: nothing
+of one child's images is left in the memory in which another's are decoded. The processes come from a warm program
+(``limited_server.py``) that is started with the first job. It is given neither this process's environment, where
+secrets stand, nor its open files.
 """
 
 import json
@@ -11,10 +12,12 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import suppress
-from dataclasses import dataclass
-from types import TracebackType
-from typing import IO, Any, Self
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import IO, Any
 
 import structlog
 
@@ -22,10 +25,10 @@ from gateway.errors import NotAcceptable, NotFound, StoreUnavailable
 
 MIB = 1024 * 1024
 AT_ONCE = max(2, os.cpu_count() or 1)
+KEPT = 4  # processes that wait for another job of their owner
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 _GRACE_SECONDS = 5.0  # for a process that its own clock ends
-_MAX_REPLY_BYTES = 4 * MIB
-_READ_BYTES = 64 * 1024
+_MAX_REPLY_BYTES = 256 * 1024
 NOT_WITHIN_LIMITS = "This could not be done within the limits of time and memory."
 _BUSY = "The gateway is busy with other images; please ask again."
 
@@ -45,35 +48,42 @@ class Limits:
 
 
 class Job:
-    """A job that runs; a context manager that leaves nothing behind."""
+    """A job that runs. ``process`` is the id of the process that did it, once it has ended."""
 
-    def __init__(self, reply: socket.socket, places: threading.Semaphore, limits: Limits) -> None:
-        self._reply, self._places, self._limits = reply, places, limits
+    def __init__(
+        self, line: socket.socket, limits: Limits, again: Callable[[], socket.socket] | None
+    ) -> None:
+        self._line, self._limits, self._again = line, limits, again
+        self.has_ended_well = False
+        self.process = 0
+
+    @property
+    def line(self) -> socket.socket:
+        return self._line
 
     def result(self) -> Json:
         """Waits. Raises NotAcceptable or NotFound in the job's own words, NotAcceptable when it died or did not end."""
-        self._reply.settimeout(self._limits.wall_seconds + _GRACE_SECONDS)
-        said = bytearray()
-        with suppress(OSError):  # a time-out, or a process that is gone
-            while (more := self._reply.recv(_READ_BYTES)) and len(said) < _MAX_REPLY_BYTES:
-                said += more
-        try:
-            reply: Json = json.loads(said)
-        except ValueError:
-            raise NotAcceptable(NOT_WITHIN_LIMITS) from None
+        said = self._said()
+        if not said and self._again is not None:  # the process had waited for longer than it does
+            self._line.close()
+            self._line = self._again()
+            said = self._said()
+        if not said:
+            raise NotAcceptable(NOT_WITHIN_LIMITS)
+        reply: Json = json.loads(said)
+        self.process = int(reply["process"])
         if "refused" in reply:
             cause = NotFound if reply.get("cause") == NotFound.__name__ else NotAcceptable
             raise cause(str(reply["refused"]))
+        self.has_ended_well = True
         return dict(reply["result"])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._reply.close()
-        self._places.release()
+    def _said(self) -> bytes:
+        """Empty when the process is gone or takes too long."""
+        self._line.settimeout(self._limits.wall_seconds + _GRACE_SECONDS)
+        with suppress(OSError):
+            return self._line.recv(_MAX_REPLY_BYTES)
+        return b""
 
 
 class LimitedProcesses:
@@ -84,34 +94,88 @@ class LimitedProcesses:
         self._places = threading.BoundedSemaphore(AT_ONCE)
         self._jobs: socket.socket | None = None
         self._server: subprocess.Popen[bytes] | None = None
+        self._kept: OrderedDict[str, socket.socket] = OrderedDict()
 
-    def start(self, job: str, source: IO[bytes], sink: IO[bytes], limits: Limits, **parameters: Any) -> Job:
+    @contextmanager
+    def start(
+        self,
+        job: str,
+        source: IO[bytes],
+        sink: IO[bytes],
+        limits: Limits,
+        owner: str = "",
+        **parameters: Any,
+    ) -> Iterator[Job]:
         """Begin the job of that name (``limited_server.JOBS``), which reads ``source`` and writes ``sink``.
 
-        Both are files of this machine; the caller leaves them alone until the job has ended. Raises StoreUnavailable
-        when there is no place in time.
+        Both are files of this machine; the caller leaves them alone until the job has ended. A process that has done
+        a job well may do the next one of the same ``owner``. Raises StoreUnavailable when there is no place in time.
         """
+        message = json.dumps({"job": job, "limits": asdict(limits), "parameters": parameters}).encode()
+        files = [source.fileno(), sink.fileno()]
         if not self._places.acquire(timeout=limits.wall_seconds):
             raise StoreUnavailable(_BUSY)
-        ours, theirs = socket.socketpair()
         try:
-            with theirs:
-                message = json.dumps({"job": job, "limits": _as_json(limits), "parameters": parameters})
-                self._send(message.encode(), [theirs.fileno(), source.fileno(), sink.fileno()])
-        except BaseException:
-            ours.close()
+            begin = partial(self._begin, message, files)
+            line = self._begin_again(owner, message, files)
+            running = Job(line or begin(), limits, begin if line else None)
+            try:
+                yield running
+            finally:
+                self._give_back(owner, running)
+        finally:
             self._places.release()
-            raise
-        return Job(ours, self._places, limits)
 
-    def run(self, job: str, source: IO[bytes], sink: IO[bytes], limits: Limits, **parameters: Any) -> Json:
+    def run(
+        self, job: str, source: IO[bytes], sink: IO[bytes], limits: Limits, owner: str = "", **parameters: Any
+    ) -> Json:
         """Start the job and wait for its result."""
-        with self.start(job, source, sink, limits, **parameters) as running:
+        with self.start(job, source, sink, limits, owner, **parameters) as running:
             return running.result()
 
     def close(self) -> None:
         with self._lock:
+            while self._kept:
+                self._kept.popitem()[1].close()
             self._end()
+
+    def _begin(self, message: bytes, files: list[int]) -> socket.socket:
+        """In a process that has done nothing yet; the line to it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                self._send(message, [theirs.fileno(), *files])
+        except BaseException:
+            ours.close()
+            raise
+        return ours
+
+    def _begin_again(self, owner: str, message: bytes, files: list[int]) -> socket.socket | None:
+        """In a process that has done a job of the same owner; None where there is none."""
+        with self._lock:
+            line = self._kept.pop(owner, None)
+        if line is None:
+            return None
+        try:
+            socket.send_fds(line, [message], files)
+        except OSError:
+            line.close()
+            return None
+        return line
+
+    def _give_back(self, owner: str, job: Job) -> None:
+        """A process that failed, or was given up, is not used again."""
+        if not owner or not job.has_ended_well:
+            job.line.close()
+            return
+        with self._lock:
+            replaced = [self._kept.pop(owner, None)]
+            self._kept[owner] = job.line
+            if len(self._kept) > KEPT:
+                replaced.append(self._kept.popitem(last=False)[1])
+        for line in replaced:
+            if line is not None:
+                line.close()
 
     def _send(self, message: bytes, descriptors: list[int]) -> None:
         with self._lock:
@@ -152,12 +216,3 @@ class LimitedProcesses:
             with suppress(subprocess.TimeoutExpired):
                 self._server.wait(_GRACE_SECONDS)
         self._jobs = self._server = None
-
-
-def _as_json(limits: Limits) -> Json:
-    return {
-        "memory_bytes": limits.memory_bytes,
-        "cpu_seconds": limits.cpu_seconds,
-        "wall_seconds": limits.wall_seconds,
-        "output_bytes": limits.output_bytes,
-    }

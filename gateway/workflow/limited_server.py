@@ -1,11 +1,12 @@
 """The program that opens foreign bytes (see limited.py): ``python -m gateway.workflow.limited_server``.
 
-It imports the decoders once and forks a process for each job. Some wait already when a job comes, so that no peer
-waits for a fork. It never opens a job's bytes itself, and ends when the socket that jobs come by is closed.
+It imports the decoders once and forks processes for jobs. Some wait already when a job comes, so that no peer waits
+for a fork. It never opens a job's bytes itself, and ends when the socket that jobs come by is closed.
 """
 
 import gc
 import json
+import math
 import os
 import resource
 import select
@@ -13,14 +14,18 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import IO, Any
 
 from gateway.errors import NotAcceptable, NotDicom, NotFound
 
-SPARES = 2
+SPARES = 4
+IDLE_SECONDS = 20.0
 _MESSAGE_BYTES = 64 * 1024
 _POLL_MILLISECONDS = 1000
 _PID_BYTES = 4
+_MOST_JOBS = 500  # then a new process, whatever the decoders have gathered
+_OWN_BYTES = 0  # of the program itself, before any job
 
 Job = Callable[..., dict[str, Any]]
 
@@ -40,7 +45,7 @@ def _jobs() -> dict[str, Job]:
 
 
 def _warm(jobs: dict[str, Job]) -> None:
-    """What is loaded and remembered with the first image is so before the forks, by an image of our own."""
+    """Load and remember what the first image would, by an image of our own."""
     from mappings.sample_image import sample_image
 
     for media_type in ("image/jpeg", "image/png"):
@@ -52,8 +57,10 @@ def _warm(jobs: dict[str, Job]) -> None:
 
 
 def main(descriptor: int) -> None:
+    global _OWN_BYTES
     jobs = _jobs()
     _warm(jobs)
+    _OWN_BYTES = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     requests = socket.socket(fileno=descriptor)
     taken, tell = os.pipe()
     gc.collect()
@@ -89,25 +96,39 @@ def _fork(requests: socket.socket, taken: int, tell: int, jobs: dict[str, Job]) 
         return pid
     try:
         os.close(taken)
-        _do_one(requests, tell, jobs)
+        _warm(jobs)  # the pages that it will write are copied now, and not when a peer waits
+        _serve(requests, tell, jobs)
     finally:
         os._exit(0)
 
 
-def _do_one(requests: socket.socket, tell: int, jobs: dict[str, Job]) -> None:
+def _serve(requests: socket.socket, tell: int, jobs: dict[str, Job]) -> None:
+    """One job, and then those of the same owner, until there is none for a while."""
     message, descriptors, _, _ = socket.recv_fds(requests, _MESSAGE_BYTES, 3)
     if not message:  # the other side has closed
         return
     os.write(tell, os.getpid().to_bytes(_PID_BYTES))
     os.close(tell)
     requests.close()
-    wanted = json.loads(message)
-    with socket.socket(fileno=descriptors[0]) as reply:
+    with socket.socket(fileno=descriptors.pop(0)) as line:
+        for _ in range(_MOST_JOBS):
+            line.send(_do(json.loads(message), descriptors, jobs))
+            line.settimeout(IDLE_SECONDS)
+            try:
+                message, descriptors, _, _ = socket.recv_fds(line, _MESSAGE_BYTES, 2)
+            except TimeoutError:
+                return
+            if not message:
+                return
+
+
+def _do(wanted: dict[str, Any], descriptors: list[int], jobs: dict[str, Job]) -> bytes:
+    with os.fdopen(descriptors[0], "rb") as source, os.fdopen(descriptors[1], "w+b") as sink:
         _limit_all(wanted["limits"])
-        with os.fdopen(descriptors[1], "rb") as source, os.fdopen(descriptors[2], "w+b") as sink:
-            said = _run(jobs[wanted["job"]], source, sink, wanted["parameters"])
-            sink.flush()
-        reply.sendall(json.dumps(said).encode())
+        said = _run(jobs[wanted["job"]], source, sink, wanted["parameters"])
+        sink.flush()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return json.dumps(said | {"process": os.getpid()}).encode()
 
 
 def _run(job: Job, source: IO[bytes], sink: IO[bytes], parameters: dict[str, Any]) -> dict[str, Any]:
@@ -119,19 +140,19 @@ def _run(job: Job, source: IO[bytes], sink: IO[bytes], parameters: dict[str, Any
 
 
 def _limit_all(limits: dict[str, Any]) -> None:
-    """The kernel ends a process that passes one. Memory counts from what the program itself has."""
-    own = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: SIM115 - it ends soon
+    """The kernel ends a process that passes one. Memory and processor time count from what it has used already."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = math.ceil(used.ru_utime + used.ru_stime) + limits["cpu_seconds"]
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, limits["output_bytes"])
-    _limit(resource.RLIMIT_CPU, limits["cpu_seconds"])
-    _limit(resource.RLIMIT_AS, own + limits["memory_bytes"])
+    _limit(resource.RLIMIT_CPU, seconds)
+    _limit(resource.RLIMIT_AS, _OWN_BYTES + limits["memory_bytes"])
     signal.setitimer(signal.ITIMER_REAL, limits["wall_seconds"])
 
 
 def _limit(kind: int, wanted: int) -> None:
     _, hard = resource.getrlimit(kind)
-    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-    resource.setrlimit(kind, (value, value))
+    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate, generate_frames
 
 from gateway.errors import NotAcceptable, NotFound, StoreUnavailable
 from gateway.workflow import limited as limited_module
-from gateway.workflow.limited import MIB, NOT_WITHIN_LIMITS, LimitedProcesses, Limits
+from gateway.workflow.limited import KEPT, MIB, NOT_WITHIN_LIMITS, LimitedProcesses, Limits
 from gateway.workflow.limited_server import SPARES
 from tests.support import processes
 from tests.support.dicom_files import encode, make_file
@@ -52,8 +52,8 @@ def render(limited: LimitedProcesses, content: bytes, limits: Limits = LIMITS, *
     return run(limited, "render", content, limits, **wanted)
 
 
-def endless(limited: LimitedProcesses, limits: Limits) -> None:
-    run(limited, "document", ENDLESS, limits, content_type="text/plain; charset=punycode")
+def endless(limited: LimitedProcesses, limits: Limits, owner: str = "") -> None:
+    run(limited, "document", ENDLESS, limits, owner=owner, content_type="text/plain; charset=punycode")
 
 
 def test_an_image_is_rendered(limited):
@@ -125,17 +125,46 @@ def test_damaged_frames_are_refused_or_rendered_and_stop_nothing(limited, name):
     assert render(limited, content).startswith(b"\x89PNG")
 
 
-def test_every_job_has_a_process_of_its_own_that_is_gone_afterwards():
+def process_of_job(limited: LimitedProcesses, owner: str) -> int:
+    with (
+        tempfile.TemporaryFile() as source,
+        tempfile.TemporaryFile() as sink,
+        limited.start("document", source, sink, LIMITS, owner, content_type="image/svg+xml") as job,
+    ):
+        job.result()
+        return job.process
+
+
+def test_a_process_serves_one_owner_and_no_other(limited):
+    """No other's bytes were ever in its memory; without an owner it serves once."""
+    owners = ("a", "a", "b", "a", "b", "", "")
+    a1, a2, b1, a3, b2, alone, another = (process_of_job(limited, owner) for owner in owners)
+    assert a1 == a2 == a3
+    assert b1 == b2
+    assert len({a1, b1, alone, another}) == 4
+
+
+def test_a_process_that_failed_or_is_gone_is_not_used_again(limited):
+    first = process_of_job(limited, "c")
+    with pytest.raises(NotAcceptable, match=NOT_WITHIN_LIMITS):
+        endless(limited, Limits(512 * MIB, cpu_seconds=1, wall_seconds=60.0), owner="c")
+    second = process_of_job(limited, "c")
+    assert second != first
+    os.kill(second, signal.SIGKILL)
+    assert process_of_job(limited, "c") not in (first, second)
+
+
+def test_no_more_processes_wait_than_are_wanted_and_none_stays():
     others = set(servers())
     limited = LimitedProcesses()
     try:
         assert render(limited, make_file())
         [server] = set(servers()) - others
-        for _ in range(3):
-            render(limited, make_file())
-        time.sleep(0.2)
+        for owner in "abcdefgh":
+            render(limited, make_file(), owner=owner)
+        time.sleep(0.5)
         waiting = [pid for pid in processes.children(server) if processes.alive(pid)]
-        assert 1 <= len(waiting) <= SPARES
+        assert 1 <= len(waiting) <= SPARES + KEPT
         os.kill(server, signal.SIGKILL)
         assert render(limited, make_file())
     finally:
