@@ -114,6 +114,11 @@ def _application_entity(config: "Config") -> AE:
     return ae
 
 
+def _one_operation_at_a_time(_: evt.Event) -> tuple[int, int]:
+    """Whatever window is proposed (PS3.7 D.3.3.3); without a handler pynetdicom would leave it unanswered."""
+    return 1, 1
+
+
 def _on_connection_closed(event: evt.Event) -> None:
     """Without this, a connection that closes before it asks for anything keeps two threads for 30 seconds."""
     if event.assoc.requestor.primitive is None:
@@ -178,6 +183,7 @@ class GatewayServer(AssociationServer):
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, admission.on_requested),
             (evt.EVT_SOP_EXTENDED, dispatch.on_sop_extended),
+            (evt.EVT_ASYNC_OPS, _one_operation_at_a_time),
             (evt.EVT_RELEASED, admission.on_ended),
             (evt.EVT_ABORTED, admission.on_ended),
             (evt.EVT_CONN_CLOSE, _on_connection_closed),

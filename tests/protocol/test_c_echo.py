@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 from pynetdicom import AE
+from pynetdicom.pdu_primitives import AsynchronousOperationsWindowNegotiation
 from pynetdicom.sop_class import (
     CTImageStorage,
     ModalityPerformedProcedureStep,
@@ -106,6 +107,20 @@ def test_the_gateway_names_its_implementation_and_its_largest_pdu(gateway: Gatew
         assert assoc.acceptor.implementation_version_name == "SECONDOPINION_1"
         assert assoc.acceptor.maximum_length == 128 * 1024
         assert assoc.acceptor.asynchronous_operations == (1, 1)
+
+
+def test_of_any_window_of_asynchronous_operations_one_is_answered(gateway: GatewayProcess) -> None:
+    window = AsynchronousOperationsWindowNegotiation()
+    window.maximum_number_operations_invoked, window.maximum_number_operations_performed = 5, 0
+    ae = AE("HOSPITAL_A")
+    ae.add_requested_context(Verification)
+    assoc = ae.associate("127.0.0.1", gateway.dicom_port, ae_title=gateway.ae_title, ext_neg=[window])
+    items = [item for item in assoc.acceptor.user_information if isinstance(item, type(window))]
+    assoc.release()
+
+    (answered,) = items
+    assert answered.maximum_number_operations_invoked == 1
+    assert answered.maximum_number_operations_performed == 1
 
 
 def test_associations_past_the_limit_are_rejected_until_one_ends(tmp_path: Path) -> None:
