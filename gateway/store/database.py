@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ __all__ = ["Database", "Session", "create_engine"]
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 
 
-def create_engine(url: str) -> sa.Engine:
-    """An engine that has not connected yet. SQLite runs in WAL with full sync at each commit.
+def create_engine(url: str, synchronous: str = "FULL") -> sa.Engine:
+    """An engine that has not connected yet. SQLite runs in WAL, with full sync at each commit unless told otherwise.
 
     Its errors do not quote what was to be stored.
     """
@@ -27,7 +28,7 @@ def create_engine(url: str) -> sa.Engine:
         engine = sa.create_engine(
             url, hide_parameters=True, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS}
         )
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, synchronous))
         event.listen(engine, "begin", _begin_immediate)
         return engine
     url = url.replace("postgresql://", "postgresql+psycopg://", 1)
@@ -42,9 +43,15 @@ def after_commit(session: Session, act: Callable[[], None]) -> None:
     event.listen(session, "after_commit", lambda _: act(), once=True)
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # pysqlite's own BEGIN is deferred; ours is immediate
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "wal_autocheckpoint=4000"):
+    settings = (
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        "foreign_keys=ON",
+        "wal_autocheckpoint=4000",
+    )
+    for pragma in settings:
         connection.execute(f"PRAGMA {pragma}")
     connection.create_function("lower", 1, _lower, deterministic=True)
 
@@ -67,13 +74,16 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url)
         # On SQLite writers queue for one lock, with their connections: who reads must not stand behind them.
-        reading = create_engine(url) if self.engine.dialect.name == "sqlite" else self.engine
+        is_sqlite = self.engine.dialect.name == "sqlite"
+        reading = create_engine(url) if is_sqlite else self.engine
+        self._repeating = create_engine(url, "NORMAL") if is_sqlite else self.engine
         self._readers = reading.execution_options(read_only=True)
 
     def close(self) -> None:
         """Close the connections that nobody uses; the next transaction opens new ones."""
         self.engine.dispose()
         self._readers.dispose()
+        self._repeating.dispose()
 
     @property
     def place(self) -> str:
@@ -93,12 +103,14 @@ class Database:
             raise StoreUnavailable("The gateway's database cannot be read.") from error
 
     @contextmanager
-    def transaction(self) -> Iterator[Session]:
+    def transaction(self, *, is_repeatable: bool = False) -> Iterator[Session]:
         """One read-write transaction; commits at the end, rolls back on any exception.
 
-        Raises StoreUnavailable when the database cannot be reached or stays locked.
+        ``is_repeatable``: it is done again at the next start where a loss of power has undone it, so that SQLite need
+        not sync its log; the next other commit does. Raises StoreUnavailable when the database cannot be reached or
+        stays locked.
         """
-        with self._session(self.engine) as session:
+        with self._session(self._repeating if is_repeatable else self.engine) as session:
             yield session
 
     @contextmanager

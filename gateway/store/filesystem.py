@@ -1,11 +1,19 @@
-"""Objects as files: written beside, fsynced, renamed into place, the folder fsynced."""
+"""Objects as files: written beside, renamed into place, fsynced with the folder.
 
+Renamed first: then one journal commit holds name and bytes. After a loss of power a name may stand before bytes that
+are not all there; nobody was told of such an object, and the same bytes sent again replace it.
+"""
+
+import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Spool, Stored, check_spools, object_key
+from gateway.store.objects import NOTE, Noted, Spool, Stored, check_spools, object_key
 
 _PROBE = ".probe"
 
@@ -23,18 +31,37 @@ class FileObjectStore:
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
-    def keep(self, spool: Spool) -> Stored:
+    def keep(self, spool: Spool, note: bytes = b"") -> Stored:
         key = object_key(spool.sha256)
         target = self._objects / key
         try:
-            spool.sync()
-            if not self._holds(target, spool.size_bytes):
-                _make_folder(target.parent)
-                os.rename(spool.path, target)
-            _sync_folder(target.parent)
+            is_new = not _holds(target, spool)
+            is_noted = bool(note) and is_new and spool.note(note)
+            if is_new:
+                self._rename(spool.path, target)
+                spool.sync()
+            else:
+                _sync(target)
+            _sync(target.parent)
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
-        return Stored(key, spool.sha256, spool.size_bytes)
+        return Stored(key, spool.sha256, spool.size_bytes, is_noted)
+
+    def _rename(self, path: Path, target: Path) -> None:
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            _make_folder(target.parent)
+            os.rename(path, target)
+
+    def noted_since(self, moment: datetime) -> Iterator[Noted]:
+        since = moment.timestamp()
+        try:
+            for folder in sorted(self._objects.glob("??")):
+                if folder.stat().st_mtime >= since:  # of when a name last came into it
+                    yield from _noted(folder, since)
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot read its files now.") from error
 
     def open(self, key: str) -> BinaryIO:
         try:
@@ -54,12 +81,24 @@ class FileObjectStore:
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now.") from error
 
-    @staticmethod
-    def _holds(target: Path, size_bytes: int) -> bool:
-        try:
-            return target.stat().st_size == size_bytes
-        except FileNotFoundError:
+
+def _holds(target: Path, spool: Spool) -> bool:
+    """Whether exactly these bytes are there already."""
+    try:
+        if target.stat().st_size != spool.size_bytes:
             return False
+        with target.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == spool.sha256
+    except FileNotFoundError:
+        return False
+
+
+def _noted(folder: Path, since: float) -> Iterator[Noted]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.stat().st_mtime >= since:
+                with suppress(OSError):  # it has no note
+                    yield Noted(f"{folder.name}/{entry.name}", os.getxattr(entry.path, NOTE))
 
 
 def _make_folder(folder: Path) -> None:
@@ -70,11 +109,11 @@ def _make_folder(folder: Path) -> None:
         folder = folder.parent
     for new in reversed(missing):
         new.mkdir(exist_ok=True)
-        _sync_folder(new.parent)
+        _sync(new.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,7 +1,7 @@
 """Which parts of which machines can do work."""
 
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
@@ -30,8 +30,13 @@ def forget(session: Session, parts: Iterable[str], machine: str) -> None:
 def seconds_since(session: Session) -> dict[str, float]:
     """For each part, how long ago it beat on the machine where it did so last."""
     now = utc_now()
-    latest = session.execute(select(HeartbeatRow.part, func.max(HeartbeatRow.at)).group_by(HeartbeatRow.part))
-    return {part: (now - at).total_seconds() for part, at in latest}
+    beats = session.execute(select(HeartbeatRow.part, func.max(HeartbeatRow.at)).group_by(HeartbeatRow.part))
+    return {part: (now - at).total_seconds() for part, at in beats}
+
+
+def latest(session: Session) -> datetime | None:
+    """When any part of any machine beat last; None before the first time."""
+    return session.scalar(select(func.max(HeartbeatRow.at)))
 
 
 def living_machines(session: Session, part: str) -> set[str]:

@@ -9,9 +9,10 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from types import TracebackType
@@ -22,16 +23,21 @@ from gateway.errors import StoreUnavailable, TooLarge
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A durable object: its key, the SHA-256 of its bytes in hex, and its size."""
+    """A durable object: its key, the SHA-256 of its bytes in hex, and its size.
+
+    ``is_noted``: what it was kept with a note of is durable with it.
+    """
 
     key: str
     sha256: str
     size_bytes: int
+    is_noted: bool = False
 
 
 _CHUNK_BYTES = 1024 * 1024
 _READ_BYTES = 16 * 1024
 _PREFIX = "incoming-"
+NOTE = "user.gateway.note"  # the extended attribute (xattr(7))
 _ABANDONED_SECONDS = 24 * 3600
 SPARE_BYTES = 64 * 1024 * 1024  # with less left on its disk, the gateway is not ready
 
@@ -91,6 +97,14 @@ class Spool:
         """The bytes so far, from the start, wherever the file is meanwhile; only while the spool is open."""
         return BufferedReader(_ReadFromStart(self._file), _READ_BYTES)
 
+    def note(self, note: bytes) -> bool:
+        """Write a note beside the bytes, not into them; whether the file system can do so."""
+        try:
+            os.setxattr(self._file, NOTE, note)
+        except OSError:
+            return False
+        return True
+
     def sync(self) -> None:
         os.fsync(self._file)
 
@@ -142,6 +156,12 @@ class _ReadFromStart(RawIOBase):
         return self._at
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    key: str
+    note: bytes
+
+
 class ObjectStore(Protocol):
     """Two implementations: files of one machine, and S3, GCS or Azure."""
 
@@ -149,8 +169,15 @@ class ObjectStore(Protocol):
         """A new empty spool on this machine."""
         ...
 
-    def keep(self, spool: Spool) -> Stored:
-        """Make the spooled bytes durable; the same bytes again are the same object. Raises StoreUnavailable."""
+    def keep(self, spool: Spool, note: bytes = b"") -> Stored:
+        """Make the spooled bytes durable; the same bytes again are the same object. Raises StoreUnavailable.
+
+        With a ``note`` for ``noted_since``, where the store can hold one and the object is new.
+        """
+        ...
+
+    def noted_since(self, moment: datetime) -> Iterator[Noted]:
+        """The objects that were kept with a note since then. Raises StoreUnavailable."""
         ...
 
     def open(self, key: str) -> BinaryIO:

@@ -69,6 +69,12 @@ def _columns(
     }
 
 
+def has_sent(session: Session, partner_id: str, sha256: str) -> bool:
+    """Whether a receipt says that these bytes came from that partner."""
+    found = select(ReceiptRow.id).where(ReceiptRow.partner_id == partner_id, ReceiptRow.sha256 == sha256)
+    return session.scalar(found.limit(1)) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class EarlierAnswer:
     receipt_id: str

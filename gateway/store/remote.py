@@ -5,7 +5,8 @@ import os
 import tempfile
 import threading
 import time
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Spool, Stored, check_spools, object_key
+from gateway.store.objects import Noted, Spool, Stored, check_spools, object_key
 
 PROBE_SECONDS = 30.0
 _PROBE = "probe"
@@ -45,7 +46,7 @@ class RemoteObjectStore:
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
-    def keep(self, spool: Spool) -> Stored:
+    def keep(self, spool: Spool, note: bytes = b"") -> Stored:
         key = object_key(spool.sha256)
         try:
             if self._size_bytes(key) != spool.size_bytes:
@@ -54,6 +55,9 @@ class RemoteObjectStore:
         except (BaseError, OSError) as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         return Stored(key, spool.sha256, spool.size_bytes)
+
+    def noted_since(self, moment: datetime) -> Iterator[Noted]:
+        return iter(())
 
     def open(self, key: str) -> BinaryIO:
         try:

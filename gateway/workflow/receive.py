@@ -6,9 +6,11 @@ indexed and audited, and the work that follows from it is enqueued in the same t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from gateway import audit
@@ -16,10 +18,10 @@ from gateway.case.access import Origin, Partner
 from gateway.case.imaging import InstanceHeader
 from gateway.clock import utc_now
 from gateway.errors import GatewayError, InstanceMismatch, StoreUnavailable, StudyMismatch
-from gateway.store import receipts
+from gateway.store import partners, receipts
 from gateway.store.ids import new_id
 from gateway.store.instance_index import SAME, InstanceIndex
-from gateway.store.objects import Spool, Stored
+from gateway.store.objects import Noted, Spool, Stored
 from gateway.workflow.durable import Work
 from mappings.dicom_to_header import read_header
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 DICOM_MEDIA_TYPE = "application/dicom"
 UNEXPECTED = "Unexpected"
+_CHUNK_BYTES = 1024 * 1024
 _keepers = ThreadPoolExecutor(16, "keeper")  # they wait for the disk
 
 
@@ -94,12 +97,14 @@ def receive_instances(
     What that would raise stands in the place of the receipt: none fails another. An error that nobody foresaw is
     raised, and then none of them is indexed.
     """
-    keeping = [_keepers.submit(services.objects.keep, arrival.spool) for arrival in arrivals]
+    now = utc_now()
+    note = _note(partner, origin, now)
+    keeping = [_keepers.submit(services.objects.keep, arrival.spool, note) for arrival in arrivals]
     read = [_read(partner, arrival, kept) for arrival, kept in zip(arrivals, keeping, strict=True)]
     readable = {at: found for at, found in enumerate(read) if isinstance(found, _Readable)}
     outcomes: dict[int, InstanceReceipt | GatewayError] = {}
     try:
-        outcomes |= _index(services, partner, readable, origin)
+        outcomes |= _index(services, partner, readable, origin, now)
     except StoreUnavailable as error:
         outcomes |= dict.fromkeys(readable, error)
     for at, found in enumerate(read):
@@ -146,13 +151,13 @@ def _refused(
 
 
 def _index(
-    services: Services, partner: Partner, readable: Mapping[int, _Readable], origin: Origin
+    services: Services, partner: Partner, readable: Mapping[int, _Readable], origin: Origin, now: datetime
 ) -> dict[int, InstanceReceipt]:
     if not readable:
         return {}
-    now = utc_now()
+    is_repeatable = all(one.stored.is_noted for one in readable.values())
     found: dict[int, InstanceReceipt] = {}
-    with services.database.transaction() as session:
+    with services.database.transaction(is_repeatable=is_repeatable) as session:
         index = InstanceIndex(session, partner, now)
         receipt_of: dict[str, Stored] = {}
         studies_changed = set()
@@ -172,6 +177,49 @@ def _index(
         for study_id in sorted(studies_changed):
             services.jobs.enqueue(session, Work.PLACE_STUDY, study_id, more_may_come=True)
     return found
+
+
+def _note(partner: Partner, origin: Origin, now: datetime) -> bytes:
+    """What ``index_again`` must know of a file."""
+    return json.dumps([partner.id, origin.channel, origin.address, now.isoformat()]).encode()
+
+
+def index_again(services: Services, since: datetime) -> int:
+    """Index the files that came since then and that a loss of power took out of the index; how many.
+
+    For each its sender was told that it is kept (Database.transaction, ``is_repeatable``). To be called before anything
+    is received.
+    """
+    return sum(_is_indexed_again(services, noted) for noted in services.objects.noted_since(since))
+
+
+def _is_indexed_again(services: Services, noted: Noted) -> bool:
+    partner_id, channel, address, received_at = json.loads(noted.note)
+    sha256 = noted.key.rpartition("/")[2]
+    with services.database.reading() as session:
+        if receipts.has_sent(session, partner_id, sha256):
+            return False
+        partner = partners.get(session, partner_id).partner
+    with services.objects.open(noted.key) as file, services.objects.spool() as spool:
+        while chunk := file.read(_CHUNK_BYTES):
+            spool.write(chunk)
+        if spool.sha256 != sha256:  # it was cut short, and nobody was told that it is kept
+            return False
+        stored = Stored(noted.key, sha256, spool.size_bytes)
+        _index_stored(services, partner, spool, stored, Origin(channel, address), received_at)
+    return True
+
+
+def _index_stored(
+    services: Services, partner: Partner, spool: Spool, stored: Stored, origin: Origin, received_at: str
+) -> None:
+    kept: Future[Stored] = Future()
+    kept.set_result(stored)
+    found = _read(partner, Arrival(spool), kept)
+    if isinstance(found, _Readable):
+        _index(services, partner, {0: found}, origin, datetime.fromisoformat(received_at))
+    else:
+        keep_refused(services, partner, spool, origin, DICOM_MEDIA_TYPE, found)
 
 
 def _in_order_of_study(readable: Mapping[int, _Readable]) -> list[tuple[int, _Readable]]:
