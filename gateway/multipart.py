@@ -25,18 +25,14 @@ MAX_PREAMBLE_BYTES = 64 * 1024
 MAX_BOUNDARY_CHARACTERS = 200  # RFC 2046 says 70; longer ones are seen and harmless
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Part:
-    """A complete part. ``headers`` have names in lower case.
-
-    ``spool`` is removed after it was taken, unless who takes it sets ``is_retained`` and removes it later.
-    """
+    """A complete part. ``spool`` is removed after it was taken; ``headers`` have names in lower case."""
 
     number: int
     content_type: str
     spool: Spool
     headers: dict[str, str] = field(default_factory=dict)
-    is_retained: bool = False
 
 
 def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = None) -> Iterator[bytes]:
@@ -182,8 +178,6 @@ class _PartReader:
         try:
             self._take(part)
         finally:
-            if part.is_retained:
-                self._spool = None
             self._drop()
 
     def end(self) -> None:

@@ -23,7 +23,7 @@ _MAX_MARKERS = 10_000
 class PixelStream:
     """``transfer_syntaxes`` that may hold it, the usual one first. ``photometric`` is the PhotometricInterpretation.
 
-    ``start`` and ``end`` are where it stands among the bytes.
+    It stands from ``start`` to ``end`` in the file.
     """
 
     start: int
@@ -37,9 +37,9 @@ class PixelStream:
     photometric: str
 
 
-def read_stream(file: BinaryIO) -> PixelStream:
-    """What a JPEG, JPEG-LS, JPEG 2000 or HTJ2K image says. Raises NotDicom."""
-    start, end = _codestream(file)
+def read_stream(file: BinaryIO, start: int, end: int) -> PixelStream:
+    """What the JPEG, JPEG-LS, JPEG 2000 or HTJ2K image between these places says. Raises NotDicom."""
+    start, end = _codestream(file, start, end)
     file.seek(start)
     try:
         head = file.read(2)
@@ -52,12 +52,11 @@ def read_stream(file: BinaryIO) -> PixelStream:
     raise NotDicom("The compressed image is neither JPEG, JPEG-LS nor JPEG 2000.")
 
 
-def _codestream(file: BinaryIO) -> tuple[int, int]:
+def _codestream(file: BinaryIO, at: int, end: int) -> tuple[int, int]:
     """From where to where: a JP2 file has it in a box, and DICOM holds it alone (PS3.5 A.4.4)."""
-    end, at = file.seek(0, 2), 0
-    if _at(file, 0, 12)[4:8] != b"jP  ":
-        return 0, end
-    while len(head := _at(file, at, 16)) >= 8:
+    if _at(file, at, 12)[4:8] != b"jP  ":
+        return at, end
+    while at < end and len(head := _at(file, at, 16)) >= 8:
         length, kind = struct.unpack(">I4s", head[:8])
         inside = 8
         if length == 1 and len(head) == 16:

@@ -1,12 +1,12 @@
 """Bulk data parts of a store request, found by the BulkDataURI of its metadata (PS3.18 8.6.1.2.2, 10.5.1.4)."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from gateway.dicomweb import media_types
+from gateway.dicomweb.media_types import MediaType
 from gateway.errors import NotDicom, UnsupportedMediaType
 from gateway.multipart import Part
 from gateway.store.objects import Spool
@@ -39,23 +39,38 @@ class Assembly:
     bulk_of: BulkOf
 
 
-class BulkParts(ExitStack):
-    """Keeps the parts until it is left. A location may have several: the frames of an image, in their order."""
+@dataclass(frozen=True, slots=True)
+class _BulkPart:
+    """It lies from ``start`` to ``end`` in the spool of all."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._found: dict[str, list[Part]] = {}
+    number: int
+    sent: MediaType
+    start: int
+    end: int
+
+
+class BulkParts:
+    """All in one spool, for an open file of each would be too many. A location may have several: frames, in order."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._found: dict[str, list[_BulkPart]] = {}
         self._used: set[str] = set()
 
     def keep(self, part: Part) -> None:
-        part.is_retained = True
-        self.push(part.spool)
-        self._found.setdefault(part.headers.get("content-location", ""), []).append(part)
+        """Raises StoreUnavailable."""
+        start = self._spool.size_bytes
+        with part.spool.reader() as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                self._spool.write(chunk)
+        sent = media_types.parse(part.content_type)
+        found = _BulkPart(part.number, sent, start, self._spool.size_bytes)
+        self._found.setdefault(part.headers.get("content-location", ""), []).append(found)
 
-    def unused(self) -> list[Part]:
-        return [
-            part for location, parts in self._found.items() if location not in self._used for part in parts
-        ]
+    def unused(self) -> list[int]:
+        """The numbers of parts that no metadata was written with."""
+        idle = (parts for location, parts in self._found.items() if location not in self._used)
+        return sorted(part.number for parts in idle for part in parts)
 
     def assemble(self, data_set: dict[str, Any]) -> Assembly:
         """Raises NotDicom where bulk data is missing or contradicts the metadata, UnsupportedMediaType."""
@@ -64,7 +79,7 @@ class BulkParts(ExitStack):
         frames: Sequence[Bulk] = ()
         syntax, completed = EXPLICIT_LITTLE, data_set
         if pixel_uri and _is_compressed(parts := self._of(pixel_uri)):
-            syntax, completed, frames = _compressed(parts, data_set)
+            syntax, completed, frames = self._compressed(parts, data_set)
 
         def bulk_of(vr: str, uri: str) -> Bulk | Sequence[Bulk]:
             if frames and uri == pixel_uri:
@@ -75,12 +90,12 @@ class BulkParts(ExitStack):
 
         return Assembly(completed, syntax, bulk_of)
 
-    def _of(self, uri: str) -> list[Part]:
+    def _of(self, uri: str) -> list[_BulkPart]:
         """Parts of that location, or of frames below it: uri/frames/1, uri/frames/2 and so on."""
         if uri in self._found:
             self._used.add(uri)
             return self._found[uri]
-        frames: list[Part] = []
+        frames: list[_BulkPart] = []
         while parts := self._found.get(location := f"{uri}/frames/{len(frames) + 1}"):
             self._used.add(location)
             frames += parts[:1]
@@ -94,7 +109,27 @@ class BulkParts(ExitStack):
         parts = self._of(uri)
         if len(parts) > 1:
             raise NotDicom("Several parts have the Content-Location of one value.")
-        return _whole(parts[0].spool)
+        return self._bulk(parts[0].start, parts[0].end)
+
+    def _bulk(self, start: int, end: int) -> Bulk:
+        return Bulk(end - start, partial(_chunks, self._spool, start, end))
+
+    def _compressed(
+        self, parts: list[_BulkPart], data_set: dict[str, Any]
+    ) -> tuple[str, dict[str, Any], list[Bulk]]:
+        sent = parts[0].sent
+        named = sent.parameter("transfer-syntax")
+        if sent.essence in _OTHER_COMPRESSED or named == _RLE:
+            _require_frames(len(parts), data_set, is_video=sent.essence.startswith("video/"))
+            syntax = _chosen(named, [_OTHER_COMPRESSED.get(sent.essence, (_RLE,))])
+            return syntax, data_set, [self._bulk(part.start, part.end) for part in parts]
+        if sent.essence not in _STREAMS | {media_types.OCTET_STREAM}:
+            raise UnsupportedMediaType(f"Pixel data are not taken as {_shown(sent.essence)}.")
+        with self._spool.reader() as file:
+            streams = [read_stream(file, part.start, part.end) for part in parts]
+        _require_frames(len(parts), data_set, is_video=False)
+        syntax = _chosen(named, [stream.transfer_syntaxes for stream in streams])
+        return syntax, _completed(data_set, streams[0]), [self._bulk(one.start, one.end) for one in streams]
 
 
 def _bulk_data_uri(data_set: dict[str, Any], tag: str) -> str:
@@ -103,37 +138,16 @@ def _bulk_data_uri(data_set: dict[str, Any], tag: str) -> str:
     return uri if isinstance(uri, str) else ""
 
 
-def _is_compressed(parts: list[Part]) -> bool:
+def _is_compressed(parts: list[_BulkPart]) -> bool:
     """Uncompressed pixel data are application/octet-stream (10.5.1.4), unless a transfer syntax says otherwise."""
-    sent = media_types.parse(parts[0].content_type)
+    sent = parts[0].sent
     if sent.essence in ("", media_types.OCTET_STREAM):
         return sent.parameter("transfer-syntax") not in ("", "*", EXPLICIT_LITTLE, "1.2.840.10008.1.2")
     return True
 
 
-def _compressed(parts: list[Part], data_set: dict[str, Any]) -> tuple[str, dict[str, Any], list[Bulk]]:
-    sent = media_types.parse(parts[0].content_type)
-    named = sent.parameter("transfer-syntax")
-    if sent.essence in _OTHER_COMPRESSED or named == _RLE:
-        allowed = _OTHER_COMPRESSED.get(sent.essence, (_RLE,))
-        _require_frames(len(parts), data_set, is_video=sent.essence.startswith("video/"))
-        return _chosen(named, [allowed]), data_set, [_whole(part.spool) for part in parts]
-    if sent.essence not in _STREAMS | {media_types.OCTET_STREAM}:
-        raise UnsupportedMediaType(f"Pixel data are not taken as {_shown(sent.essence)}.")
-    streams = [_read(part.spool) for part in parts]
-    _require_frames(len(parts), data_set, is_video=False)
-    syntax = _chosen(named, [stream.transfer_syntaxes for stream in streams])
-    frames = [_between(part.spool, one.start, one.end) for part, one in zip(parts, streams, strict=True)]
-    return syntax, _completed(data_set, streams[0]), frames
-
-
 def _shown(essence: str) -> str:
     return essence[:60] if essence.isascii() and essence.isprintable() else "that media type"
-
-
-def _read(spool: Spool) -> PixelStream:
-    with spool.reader() as file:
-        return read_stream(file)
 
 
 def _chosen(named: str, allowed: Sequence[tuple[str, ...]]) -> str:
@@ -174,14 +188,6 @@ def _completed(data_set: dict[str, Any], stream: PixelStream) -> dict[str, Any]:
         tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in told.items() if not text_of(data_set, tag)
     }
     return data_set | missing
-
-
-def _whole(spool: Spool) -> Bulk:
-    return _between(spool, 0, spool.size_bytes)
-
-
-def _between(spool: Spool, start: int, end: int) -> Bulk:
-    return Bulk(end - start, partial(_chunks, spool, start, end))
 
 
 def _chunks(spool: Spool, start: int, end: int) -> Iterator[bytes]:

@@ -47,7 +47,8 @@ def store_metadata(
 ) -> StoreOutcome:
     """Store an instance for each data set of the metadata. Nothing is raised for the body: see StoreOutcome."""
     outcome = StoreOutcome()
-    with services.objects.spool() as request, BulkParts() as bulk:
+    with services.objects.spool() as request, services.objects.spool() as bulk_data:
+        bulk = BulkParts(bulk_data)
         arriving = _Arriving(bulk, outcome)
         try:
             read_parts(
@@ -73,7 +74,7 @@ def _noting(chunks: Iterator[bytes], request: Spool) -> Iterator[bytes]:
 def _tell_unused(outcome: StoreOutcome, bulk: BulkParts) -> None:
     """Not where the metadata was not understood: then it is not known what belongs to what."""
     if not any(not failed.sop_instance_uid for failed in outcome.failed):
-        unused = (f"Part {part.number} is bulk data to which no metadata refers." for part in bulk.unused())
+        unused = (f"Part {number} is bulk data to which no metadata refers." for number in bulk.unused())
         outcome.other.extend(InvalidContent(words) for words in unused)
 
 

@@ -42,7 +42,7 @@ def test_the_transfer_syntax_and_the_size_of_real_images_are_read():
     images = compressed()
     assert {syntax[-2:] for _, syntax, _, _ in images} >= {"50", "51", "70", "80", "81", "90", "91"}
     for name, syntax, ds, frame in images:
-        found = read_stream(BytesIO(frame))
+        found = read_stream(BytesIO(b"before" + frame), 6, 6 + len(frame))
         assert syntax in found.transfer_syntaxes, name
         assert (found.rows, found.columns, found.samples) == (ds.Rows, ds.Columns, ds.SamplesPerPixel), name
         assert found.bits <= ds.BitsAllocated, name
@@ -56,7 +56,7 @@ def test_damaged_images_raise_nothing_but_not_dicom():
             for _ in range(chance.choice((0, 1, 10))):
                 damaged[chance.randrange(len(damaged))] = chance.randrange(256)
             try:
-                read_stream(BytesIO(damaged))
+                read_stream(BytesIO(damaged), 0, len(damaged))
             except NotDicom:
                 continue
 
@@ -66,4 +66,4 @@ def test_damaged_images_raise_nothing_but_not_dicom():
 )
 def test_what_is_no_compressed_image_is_refused(content):
     with pytest.raises(NotDicom):
-        read_stream(BytesIO(content))
+        read_stream(BytesIO(content), 0, len(content))
