@@ -214,7 +214,11 @@ def _name_text(value: Any) -> str:
     """The component groups by = (PS3.5 6.2.1); a plain text is taken for what it is."""
     if isinstance(value, str):
         found = value
-    elif value.keys() <= set(_NAME_GROUPS) and all(isinstance(group, str) for group in value.values()):
+    elif (
+        isinstance(value, dict)
+        and value.keys() <= set(_NAME_GROUPS)
+        and all(isinstance(group, str) for group in value.values())
+    ):
         found = "=".join(value.get(group, "") for group in _NAME_GROUPS).rstrip("=")
     else:
         raise ValueError

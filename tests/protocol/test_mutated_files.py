@@ -16,6 +16,7 @@ import pytest
 from flask.testing import FlaskClient
 from hypothesis import given
 from hypothesis import strategies as st
+from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
@@ -28,7 +29,10 @@ from gateway.store.objects import read_bytes
 from gateway.store.tables import InstanceRow, ReceiptRow
 from gateway.workflow import durable
 from mappings.dicom_to_header import read_header
-from tests.support.dicom_files import make_file, multipart, related
+from mappings.dicom_to_json import to_json
+from mappings.native_xml import to_xml
+from tests.support.any_value import put, standing
+from tests.support.dicom_files import BOUNDARY, make_file, multipart, related
 from tests.support.dicomweb import STORED, Pacs
 from tests.support.dimse import Archive, RunningListener, association, listener_in_this_process, send_request
 from tests.support.in_process import migrated_services
@@ -48,12 +52,11 @@ class Door:
     peer: FlaskClient = field(repr=False)
 
     def store(self, *files: bytes) -> TestResponse:
-        return self.peer.post(
-            "/dicom-web/studies",
-            data=multipart(files),
-            content_type=related(),
-            base_url=self.services.config.base_url,
-        )
+        return self.post(multipart(files), related())
+
+    def post(self, body: bytes, content_type: str) -> TestResponse:
+        base = self.services.config.base_url
+        return self.peer.post("/dicom-web/studies", data=body, content_type=content_type, base_url=base)
 
     def get(self, path: str, accept: str = "") -> TestResponse:
         headers = {"Accept": accept} if accept else {}
@@ -68,11 +71,9 @@ class Door:
         with self.services.database.reading() as session:
             return session.scalars(query).first() is not None
 
-    def refused(self, content: bytes) -> bool:
+    def has_receipt(self, content: bytes, state: str) -> bool:
         sha256 = hashlib.sha256(content).hexdigest()
-        query = select(ReceiptRow.object_key).where(
-            ReceiptRow.state == "refused", ReceiptRow.sha256 == sha256
-        )
+        query = select(ReceiptRow.object_key).where(ReceiptRow.state == state, ReceiptRow.sha256 == sha256)
         with self.services.database.reading() as session:
             key = session.scalars(query).first()
         return key is not None and read_bytes(self.services.objects, key) == content
@@ -94,9 +95,9 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     services.database.close()
 
 
-@dataclass(frozen=True)
 class Files:
-    contents: tuple[bytes, ...] = field(repr=False)
+    def __init__(self, contents: tuple[bytes, ...]) -> None:
+        self.contents = contents
 
     def draw(self, chosen: st.DataObject) -> bytes:
         """One of them under a UID of its own."""
@@ -140,7 +141,7 @@ def test_stow_takes_a_damaged_file_and_gives_it_back_or_refuses_and_keeps_it(doo
     stored, failed = told_of(door.store(file, make_file()), good=1)
     assert len(stored) + len(failed) == 1
     if failed:
-        assert door.refused(file)
+        assert door.has_receipt(file, "refused")
         assert not door.is_instance(file)
         return
     uid = value(stored[0], "00081155")
@@ -164,6 +165,53 @@ def read_back(door: Door, address: str, uid: str, file: bytes | None) -> None:
     for more in ("/bulkdata/7FE00010", "/frames/1", "/rendered", "/thumbnail"):
         answer = door.get(f"{address}{more}")
         assert answer.status_code < 500 or answer.status_code == 501, (more, answer.text)
+
+
+VALUES = (
+    5, -1, 1.5, 10**30, True, None, "", "x", "1.2", "x" * 70_000, "\\", "\x00", "\ud800", [], {}, [[]], [{}], [None],
+    ["a", 1], [1.5], [{"Alphabetic": 5}], {"vr": "SQ", "Value": [{}]}, {"vr": "OB", "InlineBinary": "AAA="},
+    {"vr": "US", "BulkDataURI": "bulk/1"}, "SQ", "PN", "US", "DS", "UN", "AT", "FD", "UT", "ZZ",
+)  # fmt: skip
+
+
+@few(100)
+@given(chosen=st.data())
+def test_metadata_of_any_json_is_taken_or_refused_and_the_request_is_kept(door, files, chosen):
+    ds = dcmread(BytesIO(files.draw(chosen)), force=True)
+    metadata = json.loads(json.dumps(to_json(ds, lambda path: "bulk/1")))
+    for _ in range(chosen.draw(st.integers(0, 4))):
+        place = chosen.draw(st.sampled_from([("00100020",), *standing(metadata)]))
+        metadata = put(metadata, place, chosen.draw(st.sampled_from(VALUES)))
+    request_is_kept(door, chosen, "application/dicom+json", json.dumps([metadata]).encode())
+
+
+@few(60)
+@given(chosen=st.data())
+def test_metadata_of_any_xml_is_taken_or_refused_and_the_request_is_kept(door, files, chosen):
+    ds = dcmread(BytesIO(files.draw(chosen)), force=True)
+    document = mutated(to_xml(to_json(ds, lambda path: "bulk/1")), chosen.draw(mutations()))
+    request_is_kept(door, chosen, "application/dicom+xml", document)
+
+
+def request_is_kept(door: Door, chosen: st.DataObject, kind: str, document: bytes) -> None:
+    bulk = chosen.draw(
+        st.sampled_from([b"pixels", b"", b"\xff\xd8\xff\xc0", b"\xff\x4f\xff\x51" + bytes(80)])
+    )
+    media_type = chosen.draw(st.sampled_from(["application/octet-stream", "image/jpeg", "image/jp2", "x/y"]))
+    parts = [
+        (f"Content-Type: {kind}", document),
+        (f"Content-Type: {media_type}\r\nContent-Location: bulk/1", bulk),
+    ]
+    pieces = (f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + content + b"\r\n" for head, content in parts)
+    body = b"".join(pieces) + f"--{BOUNDARY}--\r\n".encode()
+    answer = door.post(body, related(kind))
+    assert answer.status_code in (200, 202, 409), answer.text
+    told = answer.json
+    failed = told.get("00081198", {}).get("Value", []) + told.get("0008119A", {}).get("Value", [])
+    assert all(value(item, "00081197") != INTERNAL_ERROR for item in failed), failed
+    assert door.has_receipt(body, "refused" if failed else "kept")
+    for item in told.get(STORED, {}).get("Value", []):
+        assert door.get(f"{value(item, '00081190')}/metadata").status_code == 200
 
 
 @few(12)

@@ -70,15 +70,16 @@ def places(resource: dict[str, Any]) -> list[Place]:
     """Where a value stands, and every element that the resource could have; its type stays."""
     model = resource_model(resource["resourceType"])
     known = elements_of(model) if model is not None else {}
-    return [*((name,) for name in known), *(p for p in _standing(resource, ()) if p != ("resourceType",))]
+    return [*((name,) for name in known), *(p for p in standing(resource, ()) if p != ("resourceType",))]
 
 
-def _standing(value: Any, path: Place) -> Iterator[Place]:
+def standing(value: Any, path: Place = ()) -> Iterator[Place]:
+    """Where a value stands."""
     if path:
         yield path
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        yield from _standing(item, (*path, key))
+        yield from standing(item, (*path, key))
 
 
 def put(resource: dict[str, Any], place: Place, value: Any) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def test_frames_are_encapsulated_with_their_offsets():
         (element("00104000", "LT", "one", "two"), "(0010,4000)"),
         (element("00100010", "PN", {"Alphabetisch": "A"}), "(0010,0010)"),
         (element("00100010", "PN", "A\\B"), "(0010,0010)"),
+        (element("00100010", "PN", 5), "(0010,0010)"),
         (element("00100020", "LO", "x" * 65535), "65534"),
         (element("7FE00010", "OB", 1), "Value of (7FE0,0010)"),
         ({"00100020": {"vr": "LO", "Value": "text"}}, "Value of (0010,0020)"),
