@@ -25,14 +25,18 @@ MAX_PREAMBLE_BYTES = 64 * 1024
 MAX_BOUNDARY_CHARACTERS = 200  # RFC 2046 says 70; longer ones are seen and harmless
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Part:
-    """A complete part. ``spool`` is removed after it was taken; ``headers`` have names in lower case."""
+    """A complete part. ``headers`` have names in lower case.
+
+    ``spool`` is removed after it was taken, unless who takes it sets ``is_retained`` and removes it later.
+    """
 
     number: int
     content_type: str
     spool: Spool
     headers: dict[str, str] = field(default_factory=dict)
+    is_retained: bool = False
 
 
 def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = None) -> Iterator[bytes]:
@@ -178,6 +182,8 @@ class _PartReader:
         try:
             self._take(part)
         finally:
+            if part.is_retained:
+                self._spool = None
             self._drop()
 
     def end(self) -> None:

@@ -29,13 +29,13 @@ from gateway.store.objects import read_bytes
 from gateway.store.tables import InstanceRow, ReceiptRow
 from gateway.workflow import durable
 from mappings.dicom_to_header import read_header
-from mappings.dicom_to_json import to_json
 from mappings.native_xml import to_xml
 from tests.support.any_value import put, standing
 from tests.support.dicom_files import BOUNDARY, make_file, multipart, related
 from tests.support.dicomweb import STORED, Pacs
 from tests.support.dimse import Archive, RunningListener, association, listener_in_this_process, send_request
 from tests.support.in_process import migrated_services
+from tests.support.metadata import to_json
 from tests.support.mutations import few, mutated, mutations, whole_files, with_fresh_uid
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about what these tests break

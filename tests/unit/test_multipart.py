@@ -30,6 +30,7 @@ class Taken:
         self.contents: list[bytes] = []
         self.content_types: list[str] = []
         self.headers: list[dict[str, str]] = []
+        self.keeps = False
         self.spools: list[Spool] = []
         self._folder = tempfile.TemporaryDirectory()
 
@@ -42,6 +43,7 @@ class Taken:
             self.contents.append(reader.read())
         self.content_types.append(part.content_type)
         self.headers.append(part.headers)
+        part.is_retained = self.keeps
 
     def read(self, body: bytes, boundary: str = BOUNDARY, piece_bytes: int = 10_000) -> list[bytes]:
         read_parts(pieces(body, piece_bytes), boundary, self.open_spool, self.take)
@@ -98,6 +100,12 @@ def test_a_part_that_says_base64_and_is_not_is_told(taken):
 def test_headers_of_a_part_are_told_whatever_their_case(taken):
     taken.read(body_of([b"x"], "CONTENT-location:  a/b \r\ncontent-type: image/jpeg"))
     assert taken.headers == [{"content-location": "a/b", "content-type": "image/jpeg"}]
+
+
+def test_a_part_may_be_kept_by_who_takes_it(taken):
+    taken.keeps = True
+    taken.read(body_of(FILES))
+    assert taken.files_left == len(FILES)
 
 
 @pytest.mark.parametrize("preamble", [b"\r\n", b"\r\n\r\n", b"This is a multipart message.\r\n"])
