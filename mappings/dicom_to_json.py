@@ -13,11 +13,11 @@ from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.tag import BaseTag
-from pydicom.valuerep import PersonName
+from pydicom.valuerep import STANDARD_VR, PersonName
 
 from mappings.dicom_layout import PIXEL_TAGS
 from mappings.dicom_structure import MAX_DEPTH
-from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups
+from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups, raw_element
 
 BULK_THRESHOLD_BYTES = 1024
 _SPECIFIC_CHARACTER_SET = 0x00080005
@@ -65,7 +65,7 @@ def _element(dataset: Dataset, tag: BaseTag, bulk_uri: BulkUri | None, path: str
             return _binary(tag, vr, element.value, bulk_uri, path)
         return _with_values(vr, [_value(vr, one) for one in _values(element)])
     except PYDICOM_ERRORS:
-        return _unreadable(dataset.get_item(tag))
+        return _unreadable(raw_element(dataset, tag))
 
 
 def _sequence(element: DataElement, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
@@ -122,11 +122,13 @@ def _with_values(vr: str, values: list[Any]) -> Json:
     return {"vr": vr, "Value": values} if any(value is not None for value in values) else {"vr": vr}
 
 
-def _unreadable(raw: object) -> Json:
-    """An element that does not convert: its text as it stands, or only its VR."""
-    if not isinstance(raw, RawDataElement):
+def _unreadable(raw: RawDataElement | None) -> Json:
+    """An element that does not convert: its text as it stands, or its bytes where its VR is none of PS3.5 6.2."""
+    if raw is None:
         return {"vr": "UN"}
     vr = raw.VR or "UN"
+    if vr not in STANDARD_VR:
+        return _binary(raw.tag, "UN", raw.value, None, "")
     if raw.value is None or vr in _BINARY_VRS or vr == "SQ":
         return {"vr": vr}
     return _with_values(vr, [clean(part) or None for part in raw.value.decode("latin_1").split("\\")])

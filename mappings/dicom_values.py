@@ -121,10 +121,19 @@ def fhir_date(found: str) -> str:
     return "-".join(part for part in (year, month, day) if part)
 
 
+def raw_element(dataset: Dataset, tag: int) -> RawDataElement | None:
+    """The element as it was read, where it was not converted; pydicom converts one without value even here."""
+    try:
+        raw: object = dataset.get_item(tag)
+    except PYDICOM_ERRORS:
+        return None
+    return raw if isinstance(raw, RawDataElement) else None
+
+
 def _raw_texts(dataset: Dataset, keyword: str) -> list[str]:
     """The values of an element that pydicom cannot convert, such as an IS of '1.5'."""
     tag = tag_for_keyword(keyword)
-    raw: object = dataset.get_item(tag) if tag is not None and tag in dataset else None
-    if not isinstance(raw, RawDataElement) or raw.value is None:
+    raw = raw_element(dataset, tag) if tag is not None and tag in dataset else None
+    if raw is None or raw.value is None:
         return []
     return [clean(part) for part in raw.value.decode("latin_1").split("\\")]

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 from pydicom.data import get_charset_files, get_testdata_file
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from gateway.errors import NotDicom
@@ -43,6 +45,19 @@ def test_empty_values_have_no_value_and_gaps_are_null():
     found = json_of(make_file(StudyID="", ImageType=["ORIGINAL", "", "AXIAL"]))
     assert found["00200010"] == {"vr": "SH"}
     assert found["00080008"] == {"vr": "CS", "Value": ["ORIGINAL", None, "AXIAL"]}
+
+
+def test_an_element_of_a_vr_that_does_not_exist_is_told_as_its_bytes():
+    odd = b"\x09\x00\x10\x00LO\x04\x00ACME\x09\x00\x01\x10ZZ\x02\x00ab"
+    file = make_file()
+    at = file.index(b"\x10\x00\x10\x00PN")
+    assert json_of(file[:at] + odd + file[at:])["00091001"] == {"vr": "UN", "InlineBinary": "YWI="}
+
+
+def test_an_element_that_pydicom_converts_even_raw_is_told_by_its_tag():
+    ds = Dataset()
+    ds._dict[BaseTag(0xFFFEE0DD)] = RawDataElement(BaseTag(0xFFFEE0DD), "NONE", 0, None, 0, False, True)
+    assert select_json(ds, [0xFFFEE0DD]) == {"FFFEE0DD": {"vr": "UN"}}
 
 
 def test_a_number_of_a_length_that_no_number_has_is_told_as_the_text_that_it_may_be():
