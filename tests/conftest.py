@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.gateway_process import INTAKE, SPECIALIST, GatewayProcess
+from tests.support.middleman import Middleman
 from tests.support.orthanc import Orthanc, server_program
 from tests.support.partner import Partner
 from tests.support.postgres import PostgresCluster, server_programs
@@ -104,6 +105,20 @@ def orthanc() -> Iterator[Orthanc]:
         pytest.skip("no Orthanc: install the Debian packages orthanc and orthanc-dicomweb")
     with Orthanc(program) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def middleman(orthanc: Orthanc) -> Iterator[Middleman]:
+    """Stands before Orthanc's DICOMweb; see ``archive``."""
+    with Middleman(orthanc.dicomweb_url) as between:
+        yield between
+
+
+@pytest.fixture
+def archive(middleman: Middleman) -> Middleman:
+    """A hospital's archive for the gateway to fetch from: an Orthanc behind a middleman that counts, and may lie."""
+    middleman.forget()
+    return middleman
 
 
 @pytest.fixture(scope="session")

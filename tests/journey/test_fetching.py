@@ -20,21 +20,9 @@ from tests.support.pages import PageVisitor
 
 
 @pytest.fixture(scope="module")
-def archive_of_module(orthanc: Orthanc) -> Iterator[Middleman]:
-    with Middleman(orthanc.dicomweb_url) as middleman:
-        yield middleman
-
-
-@pytest.fixture
-def archive(archive_of_module: Middleman) -> Middleman:
-    archive_of_module.forget()
-    return archive_of_module
-
-
-@pytest.fixture(scope="module")
-def gateway(archive_of_module: Middleman) -> Iterator[GatewayProcess]:
+def gateway(middleman: Middleman) -> Iterator[GatewayProcess]:
     with GatewayProcess() as process:
-        process.add_partner("hospital-a", options=("--dicomweb", archive_of_module.url))
+        process.add_partner("hospital-a", options=("--dicomweb", middleman.url))
         process.add_user(INTAKE)
         process.add_user(SPECIALIST)
         yield process

@@ -15,21 +15,7 @@ from tests.support.orthanc import Orthanc
 
 
 @pytest.fixture(scope="module")
-def middleman_of_module(orthanc: Orthanc) -> Iterator[Middleman]:
-    with Middleman(orthanc.dicomweb_url) as middleman:
-        yield middleman
-
-
-@pytest.fixture
-def archive(middleman_of_module: Middleman) -> Middleman:
-    middleman_of_module.forget()
-    return middleman_of_module
-
-
-@pytest.fixture(scope="module")
-def gateway_of_module(
-    tmp_path_factory: pytest.TempPathFactory, middleman_of_module: Middleman
-) -> Iterator[Gateway]:
+def gateway_of_module(tmp_path_factory: pytest.TempPathFactory, middleman: Middleman) -> Iterator[Gateway]:
     with gateway_by_hand(tmp_path_factory.mktemp("fetching"), silence_seconds=2) as gateway:
         yield gateway
 

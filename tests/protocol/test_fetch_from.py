@@ -20,18 +20,6 @@ LOCATION = "1.2.826.0.1.3680043.9.7.77"
 
 
 @pytest.fixture(scope="module")
-def archive_of_module(orthanc: Orthanc) -> Iterator[Middleman]:
-    with Middleman(orthanc.dicomweb_url) as middleman:
-        yield middleman
-
-
-@pytest.fixture
-def archive(archive_of_module: Middleman) -> Middleman:
-    archive_of_module.forget()
-    return archive_of_module
-
-
-@pytest.fixture(scope="module")
 def gateway_of_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with gateway_by_hand(tmp_path_factory.mktemp("fetching")) as gateway:
         yield gateway

@@ -18,21 +18,9 @@ LOCATION = "1.2.826.0.1.3680043.9.7.78"
 
 
 @pytest.fixture(scope="module")
-def archive_of_module(orthanc: Orthanc) -> Iterator[Middleman]:
-    with Middleman(orthanc.dicomweb_url) as middleman:
-        yield middleman
-
-
-@pytest.fixture
-def archive(archive_of_module: Middleman) -> Middleman:
-    archive_of_module.forget()
-    return archive_of_module
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory, archive_of_module: Middleman) -> Iterator[Gateway]:
+def gateway(tmp_path_factory: pytest.TempPathFactory, middleman: Middleman) -> Iterator[Gateway]:
     with gateway_by_hand(tmp_path_factory.mktemp("fetching")) as made:
-        made.register_located(archive_of_module.url, LOCATION)
+        made.register_located(middleman.url, LOCATION)
         yield made
 
 
