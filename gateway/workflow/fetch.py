@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -31,17 +31,14 @@ from gateway.errors import (
     GatewayError,
     InstanceMismatch,
     NotDicom,
-    NotFound,
-    PeerRefused,
-    PeerUnreachable,
     StudyMismatch,
-    TooLarge,
 )
 from gateway.store import cases, fetches, partners
 from gateway.workflow import durable
 from gateway.workflow.durable import RETRY_SECONDS
 from gateway.workflow.faults import log_fault
 from gateway.workflow.fetch_from import ImagingSource, RegisteredPlace, registered_places
+from gateway.workflow.fetch_outcome import SETTLED, Outcome
 from gateway.workflow.fetch_plan import begin_round, complete, tell_cases
 from gateway.workflow.receive import receive_instance
 
@@ -58,21 +55,6 @@ TRIES_FOR_ABSENT = 5
 """Images may still be on their way to the archive when the referral comes: about a quarter of an hour."""
 PROGRESS_SECONDS = 1.0
 MAX_MISSING_TOLD = 500
-_CAUSES: tuple[tuple[type[GatewayError], Problem], ...] = (
-    (NotFound, Problem.NOT_THERE),
-    (PeerRefused, Problem.REFUSED),
-    (PeerUnreachable, Problem.UNREACHABLE),
-    (StudyMismatch, Problem.MISMATCH),
-    (InstanceMismatch, Problem.MISMATCH),
-    (NotDicom, Problem.UNREADABLE),
-    (TooLarge, Problem.TOO_LARGE),
-)
-_SETTLED = frozenset({Problem.MISMATCH, Problem.UNREADABLE, Problem.TOO_LARGE})
-"""Not asked for again in this round: the archive would give the same."""
-
-
-def problem_of(error: Exception) -> Problem:
-    return next((problem for kind, problem in _CAUSES if isinstance(error, kind)), Problem.GATEWAY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +66,6 @@ class _Job:
     partner: Registration
     expected: ExpectedStudy | None
     settled: tuple[MissingInstance, ...]
-
-
-@dataclass(slots=True)
-class _Outcome:
-    """``wanted`` is every instance, as far as it is known; ``trouble`` what is wrong with all that did not come."""
-
-    wanted: dict[str, InstanceAddress] = field(default_factory=dict)
-    problems: dict[str, Problem] = field(default_factory=dict)
-    trouble: set[Problem] = field(default_factory=set)
-    reasons: dict[Problem, str] = field(default_factory=dict)
-
-    def note(self, error: Exception, address: InstanceAddress | None = None) -> None:
-        """A passing cause counts more than one that stays: where there are two places, the other may have it."""
-        problem = problem_of(error)
-        self.reasons.setdefault(problem, str(error) if isinstance(error, GatewayError) else "")
-        if address is None:
-            self.trouble.add(problem)
-        elif self.problems.get(address.sop_instance_uid) not in PASSING:
-            self.problems[address.sop_instance_uid] = problem
-
-    def missing(self, stored: set[str]) -> list[MissingInstance]:
-        otherwise = foremost(self.trouble) or Problem.NOT_THERE
-        absent = (uid for uid in self.wanted if uid not in stored)
-        return [MissingInstance(uid, self.problems.get(uid, otherwise)) for uid in absent]
 
 
 def attempt(services: Services, subject: str, last: bool) -> bool:
@@ -130,12 +88,12 @@ def _job(services: Services, fetch_id: str, number: int) -> _Job | None:
         if row.round != number or row.state != FetchState.PENDING:
             return None
         _, expected = fetches.wanted(session, fetch_id, OPEN)
-        settled = tuple(m for m in fetches.missing_of(row) if m.problem in _SETTLED)
+        settled = tuple(m for m in fetches.missing_of(row) if m.problem in SETTLED)
         return _Job(fetch_id, number, partners.get(session, row.partner_id), expected, settled)
 
 
-def _try(services: Services, job: _Job) -> _Outcome:
-    outcome = _Outcome(problems={m.sop_instance_uid: m.problem for m in job.settled})
+def _try(services: Services, job: _Job) -> Outcome:
+    outcome = Outcome(problems={m.sop_instance_uid: m.problem for m in job.settled})
     if job.expected is None:
         outcome.trouble.add(Problem.NOT_WANTED)
         return outcome
@@ -150,7 +108,7 @@ def _try(services: Services, job: _Job) -> _Outcome:
 
 
 def _fetch_from(
-    services: Services, job: _Job, expected: ExpectedStudy, place: RegisteredPlace, outcome: _Outcome
+    services: Services, job: _Job, expected: ExpectedStudy, place: RegisteredPlace, outcome: Outcome
 ) -> None:
     """What is not here yet, from one place."""
     try:
@@ -167,7 +125,7 @@ def _fetch_from(
 
 
 def _retrieve(
-    services: Services, job: _Job, expected: ExpectedStudy, source: ImagingSource, outcome: _Outcome
+    services: Services, job: _Job, expected: ExpectedStudy, source: ImagingSource, outcome: Outcome
 ) -> None:
     uid = expected.study_instance_uid
     stored = _stored(services, job, uid)
@@ -200,7 +158,7 @@ class _Receiving:
         job: _Job,
         study_instance_uid: str,
         source: ImagingSource,
-        outcome: _Outcome,
+        outcome: Outcome,
         here: int,
     ) -> None:
         self._services, self._job, self._outcome, self._here = services, job, outcome, here
@@ -246,7 +204,7 @@ class _Receiving:
                 row.expected = max(len(self._outcome.wanted), row.expected or 0)
 
 
-def _record(services: Services, job: _Job, outcome: _Outcome, last: bool) -> bool | None:
+def _record(services: Services, job: _Job, outcome: Outcome, last: bool) -> bool | None:
     """Whether the round is over; None when more is wanted since, and is to be fetched at once."""
     with services.database.transaction() as session:
         for case_id in fetches.wanted(session, job.fetch_id, OPEN)[0]:
@@ -269,7 +227,7 @@ def _record(services: Services, job: _Job, outcome: _Outcome, last: bool) -> boo
         return _note_what_is_missing(services, session, row, found, outcome, stored, case_ids, last)
 
 
-def _progress(job: _Job, outcome: _Outcome, stored: set[str]) -> Progress:
+def _progress(job: _Job, outcome: Outcome, stored: set[str]) -> Progress:
     """Where the records list nothing, the archive's list counts, and at least as many as the records count."""
     if job.expected is None:
         return Progress(None, len(stored))
@@ -283,7 +241,7 @@ def _note_what_is_missing(
     session: Session,
     row: FetchRow,
     found: Progress,
-    outcome: _Outcome,
+    outcome: Outcome,
     stored: set[str],
     case_ids: list[str],
     last: bool,

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.authorization import CLIENT_ID, Authorization
 from tests.support.certificate import self_signed
-from tests.support.fetching import Gateway, Imaging, endpoint, gateway_by_hand
+from tests.support.fetching import Gateway, Imaging, dicom, endpoint, gateway_by_hand, problems
 from tests.support.fhir_receiver import Answer, FhirReceiver
 from tests.support.in_process import WebSite
 from tests.support.middleman import Middleman
@@ -93,6 +93,43 @@ def test_the_registered_address_is_asked_and_not_the_one_in_the_referral(
     assert fetch.state == "complete"
     wanted = f"/dicom-web/studies/{imaging.study}/"
     assert all(path.startswith(wanted) for path in archive.asked)
+
+
+def two_places(imaging: Imaging, first: Middleman, second: Middleman) -> dict[str, Any]:
+    named = [endpoint(first.url, id="first"), endpoint(second.url, id="second")]
+    references = [{"reference": "#first"}, {"reference": "#second"}]
+    return imaging.referral("", listed=True, contained=named, endpoint=references)
+
+
+def test_what_one_place_lacks_is_had_from_the_next(
+    gateway: Gateway, archive: Middleman, orthanc: Orthanc, imaging: Imaging
+) -> None:
+    archive.instead = lambda path: Answer(404) if path.endswith(imaging.uids[1]) else None
+    with Middleman(orthanc.dicomweb_url) as other:
+        gateway.register(archive.url, other.url)
+        fetch = gateway.fetched(two_places(imaging, archive, other))
+        assert (fetch.state, fetch.here) == ("complete", 3)
+        assert (archive.instances_asked(), other.instances_asked()) == (imaging.uids, [imaging.uids[1]])
+
+
+def test_of_two_places_the_one_that_may_still_give_it_counts(
+    gateway: Gateway, archive: Middleman, orthanc: Orthanc, imaging: Imaging
+) -> None:
+    """And that one gave another image is not forgotten because the next has none."""
+    wrong, absent = imaging.uids[:2]
+    with Middleman(orthanc.dicomweb_url) as other:
+        gateway.register(archive.url, other.url)
+        archive.instead = lambda path: (
+            dicom(imaging.files[2])
+            if path.endswith(wrong)
+            else Answer(503)
+            if path.endswith(absent)
+            else None
+        )
+        other.instead = lambda path: Answer(404) if path.endswith((wrong, absent)) else None
+        fetch = gateway.fetched(two_places(imaging, archive, other))
+    assert (fetch.state, fetch.here) == ("pending", 1)
+    assert problems(fetch) == {wrong: "mismatch", absent: "unreachable"}
 
 
 def test_a_location_uid_stands_for_the_place_that_is_registered_with_it(
