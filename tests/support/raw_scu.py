@@ -8,6 +8,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from tests.support.dimse import Answer, Listener, association
+from tests.support.processes import wait_until
 
 _CONTEXTS = 128
 """In one association (PS3.8 9.3.2.2)."""
@@ -34,6 +35,7 @@ def send_data_sets(gateway: Listener, data_sets: Sequence[DataSet], calling: str
         some = data_sets[first : first + _CONTEXTS]
         with association(gateway, [one.context for one in some], calling) as assoc:
             assoc._reactor_checkpoint.clear()  # the answers are read here, not in the association's thread
+            wait_until(lambda assoc=assoc: assoc._is_paused)
             answers += [_store(assoc, one) for one in some]
             assoc._reactor_checkpoint.set()
     return answers
