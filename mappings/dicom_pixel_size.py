@@ -4,7 +4,7 @@ from fractions import Fraction
 
 from pydicom.dataset import Dataset
 
-from mappings.dicom_structure import Pixels
+from mappings.dicom_structure import DEFLATED_LITTLE, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, Pixels
 from mappings.dicom_values import number, text
 
 _BITS_OF_FLOATS = {0x7FE00008: 32, 0x7FE00009: 64}
@@ -18,6 +18,9 @@ _SAMPLES = {
 # MPEG and HEVC, JPIP, JPEG 2000 Part 2: frames do not have fragments of their own (PS3.5 A.4.5, A.4.6, A.4.10, A.6).
 _STREAMS_OF_SEVERAL_FRAMES = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (92, 93, 94, 95, *range(100, 109)))
 
+_STANDARD = "1.2.840.10008.1.2"
+_NATIVE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED_LITTLE, EXPLICIT_BIG})
+
 
 def pixel_fault(ds: Dataset, pixels: Pixels | None, transfer_syntax_uid: str) -> str:
     """What is wrong in words, '' where nothing is or nothing can be said. Too much is no fault: the rest is padding."""
@@ -27,6 +30,10 @@ def pixel_fault(ds: Dataset, pixels: Pixels | None, transfer_syntax_uid: str) ->
     frames = number(ds, "NumberOfFrames") or 1
     if pixels is None:
         return f"The header tells of {rows} x {columns} pixels, and there is no pixel data."
+    is_encapsulated = pixels.size_bytes is None
+    if transfer_syntax_uid.startswith(_STANDARD) and is_encapsulated == (transfer_syntax_uid in _NATIVE):
+        found = "encapsulated" if is_encapsulated else "not encapsulated"
+        return f"The pixel data are {found}, and their transfer syntax says otherwise."
     if pixels.size_bytes is None:
         fragments = max(pixels.items - 1, 0)  # the first item is the Basic Offset Table (PS3.5 A.4)
         if fragments >= (1 if transfer_syntax_uid in _STREAMS_OF_SEVERAL_FRAMES else frames):

@@ -109,7 +109,11 @@ class PixelFrames:
         return b"".join(self.layout.buffer[start:end] for start, end in self.ranges(frame))
 
     def read_native(self, frame: int) -> bytes:
-        """A native frame in little endian."""
+        """A native frame in little endian. Raises NotAcceptable where it is encapsulated all the same."""
+        if self.is_encapsulated:
+            raise NotAcceptable(
+                "The pixel data is encapsulated, and the transfer syntax says that it is not."
+            )
         [(start, end)] = self.ranges(frame)
         word = self._word_bytes
         if word == 1:

@@ -59,7 +59,7 @@ class StoreOutcome:
             return status.status_of(self.broken_by).http
         if not self.stored:
             unavailable = all(isinstance(failed.error, StoreUnavailable) for failed in self.failed)
-            return 503 if unavailable else 409
+            return 503 if self.failed and unavailable else 409
         return 202 if self.failed or self.other or self.warned else 200
 
     @property

@@ -149,7 +149,10 @@ def internal_error() -> tuple[GatewayError, str]:
 
 
 def _read(sent: MediaType, content: bytes) -> list[Any]:
-    return parse_json(content) if sent.essence.endswith("json") else [from_xml(content)]
+    data_sets = parse_json(content) if sent.essence.endswith("json") else [from_xml(content)]
+    if not data_sets:
+        raise NotDicom("The metadata has no data set.")
+    return data_sets
 
 
 def _encode(bulk: BulkParts, data_set: Any) -> Iterator[bytes]:

@@ -331,6 +331,7 @@ def test_bulk_data_that_nothing_refers_to_is_told_beside_what_is_stored(pacs):
     ("parts", "words"),
     [
         ([part(b"{", JSON)], "not JSON"),
+        ([part(b"[]", JSON)], "has no data set"),
         ([part(b"[" * 100_000, JSON)], "nested too deep"),
         ([part(b'{"00100020": {}, "00100020": {}}', JSON)], "says something twice"),
         ([part(b"<a/>", XML)], "NativeDicomModel must be"),

@@ -194,6 +194,15 @@ def test_compressed_frames_are_counted():
     assert fault_of(encapsulated([frame], "1.2.840.10008.1.2.4.102", NumberOfFrames=3)) == ""  # a video
 
 
+def test_pixels_that_are_encapsulated_or_not_unlike_their_transfer_syntax_are_told():
+    frame = encapsulated([b"\xff\xd8\xff\xd9"])
+    words = "The pixel data are encapsulated, and their transfer syntax says otherwise."
+    assert fault_of(frame.replace(JPEGBaseline8Bit.encode(), b"1.2.840.10008.1.2.1\0\0\0")) == words
+    native = make_file().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
+    assert "are not encapsulated" in fault_of(native)
+    assert fault_of(make_file().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0")) == ""
+
+
 def test_nesting_behind_the_header_is_kept_and_told_when_it_is_absurd():
     file = make_file(PixelData=None, Rows=None)
     closing = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
