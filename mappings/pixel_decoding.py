@@ -1,6 +1,7 @@
 """Frames -> arrays of pixels. Decoders meet hostile bytes here: for processes with limits (workflow/limited.py)."""
 
 import zlib
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, BinaryIO
 
@@ -33,11 +34,25 @@ def write_frames(
 ) -> dict[str, list[int]]:
     """A job: the frames of a file in that transfer syntax, one after another, and their sizes in bytes.
 
+    No ``frames`` are all of them, decoded, as native pixel data with one size.
     Raises NotAcceptable where a frame cannot be decoded or encoded, NotFound where there is none.
     """
     with open_layout(source) as layout:
         found = find_frames(layout)
+        if not frames:
+            return {"sizes": [sum(sink.write(content) for content in decoded_whole(found))]}
         return {"sizes": [sink.write(encoded(found, frame, transfer_syntax)) for frame in frames]}
+
+
+def decoded_whole(frames: PixelFrames) -> Iterator[bytes]:
+    """Native pixel data, frame by frame; frames of one bit a pixel follow one another without padding (PS3.5 8.1.1)."""
+    numbers = range(1, frames.description.frames + 1)
+    if frames.description.bits_allocated == 1:
+        bits = np.concatenate([decode(frames, frame)[0].ravel() for frame in numbers])
+        yield _little_endian(bits, 1)
+    else:
+        for frame in numbers:
+            yield encoded(frames, frame, EXPLICIT_LITTLE)
 
 
 def encoded(frames: PixelFrames, frame: int, transfer_syntax: str) -> bytes:

@@ -115,7 +115,7 @@ class PixelFrames:
                 "The pixel data is encapsulated, and the transfer syntax says that it is not."
             )
         [(start, end)] = self.ranges(frame)
-        word = self._word_bytes
+        word = self.word_bytes
         if word == 1:
             return self.layout.buffer[start:end]
         skip = (start - self.element.value) % word  # words are counted from the first frame (PS3.5 7.3)
@@ -124,7 +124,7 @@ class PixelFrames:
         return words.byteswap().tobytes()[skip : skip + end - start]
 
     @property
-    def _word_bytes(self) -> int:
+    def word_bytes(self) -> int:
         """Of what is to be swapped; 1 where nothing is."""
         if self.layout.is_little or self.element.vr == "OB":
             return 1

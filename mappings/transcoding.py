@@ -4,10 +4,9 @@ For processes with limits only (workflow/limited.py). Frames go through one at a
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import BinaryIO
 
-import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
@@ -17,7 +16,7 @@ from gateway.errors import NotAcceptable
 from mappings.dicom_layout import PIXEL_TAGS, StoredLayout, open_layout
 from mappings.dicom_structure import EXPLICIT_LITTLE
 from mappings.dicom_values import text
-from mappings.pixel_decoding import decode, decoded_colours, encoded
+from mappings.pixel_decoding import decoded_colours, decoded_whole, encoded
 from mappings.pixel_frames import PixelFrames, find_frames
 from mappings.pixel_syntaxes import RLE
 
@@ -112,7 +111,7 @@ def _write_as_stored(output: DicomIO, frames: PixelFrames, tag: bytes) -> None:
 def _write_decoded(output: DicomIO, frames: PixelFrames, tag: bytes) -> None:
     output.write(tag + _vr(frames) + b"\0\0" + bytes(4))
     start = output.tell()
-    for content in _decoded(frames):
+    for content in decoded_whole(frames):
         output.write(content)
         if output.tell() - start > _MAX_VALUE_BYTES:
             raise NotAcceptable(_TOO_LARGE)
@@ -122,17 +121,6 @@ def _write_decoded(output: DicomIO, frames: PixelFrames, tag: bytes) -> None:
     output.seek(start - 4)
     output.write((end - start).to_bytes(4, "little"))
     output.seek(end)
-
-
-def _decoded(frames: PixelFrames) -> Iterator[bytes]:
-    """Frame by frame; frames of one bit a pixel follow one another without padding (PS3.5 8.1.1)."""
-    numbers = range(1, frames.description.frames + 1)
-    if frames.description.bits_allocated == 1:
-        bits = np.concatenate([decode(frames, frame)[0].ravel() for frame in numbers])
-        yield np.packbits(bits, bitorder="little").tobytes()
-    else:
-        for frame in numbers:
-            yield encoded(frames, frame, EXPLICIT_LITTLE)
 
 
 def _vr(frames: PixelFrames) -> bytes:

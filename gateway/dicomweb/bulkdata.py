@@ -19,6 +19,7 @@ from gateway.store.objects import ObjectStore
 from gateway.store.tables import InstanceRow
 from mappings.dicom_layout import UNDEFINED, Element, Layout
 from mappings.dicom_metadata import bulk_paths
+from mappings.pixel_frames import find_frames
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -76,6 +77,14 @@ def document_part(objects: ObjectStore, row: InstanceRow, media_type: str) -> Pa
             size = min(size, int.from_bytes(length, "little" if layout.is_little else "big") or size)
     value = Value("00420011", element.value, element.value + size, 1)
     return Part(media_type, size, partial(_read, objects, row, value))
+
+
+def native_pixels(objects: ObjectStore, row: InstanceRow, named: str, location: str) -> Part:
+    """The whole pixel data of an instance that is not compressed. Raises NotAcceptable."""
+    with opened(objects, row) as layout:
+        found = find_frames(layout)
+    value = Value("", found.element.value, found.element.end, found.word_bytes)
+    return Part(named, value.end - value.start, partial(_read, objects, row, value), location)
 
 
 def is_pixel_data(path: str) -> bool:

@@ -43,12 +43,15 @@ class Offer:
 _FRAMES = (OCTET_STREAM, *MEDIA_TYPES)
 _IMAGES = (*rendered.OF_IMAGES, *_related(*rendered.OF_IMAGES))
 _LOOK = ("accept", "quality", "viewport", "window")
+_MATCHING = ("fuzzymatching", "emptyvaluematching", "multiplevaluematching")
 _SEARCH = Offer(
     "Search",
     (DICOM_JSON, *_related(DICOM_XML)),
-    ("accept", "{attributeID}", "includefield", "fuzzymatching", "limit", "offset"),
+    ("accept", "{attributeID}", "includefield", *_MATCHING, "limit", "offset"),
 )
-_STORE = Offer("Store", (DICOM_JSON,), takes=(DICOM, *_related(DICOM)))
+_STORE = Offer(
+    "Store", (DICOM_JSON, *_related(DICOM_XML)), takes=(DICOM, *_related(DICOM, DICOM_JSON, DICOM_XML))
+)
 _INSTANCES = Offer("Retrieve", (*_related(DICOM), DICOM, ZIP), transfer_syntaxes=_SYNTAXES)
 _SEVERAL = Offer("Retrieve", (*_related(DICOM), ZIP), transfer_syntaxes=_SYNTAXES)
 _METADATA = Offer("RetrieveMetadata", (DICOM_JSON, *_related(DICOM_XML)))

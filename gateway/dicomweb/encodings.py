@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.dicomweb.media_types import DICOM, MULTIPART_RELATED, MediaType
-from mappings.dicom_structure import DEFLATED_LITTLE, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from mappings.dicom_structure import EXPLICIT_LITTLE
+from mappings.pixel_frames import NATIVE_LITTLE
 from mappings.pixel_syntaxes import ENCODED
 
 OCTET_STREAM = "application/octet-stream"
 ANY = ("", "*/*")
 STORED = "*"
-NATIVE_LITTLE = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED_LITTLE})
 
 _JPEG = "1.2.840.10008.1.2.4."
 MEDIA_TYPES = {

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, BinaryIO
 
 from gateway.dicomweb import media_types
+from gateway.dicomweb.bulkdata import native_pixels
 from gateway.dicomweb.encodings import OCTET_STREAM, STORED, Encoding, frame_encodings
 from gateway.dicomweb.payload import Part, Payload, multipart, read_all, single
 from gateway.dicomweb.qido_rs import instance_url
@@ -14,7 +15,7 @@ from gateway.errors import GatewayError, InvalidContent, NotAcceptable, NotFound
 from gateway.store.tables import InstanceRow
 from gateway.workflow import images
 from mappings.dicom_structure import EXPLICIT_LITTLE
-from mappings.pixel_frames import PixelFrames, find_frames
+from mappings.pixel_frames import NATIVE, PixelFrames, find_frames
 from mappings.pixel_syntaxes import ENCODED
 
 if TYPE_CHECKING:
@@ -111,9 +112,11 @@ def _whole(services: "Services", row: InstanceRow, encodings: list[Encoding]) ->
 
 
 def _decoded_whole(services: "Services", row: InstanceRow, url: str) -> Part:
-    file, sizes = images.encoded_frames(services, row, list(range(1, row.frames + 1)), EXPLICIT_LITTLE)
-    location = f"{url}/pixeldata" if url else ""
-    return Part(_named(OCTET_STREAM, EXPLICIT_LITTLE), sum(sizes), partial(read_all, file), location)
+    location, named = f"{url}/pixeldata" if url else "", _named(OCTET_STREAM, EXPLICIT_LITTLE)
+    if row.transfer_syntax_uid in NATIVE:
+        return native_pixels(services.objects, row, named, location)
+    file, [size] = images.encoded_frames(services, row, [], EXPLICIT_LITTLE)
+    return Part(named, size, partial(read_all, file), location)
 
 
 def _refusal(stored: str) -> str:

@@ -16,6 +16,7 @@ from gateway.dicomweb.warning import warning_headers
 from gateway.store import studies
 from gateway.store.tables import InstanceRow
 from gateway.workflow import disclosure
+from mappings.pixel_frames import NATIVE_LITTLE
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -69,10 +70,11 @@ class _Resources:
         return read.answer(lambda: bulkdata.all_bulk_values(self._services, read.rows, door.accept(), url))
 
     def bulk_value(self, value: str, **uids: str) -> Response:
-        if bulkdata.is_pixel_data(value):
-            return self.pixeldata(**uids)
-        read = self._read("bulkdata", RS, **uids)
         asked = request.headers.get("Range", "")
+        read = self._read("bulkdata", RS, **uids)
+        is_ranged = bool(asked) and read.rows[0].transfer_syntax_uid in NATIVE_LITTLE
+        if bulkdata.is_pixel_data(value) and not is_ranged:
+            return self.pixeldata(**uids)
         return read.answer(
             lambda: bulkdata.bulk_value(self._services, read.rows[0], value, door.accept(), asked)
         )

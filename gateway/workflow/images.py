@@ -47,10 +47,16 @@ def encoded_frames(
 ) -> tuple[BinaryIO, list[int]]:
     """A temporary file with the frames in that transfer syntax, one after another, and their sizes.
 
+    No ``frames`` are all of them as one piece of native pixel data.
     Raises NotAcceptable where one cannot be decoded or encoded.
     """
     return _into_file(
-        services, row, "frames", _limits(len(frames)), frames=frames, transfer_syntax=transfer_syntax
+        services,
+        row,
+        "frames",
+        _limits(len(frames) or row.frames),
+        frames=frames,
+        transfer_syntax=transfer_syntax,
     )
 
 

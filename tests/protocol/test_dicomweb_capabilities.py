@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from gateway.app import create_app
+from gateway.dicomweb import query
 from gateway.dicomweb.capabilities import OFFERS
 from tests.support.gateway_process import GatewayProcess
 from tests.support.in_process import migrated_services
@@ -42,6 +43,11 @@ def test_it_is_told_as_json_too(gateway):
     assert rendered["parameters"] == ["accept", "quality", "viewport", "window"]
     assert {one["method"] for one in found["studies/{study}"]} == {"GET", "POST"}
     assert options(gateway, accept="text/html").status_code == 406
+
+
+def test_the_parameters_of_a_search_are_those_that_it_reads():
+    told = set(OFFERS["search_studies"].parameters)
+    assert told == {"accept", "{attributeID}", "includefield", "limit", "offset", *query._OPTIONS}
 
 
 def test_every_route_of_the_door_is_told_of(tmp_path):

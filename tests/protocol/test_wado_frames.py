@@ -193,6 +193,26 @@ def test_frames_of_one_bit_a_pixel_begin_at_a_byte(pacs):
         assert np.array_equal(found, bits[25 * frame : 25 * frame + 25])
 
 
+def test_pixel_data_of_one_bit_a_pixel_is_whole(pacs):
+    bits = (np.arange(3 * 25) % 3 == 0).astype(np.uint8)
+    ds = make_dataset(Rows=5, Columns=5, NumberOfFrames=3, BitsAllocated=1, BitsStored=1, HighBit=0)
+    ds.PixelData = np.packbits(bits, bitorder="little").tobytes()
+    pacs.store(encode(ds))
+    assert pacs.get(f"{instance_path(ds)}/pixeldata", OCTETS).content == ds.PixelData
+
+
+def test_pixel_data_of_big_endian_is_turned(pacs):
+    ds = stored(pacs, "MR_small_bigendian.dcm")
+    assert (
+        pacs.get(f"{instance_path(ds)}/pixeldata", OCTETS).content == ds.pixel_array.astype("<i2").tobytes()
+    )
+
+
+def test_a_part_of_native_pixel_data_is_given(pacs, movie):
+    answer = pacs.get(f"{instance_path(movie)}/bulkdata/7FE00010", OCTETS, {"Range": "bytes=14-17"})
+    assert (answer.status_code, answer.content) == (206, b"\1\1\2\2")
+
+
 def test_pixels_that_are_not_all_there_are_told(pacs):
     ds = make_dataset(NumberOfFrames=3, PixelData=b"\1" * 20)
     assert pacs.store(encode(ds)).status_code in (200, 202)
@@ -258,3 +278,25 @@ def test_high_throughput_jpeg_2000_is_decoded(pacs, shared_data, name):
     [(kind, kept)] = parts_of(pacs.get(f"{instance_path(ds)}/frames/1", related("image/jphc", "*")))
     assert kind == f"image/jphc; transfer-syntax={syntax}"
     assert kept == next(generate_frames(ds.PixelData, number_of_frames=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "native"),
+    [
+        ("liver_rle.dcm", "liver.dcm"),
+        ("liver_deflate.dcm", "liver.dcm"),
+        ("liver_nonbyte_aligned_rle.dcm", "liver_nonbyte_aligned.dcm"),
+        ("liver_nonbyte_aligned_deflate.dcm", "liver_nonbyte_aligned.dcm"),
+        ("liver_nonbyte_aligned_j2k.dcm", "liver_nonbyte_aligned.dcm"),
+    ],
+)
+def test_segmentations_of_one_bit_are_decoded(pacs, shared_data, name, native):
+    if shared_data is None:
+        pytest.skip("the files are among those of shared/data")
+    folder = shared_data / "dicom" / "pydicom-data"
+    content = with_own_uid((folder / name).read_bytes())
+    assert pacs.store(content).status_code in (200, 202)
+    found = pacs.get(f"{instance_path(dcmread(BytesIO(content)))}/pixeldata", OCTETS).content
+    bits = np.unpackbits(np.frombuffer(found, np.uint8), bitorder="little")
+    expected = dcmread(folder / native).pixel_array.ravel()
+    assert np.array_equal(bits[: expected.size], expected)
