@@ -80,6 +80,10 @@ Text = ColumnElement[str] | InstrumentedAttribute[str]
 Test = Callable[[Text], ColumnElement[bool]]
 
 
+def is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
 def narrow(
     session: Session, viewer: Viewer, studies: AnyColumns, criteria: Sequence[Criterion]
 ) -> AnyColumns:
@@ -88,7 +92,7 @@ def narrow(
     Names are joined: SQLite, which has no statistics, would otherwise go through every study and look whether it is
     among those of the name.
     """
-    made = Conditions(session.get_bind().dialect.name == "sqlite", viewer)
+    made = Conditions(is_sqlite(session), viewer)
     for criterion in criteria:
         if not isinstance(criterion, NameLike | FuzzyName):
             studies = studies.where(made.of(criterion))

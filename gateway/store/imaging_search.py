@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, null, select, true
+from sqlalchemy import ColumnElement, Select, func, null, select, text, true
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gateway.case.access import Viewer
-from gateway.store.imaging_conditions import AnyColumns, narrow
+from gateway.store.imaging_conditions import AnyColumns, is_sqlite, narrow
 from gateway.store.imaging_criteria import Criterion, Page
 from gateway.store.studies import visible
 from gateway.store.tables import InstanceRow, SeriesRow, StudyRow
@@ -115,9 +115,11 @@ def search_studies(
 ) -> list[StudyFound]:
     """A key of series or instance level is none here."""
     found = _studies(session, viewer, criteria).with_only_columns(StudyRow.id)
-    ids = _paged(
-        found.order_by(*(map(_sorted_after, _STUDY_ORDER) if criteria else _STUDY_ORDER)), page
-    ).subquery()
+    if criteria and is_sqlite(session):
+        found = found.order_by(*map(_sorted_after, _STUDY_ORDER))
+    else:
+        found = found.order_by(*_STUDY_ORDER)
+    ids = _paged(found, page).subquery()
     query = select(*_STUDY).join(ids, ids.c.id == StudyRow.id).order_by(*_STUDY_ORDER)
     return [StudyFound(*row) for row in _rows(session, query)]
 
@@ -189,7 +191,7 @@ def _attributes_of(session: Session, study_ids: Sequence[str]) -> dict[str, dict
 
 
 def _sorted_after(column: InstrumentedAttribute[Any]) -> ColumnElement[Any]:
-    """Keeps SQLite from reading every study in this order because that spares it to sort the few that match."""
+    """Keeps SQLite, which has no statistics, from reading every study in this order to be spared sorting a few."""
     return func.coalesce(column, null())
 
 
@@ -198,5 +200,10 @@ def _paged(query: AnyColumns, page: Page) -> AnyColumns:
 
 
 def _rows(session: Session, query: AnyColumns) -> Sequence[tuple[Any, ...]]:
-    """Plain rows: making objects of the ORM would take longer than the search."""
+    """Plain rows: making objects of the ORM would take longer than the search.
+
+    PostgreSQL makes a plan for each search: for one that has come several times it would keep a plan that fits none.
+    """
+    if not is_sqlite(session):
+        session.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
     return [tuple(row) for row in session.execute(query)]

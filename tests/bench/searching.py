@@ -63,12 +63,13 @@ def _on(kind: str, environment: dict[str, str]) -> Iterator[tuple[str, str, str]
 
 
 def _fill(gateway: GatewayProcess, partner_id: str, database_url: str) -> list[Study]:
-    """With the statistics that PostgreSQL soon makes by itself of tables that have grown."""
+    """With the vacuum and statistics that PostgreSQL soon makes by itself of tables that have grown."""
     services = build_services(Config(data_dir=gateway.data_dir, database_url=database_url))
     studies = fill(services.database, partner_id)
     if database_url:
-        with services.database.engine.begin() as connection:
-            connection.exec_driver_sql("ANALYZE")
+        engine = services.database.engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")
     services.database.close()
     return studies
 

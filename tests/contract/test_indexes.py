@@ -11,10 +11,21 @@ from sqlalchemy import event
 from gateway.case.access import Partner, User
 from gateway.store import cases, credentials, receipts, resources
 from gateway.store.database import Database, Session
+from gateway.store.imaging_criteria import Between, Criterion, FuzzyName, Key, Like, NameLike, OneOf, Page
+from gateway.store.imaging_search import search_instances, search_series, search_studies
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 INTAKE = User("u1", "Ines", frozenset({"intake"}))
 HOSPITAL = Partner("a", "Hospital A", "urn:x")
+
+
+def _key(keyword: str, level: str = "study") -> Key:
+    return Key(keyword, level, "")
+
+
+def _searched(session: Session, *criteria: Criterion) -> Any:
+    return search_studies(session, HOSPITAL, criteria, Page(10))
+
 
 ASKED: dict[str, Callable[[Session], Any]] = {
     "refused receipts": lambda session: receipts.refused(session, INTAKE),
@@ -31,6 +42,30 @@ ASKED: dict[str, Callable[[Session], Any]] = {
     ),
     "resources by reference": lambda session: resources.by_reference(
         session, HOSPITAL.id, ["Patient/1", "Binary/2"]
+    ),
+    "studies by number": lambda session: _searched(session, OneOf(_key("PatientID"), ("MRN-1",))),
+    "studies by the beginning of a number": lambda session: _searched(
+        session, Like(_key("PatientID"), "MRN*")
+    ),
+    "studies by accession number": lambda session: _searched(session, OneOf(_key("AccessionNumber"), ("A",))),
+    "studies by UID": lambda session: _searched(session, OneOf(_key("StudyInstanceUID"), ("1.2",))),
+    "studies by date": lambda session: _searched(session, Between(_key("StudyDate"), "20260101", "20261231")),
+    "studies by name": lambda session: _searched(session, NameLike(_key("PatientName"), "mira*")),
+    "studies by fuzzy name": lambda session: _searched(session, FuzzyName(_key("PatientName"), "mira a*")),
+    "studies by name and date": lambda session: _searched(
+        session,
+        NameLike(_key("PatientName"), "mira*"),
+        Between(_key("StudyDate"), "20260101", "20261231"),
+    ),
+    "all studies": lambda session: _searched(session),
+    "instances of a study": lambda session: search_instances(
+        session, HOSPITAL, [OneOf(_key("StudyInstanceUID"), ("1.2",))], Page(10)
+    ),
+    "an instance": lambda session: search_instances(
+        session, HOSPITAL, [OneOf(_key("SOPInstanceUID", "instance"), ("1.2",))], Page(10)
+    ),
+    "a series": lambda session: search_series(
+        session, HOSPITAL, [OneOf(_key("SeriesInstanceUID", "series"), ("1.2",))], Page(10)
     ),
     "a case of a request": lambda session: cases.by_service_request(session, HOSPITAL, "ServiceRequest/1"),
 }
@@ -70,6 +105,43 @@ def test_it_is_found_by_an_index(database: Database, asked: str) -> None:
         plans = [plan(session, *statement) for statement in seen]
     assert plans
     for told in plans:
-        for table in ("audit", "receipt", "fhir_resource", "case_file"):
+        for table in (
+            "audit",
+            "receipt",
+            "fhir_resource",
+            "case_file",
+            "study",
+            "study_name",
+            "series",
+            "instance",
+        ):
             assert f"SCAN {table}" not in told, told
             assert f"Seq Scan on {table}" not in told, told
+
+
+@pytest.fixture
+def sqlite(migrated_once: Callable[[str], str]) -> Iterator[Database]:
+    database = Database(migrated_once("sqlite"))
+    yield database
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [
+        ("studies by number", "ix_study_patient_id"),
+        ("studies by the beginning of a number", "ix_study_patient_id"),
+        ("studies by accession number", "ix_study_accession"),
+        ("studies by date", "COVERING INDEX ix_study_date"),
+        ("all studies", "COVERING INDEX ix_study_received"),
+        ("studies by name", "study_name USING PRIMARY KEY"),
+        ("studies by fuzzy name", "study_name USING PRIMARY KEY"),
+        ("an instance", "instance USING INDEX sqlite_autoindex_instance_2"),
+    ],
+)
+def test_sqlite_goes_by_the_index_that_was_made_for_it(sqlite: Database, asked: str, index: str) -> None:
+    """It has no statistics, and one index of a partner's studies looks to it like any other."""
+    with sqlite.transaction() as session:
+        with statements(sqlite) as seen:
+            ASKED[asked](session)
+        assert index in plan(session, *seen[0])

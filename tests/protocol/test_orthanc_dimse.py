@@ -3,6 +3,7 @@
 from io import BytesIO
 
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from tests.support.dicom_files import encode, make_dataset
 from tests.support.dimse import Archive
@@ -68,3 +69,25 @@ def test_orthanc_has_its_images_moved_back_to_it(gateway: GatewayProcess, orthan
     orthanc.post("/modalities/moving/move", resources)
 
     assert dcmread(BytesIO(orthanc.file(ds.SOPInstanceUID))) == ds
+
+
+def test_orthanc_finds_what_it_sent_at_each_level(gateway: GatewayProcess, orthanc: Orthanc) -> None:
+    orthanc.add_modality("finding", gateway.ae_title, gateway.dicom_port, LocalAet="HOSPITAL_A")
+    ds = make_dataset(SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jörg", PatientID=generate_uid())
+    orthanc.post("/modalities/finding/store", orthanc.upload(encode(ds)))
+
+    def found(level: str, **query: str) -> list[dict[str, str]]:
+        asked = orthanc.post("/modalities/finding/query", {"Level": level, "Query": query})
+        answers = f"/queries/{asked['ID']}/answers"
+        return [orthanc.get(f"{answers}/{number}/content?simplify") for number in orthanc.get(answers)]
+
+    [patient] = found("Patient", PatientID=ds.PatientID, PatientName="müller*")
+    assert (patient["PatientID"], patient["PatientName"]) == (ds.PatientID, "Müller^Jörg")
+    [study] = found("Study", PatientID=ds.PatientID, StudyInstanceUID="")
+    assert study["StudyInstanceUID"] == ds.StudyInstanceUID
+    above = {"PatientID": ds.PatientID, "StudyInstanceUID": ds.StudyInstanceUID}
+    [series] = found("Series", SeriesInstanceUID="", Modality="CT", **above)
+    assert series["SeriesInstanceUID"] == ds.SeriesInstanceUID
+    [image] = found("Instance", SeriesInstanceUID=ds.SeriesInstanceUID, SOPInstanceUID="", **above)
+    assert image["SOPInstanceUID"] == ds.SOPInstanceUID
+    assert found("Study", PatientID=ds.PatientID, PatientName="Meier*") == []
