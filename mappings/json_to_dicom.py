@@ -25,6 +25,7 @@ _ITEM, _ITEM_END = (0xFFFE, 0xE000), struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
 _SEQUENCE_END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 _SPECIFIC_CHARACTER_SET = "00080005"
 _UTF8 = {"vr": "CS", "Value": ["ISO_IR 192"]}
+_TOO_DEEP = f"Sequences are nested deeper than {MAX_DEPTH}."
 _TAG = re.compile("[0-9A-Fa-f]{8}")
 _LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
@@ -49,7 +50,10 @@ BulkOf = Callable[[str, str], Bulk | Sequence[Bulk]]
 
 def encode_dataset(data_set: Json, bulk_of: BulkOf) -> Iterator[bytes]:
     """The data set in pieces, without group 0002. Raises NotDicom, naming the element, where it cannot be written."""
-    is_utf8 = _SPECIFIC_CHARACTER_SET in data_set or not _is_ascii(data_set)
+    try:
+        is_utf8 = _SPECIFIC_CHARACTER_SET in data_set or not _is_ascii(data_set)
+    except RecursionError as error:
+        raise NotDicom(_TOO_DEEP) from error
     return _encode(data_set | ({_SPECIFIC_CHARACTER_SET: _UTF8} if is_utf8 else {}), bulk_of, 0)
 
 
@@ -65,7 +69,7 @@ def _encode(data_set: Any, bulk_of: BulkOf, depth: int) -> Iterator[bytes]:
     if not isinstance(data_set, dict):
         raise NotDicom("A data set is not a JSON object (PS3.18 F.2.2).")
     if depth > MAX_DEPTH:
-        raise NotDicom(f"Sequences are nested deeper than {MAX_DEPTH}.")
+        raise NotDicom(_TOO_DEEP)
     for name in data_set:
         if not _TAG.fullmatch(name):
             raise NotDicom(

@@ -163,6 +163,13 @@ def test_nesting_is_limited():
         encoded(nested)
 
 
+@pytest.mark.parametrize("depth", [100, 300, 450, 700, 900])
+def test_lists_in_lists_are_refused_however_deep(depth):
+    content = b'[{"00100020":{"vr":"LO","Value":' + b"[" * depth + b"]" * depth + b"}}]"
+    with pytest.raises(NotDicom):
+        b"".join(encoded(data_set) for data_set in parse_json(content))
+
+
 def test_a_single_data_set_may_stand_without_its_list():
     assert parse_json(b'{"00100020": {"vr": "LO"}}') == [{"00100020": {"vr": "LO"}}]
 
