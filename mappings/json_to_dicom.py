@@ -7,10 +7,12 @@ rather than changed, but for numbers: a DS has room for 16 characters, so a long
 
 import base64
 import binascii
+import math
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
@@ -33,6 +35,7 @@ _ONE_TEXT_VRS = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is a letter i
 _TEXT_VRS = _ONE_TEXT_VRS | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI"}
 _FORMATS = {"FD": "<d", "FL": "<f", "SL": "<i", "SS": "<h", "SV": "<q", "UL": "<I", "US": "<H", "UV": "<Q"}
 _NUMBERS_AS_TEXT = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf")}  # F.2.3
+_MOST_DIGITS = 20
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 
 
@@ -188,9 +191,20 @@ def _tag(value: Any) -> bytes:
 
 
 def _number(vr: str, value: Any) -> Any:
-    if vr in ("FD", "FL"):
-        return _NUMBERS_AS_TEXT[value] if isinstance(value, str) else float(value)
-    if isinstance(value, bool) or (not isinstance(value, str) and value != int(value)):
+    if vr not in ("FD", "FL"):
+        return _integer(value)
+    if isinstance(value, str):
+        return _NUMBERS_AS_TEXT[value]
+    if not math.isfinite(float(value)):  # 1E+400 is a number in JSON
+        raise ValueError
+    return float(value)
+
+
+def _integer(value: Any) -> int:
+    """A short exponent can write a number of a billion digits, which int would work out."""
+    if isinstance(value, bool) or (isinstance(value, Decimal) and value.adjusted() > _MOST_DIGITS):
+        raise ValueError
+    if not isinstance(value, str) and value != int(value):
         raise ValueError
     return int(value)
 
@@ -208,9 +222,9 @@ def _text(vr: str, value: Any) -> str:
 
 
 def _number_text(vr: str, value: Any) -> str:
-    if isinstance(value, bool) or (vr == "IS" and value != int(value)):
+    if isinstance(value, bool):
         raise ValueError
-    found = str(int(value)) if vr == "IS" else str(value)
+    found = str(_integer(value)) if vr == "IS" else str(value)
     return found if len(found) <= 16 else format_number_as_ds(float(value))
 
 

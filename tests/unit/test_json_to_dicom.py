@@ -163,6 +163,13 @@ def test_nesting_is_limited():
         encoded(nested)
 
 
+@pytest.mark.parametrize("vr", ["IS", "US", "SV", "UV", "FD", "FL"])
+def test_a_number_of_a_billion_digits_is_refused_and_not_worked_out(vr):
+    (data_set,) = parse_json(b'[{"00091001":{"vr":"%s","Value":[1E+1000000000]}}]' % vr.encode())
+    with pytest.raises(NotDicom, match="0009,1001"):
+        encoded(data_set)
+
+
 @pytest.mark.parametrize("depth", [100, 300, 450, 700, 900])
 def test_lists_in_lists_are_refused_however_deep(depth):
     content = b'[{"00100020":{"vr":"LO","Value":' + b"[" * depth + b"]" * depth + b"}}]"
