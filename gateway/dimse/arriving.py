@@ -190,5 +190,4 @@ class StoringDimse(DIMSEServiceProvider):
         spool = self._objects.spool()
         syntax = str(context.transfer_syntax[0])
         spool.write(encode_file_meta(request.sop_class_uid, request.sop_instance_uid, syntax))
-        spool.mark()
         return spool

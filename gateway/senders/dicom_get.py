@@ -63,8 +63,6 @@ class _Arrival:
         except GatewayError as error:
             self._error = error
         self.write(encode_file_meta(*named, transfer_syntax_uid))
-        if self._spool is not None:
-            self._spool.mark()
         return cast(BinaryIO, self)
 
     def write(self, fragment: bytes) -> int:

@@ -3,10 +3,10 @@
 Statements on tables, not on mapped objects: a study has thousands of instances, and this is all the work of each.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from pydantic import TypeAdapter
 from sqlalchemy import Table, bindparam, select
@@ -35,6 +35,30 @@ class Indexed:
     status: str
     instance_id: str
     study_id: str
+
+
+class Content(Protocol):
+    """An arrived file whose bytes are kept."""
+
+    @property
+    def header(self) -> InstanceHeader: ...
+    @property
+    def stored(self) -> Stored: ...
+
+
+IsSameDataSet = Callable[[str, int, Any], bool]
+"""Whether the data set at an offset of a stored object is that of an arrived file."""
+
+
+class _Known(NamedTuple):
+    """A row of the same UID."""
+
+    id: str
+    transfer_syntax_uid: str
+    sha256: str
+    size_bytes: int
+    dataset_offset: int
+    object_key: str
 
 
 @dataclass
@@ -74,7 +98,7 @@ _STUDY_BY_UID = (
 _SERIES_BY_UID = select(_SERIES.c.id, _SERIES.c.modality, _SERIES.c.number_of_instances).where(
     _SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid")
 )
-_INSTANCES_BY_UID = select(_INSTANCE.c.id, _INSTANCE.c.transfer_syntax_uid, _INSTANCE.c.dataset_sha256).where(
+_INSTANCES_BY_UID = select(*(_INSTANCE.c[name] for name in _Known._fields)).where(
     _INSTANCE.c.partner_id == bindparam("partner"), _INSTANCE.c.sop_instance_uid == bindparam("uid")
 )
 _UPDATE_STUDY = _STUDY.update().where(_STUDY.c.id == bindparam("key"))
@@ -88,21 +112,24 @@ class InstanceIndex:
     on SQLite a transaction is alone already. Nothing is written of an instance before ``write``.
     """
 
-    def __init__(self, session: Session, partner: Partner, now: datetime) -> None:
-        self._partner, self._now = partner, now
+    def __init__(
+        self, session: Session, partner: Partner, now: datetime, is_same_data_set: IsSameDataSet
+    ) -> None:
+        self._partner, self._now, self._is_same_data_set = partner, now, is_same_data_set
         self._connection = session.connection()
         self._studies: dict[str, _Study] = {}
         self._rows: list[dict[str, Any]] = []
 
-    def add(self, header: InstanceHeader, stored: Stored, dataset_sha256: str, receipt_id: str) -> Indexed:
+    def add(self, content: Content, receipt_id: str) -> Indexed:
         """``receipt_id`` is of a receipt that is written before ``write``, unless the instance is the same."""
+        header = content.header
         study = self._study(header)
         known = self._known(header.sop_instance_uid)
-        for instance_id, transfer_syntax_uid, known_sha256 in known:
-            if (transfer_syntax_uid, known_sha256) == (header.transfer_syntax_uid, dataset_sha256):
-                return Indexed(SAME, instance_id, study.id)
+        for one in known:
+            if self._is_same(one, content):
+                return Indexed(SAME, one.id, study.id)
         series = self._series_of(study, header)
-        row = self._row(header, stored, dataset_sha256, receipt_id)
+        row = self._row(header, content.stored, receipt_id)
         row |= {"series_id": series.id, "conflict": bool(known)}
         self._rows.append(row)
         identity = _identity(header)
@@ -111,6 +138,17 @@ class InstanceIndex:
         if not known:
             _count(study, series, header)
         return Indexed(CONFLICT if known else NEW, row["id"], study.id)
+
+    def _is_same(self, known: _Known, content: Content) -> bool:
+        """The same data set in the same transfer syntax; the bytes are only looked at where nothing else tells."""
+        header, stored = content.header, content.stored
+        if known.transfer_syntax_uid != header.transfer_syntax_uid:
+            return False
+        if known.sha256 == stored.sha256:
+            return True
+        if known.size_bytes - known.dataset_offset != stored.size_bytes - header.dataset_offset:
+            return False
+        return self._is_same_data_set(known.object_key, known.dataset_offset, content)
 
     def write(self) -> None:
         if not self._rows:
@@ -142,12 +180,12 @@ class InstanceIndex:
             ],
         )
 
-    def _known(self, sop_instance_uid: str) -> list[tuple[str, str, str]]:
-        """Id, transfer syntax and data set hash of each row of this UID, also of those that are still to be written."""
+    def _known(self, sop_instance_uid: str) -> list[_Known]:
+        """Also of those that are still to be written."""
         wanted = {"partner": self._partner.id, "uid": sop_instance_uid}
-        found = [(row[0], row[1], row[2]) for row in self._connection.execute(_INSTANCES_BY_UID, wanted)]
+        found = [_Known(*row) for row in self._connection.execute(_INSTANCES_BY_UID, wanted)]
         return found + [
-            (row["id"], row["transfer_syntax_uid"], row["dataset_sha256"])
+            _Known(*(row[name] for name in _Known._fields))
             for row in self._rows
             if row["sop_instance_uid"] == sop_instance_uid
         ]
@@ -226,9 +264,7 @@ class InstanceIndex:
         self._connection.execute(_SERIES.insert(), row)
         return series
 
-    def _row(
-        self, header: InstanceHeader, stored: Stored, dataset_sha256: str, receipt_id: str
-    ) -> dict[str, Any]:
+    def _row(self, header: InstanceHeader, stored: Stored, receipt_id: str) -> dict[str, Any]:
         return {
             "id": new_id(),
             "partner_id": self._partner.id,
@@ -242,7 +278,7 @@ class InstanceIndex:
             "columns": header.columns,
             "fault": header.fault,
             "sha256": stored.sha256,
-            "dataset_sha256": dataset_sha256,
+            "dataset_offset": header.dataset_offset,
             "size_bytes": stored.size_bytes,
             "object_key": stored.key,
             "receipt_id": receipt_id,

@@ -34,7 +34,6 @@ class Stored:
     is_noted: bool = False
 
 
-_CHUNK_BYTES = 1024 * 1024
 _READ_BYTES = 16 * 1024
 _PREFIX = "incoming-"
 NOTE = "user.gateway.note"  # the extended attribute (xattr(7))
@@ -51,8 +50,6 @@ class Spool:
         self._is_open = True
         self.size_bytes = 0
         self._hash = hashlib.sha256()
-        self._tail_offset: int | None = None
-        self._tail_hash = hashlib.sha256()
         self._max_bytes = max_bytes
 
     def write(self, chunk: bytes | memoryview) -> None:
@@ -66,32 +63,11 @@ class Spool:
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         self._hash.update(chunk)
-        if self._tail_offset is not None:
-            self._tail_hash.update(chunk)
         self.size_bytes += len(chunk)
-
-    def mark(self) -> None:
-        """Hash what follows by itself too: saves ``sha256_from`` this offset a second reading."""
-        self._tail_offset = self.size_bytes
-        self._tail_hash = hashlib.sha256()
 
     @property
     def sha256(self) -> str:
         return self._hash.hexdigest()
-
-    def sha256_from(self, offset: int) -> str:
-        """SHA-256 of the bytes from ``offset`` to the end, in hex. Raises StoreUnavailable."""
-        if self._tail_offset == offset:
-            return self._tail_hash.hexdigest()
-        with self.reader() as file:
-            try:
-                file.seek(offset)
-                tail = hashlib.sha256()
-                while chunk := file.read(_CHUNK_BYTES):
-                    tail.update(chunk)
-            except OSError as error:
-                raise StoreUnavailable("The gateway cannot read its files now.") from error
-            return tail.hexdigest()
 
     def reader(self) -> BufferedReader:
         """The bytes so far, from the start, wherever the file is meanwhile; only while the spool is open."""

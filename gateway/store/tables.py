@@ -316,9 +316,9 @@ class SeriesRow(Row):
 class InstanceRow(Row):
     """A received SOP instance. The same UID with another data set is a second row with ``conflict`` set.
 
-    ``dataset_sha256`` is of the data set alone, as ``sha256`` is of the whole file: who sends an instance writes
-    the preamble and group 0002 anew, so that one sent by C-STORE and again by STOW-RS differs there and is the same.
-    The transfer syntax stands in group 0002 but belongs to the identity: under another one the bytes mean other pixels.
+    The data set begins at ``dataset_offset`` of the file: who sends an instance writes the preamble and group 0002
+    anew, so that one sent by C-STORE and again by STOW-RS differs there and is the same. The transfer syntax stands in
+    group 0002 but belongs to the identity: under another one the bytes mean other pixels.
     """
 
     __tablename__ = "instance"
@@ -337,7 +337,7 @@ class InstanceRow(Row):
     conflict: Mapped[bool] = mapped_column(Boolean, default=False)
     fault: Mapped[str] = mapped_column(Text, default="")
     sha256: Mapped[str] = mapped_column(String(64))
-    dataset_sha256: Mapped[str] = mapped_column(String(64))
+    dataset_offset: Mapped[int] = mapped_column(BigInteger)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     object_key: Mapped[str] = mapped_column(String(200))
     receipt_id: Mapped[str] = mapped_column(ForeignKey("receipt.id"))
@@ -345,15 +345,7 @@ class InstanceRow(Row):
 
     series: Mapped[SeriesRow] = relationship(back_populates="instances")
 
-    __table_args__ = (
-        UniqueConstraint(
-            "partner_id",
-            "sop_instance_uid",
-            "transfer_syntax_uid",
-            "dataset_sha256",
-            name="uq_instance_data_set",
-        ),
-    )
+    __table_args__ = (UniqueConstraint("partner_id", "sop_instance_uid", "sha256", name="uq_instance_file"),)
 
 
 class ExaminationRow(Row):

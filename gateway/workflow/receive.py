@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
 from gateway.case.imaging import InstanceHeader
 from gateway.clock import utc_now
-from gateway.errors import GatewayError, InstanceMismatch, StoreUnavailable, StudyMismatch
+from gateway.errors import GatewayError, InstanceMismatch, NotFound, StoreUnavailable, StudyMismatch
 from gateway.store import partners, receipts
 from gateway.store.ids import new_id
 from gateway.store.instance_index import SAME, InstanceIndex
@@ -65,7 +66,7 @@ class _Readable:
 
     header: InstanceHeader
     stored: Stored
-    dataset_sha256: str
+    spool: Spool
 
 
 def receive_instance(
@@ -117,12 +118,11 @@ def _read(partner: Partner, arrival: Arrival, kept: Future[Stored]) -> _Readable
     """The header is read while the disk takes the bytes."""
     try:
         header = _header(partner, arrival)
-        dataset_sha256 = arrival.spool.sha256_from(header.dataset_offset)
     except GatewayError as error:
         unkept = kept.exception()
         return unkept if isinstance(unkept, GatewayError) else error
     try:
-        return _Readable(header, kept.result(), dataset_sha256)
+        return _Readable(header, kept.result(), arrival.spool)
     except GatewayError as error:
         return error
 
@@ -158,12 +158,12 @@ def _index(
     is_repeatable = all(one.stored.is_noted for one in readable.values())
     found: dict[int, InstanceReceipt] = {}
     with services.database.transaction(is_repeatable=is_repeatable) as session:
-        index = InstanceIndex(session, partner, now)
+        index = InstanceIndex(session, partner, now, partial(_is_same_data_set, services))
         receipt_of: dict[str, Stored] = {}
         studies_changed = set()
         for at, one in _in_order_of_study(readable):
             receipt_id = new_id()
-            indexed = index.add(one.header, one.stored, one.dataset_sha256, receipt_id)
+            indexed = index.add(one, receipt_id)
             detail = {}
             if indexed.status != SAME:
                 receipt_of[receipt_id] = one.stored
@@ -177,6 +177,21 @@ def _index(
         for study_id in sorted(studies_changed):
             services.jobs.enqueue(session, Work.PLACE_STUDY, study_id, more_may_come=True)
     return found
+
+
+def _is_same_data_set(services: Services, key: str, offset: int, arrived: _Readable) -> bool:
+    """False too where the stored bytes are not there: then these are kept beside them."""
+    try:
+        stored = services.objects.open(key)
+    except NotFound:
+        return False
+    with stored, arrived.spool.reader() as file:
+        stored.seek(offset)
+        file.seek(arrived.header.dataset_offset)
+        while chunk := stored.read(_CHUNK_BYTES):
+            if chunk != file.read(len(chunk)):
+                return False
+        return not file.read(1)
 
 
 def _note(partner: Partner, origin: Origin, now: datetime) -> bytes:

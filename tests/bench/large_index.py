@@ -220,7 +220,7 @@ def _instances(study: Study, partner_id: str) -> Iterator[dict[str, Any]]:
                 "columns": 512,
                 "conflict": False,
                 "sha256": digest,
-                "dataset_sha256": digest,
+                "dataset_offset": 400,
                 "size_bytes": 525_000,
                 "object_key": f"objects/{digest}",
                 "receipt_id": f"r{study.number}",

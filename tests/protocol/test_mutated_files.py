@@ -64,12 +64,12 @@ class Door:
         return self.peer.get(path.removeprefix(base), headers=headers, base_url=base)
 
     def has_instance(self, sop_instance_uid: str, data_set: bytes) -> bool:
-        query = select(InstanceRow.id).where(
-            InstanceRow.sop_instance_uid == sop_instance_uid,
-            InstanceRow.dataset_sha256 == hashlib.sha256(data_set).hexdigest(),
+        query = select(InstanceRow.object_key, InstanceRow.dataset_offset).where(
+            InstanceRow.sop_instance_uid == sop_instance_uid
         )
         with self.services.database.reading() as session:
-            return session.scalars(query).first() is not None
+            found = session.execute(query).all()
+        return any(read_bytes(self.services.objects, key)[offset:] == data_set for key, offset in found)
 
     def has_receipt(self, content: bytes, state: str) -> bool:
         sha256 = hashlib.sha256(content).hexdigest()

@@ -538,7 +538,7 @@ def _instance() -> None:
         sa.Column("conflict", sa.Boolean(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("dataset_sha256", sa.String(length=64), nullable=False),
+        sa.Column("dataset_offset", sa.BigInteger(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("object_key", sa.String(length=200), nullable=False),
         sa.Column("receipt_id", sa.String(length=36), nullable=False),
@@ -547,12 +547,6 @@ def _instance() -> None:
         sa.ForeignKeyConstraint(["receipt_id"], ["receipt.id"], name=op.f("fk_instance_receipt_id_receipt")),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_instance_series_id_series")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_instance")),
-        sa.UniqueConstraint(
-            "partner_id",
-            "sop_instance_uid",
-            "transfer_syntax_uid",
-            "dataset_sha256",
-            name="uq_instance_data_set",
-        ),
+        sa.UniqueConstraint("partner_id", "sop_instance_uid", "sha256", name="uq_instance_file"),
     )
     op.create_index(op.f("ix_instance_series_id"), "instance", ["series_id"], unique=False)
