@@ -74,9 +74,9 @@ def _encode(data_set: Any, bulk_of: BulkOf, depth: int) -> Iterator[bytes]:
     if depth > MAX_DEPTH:
         raise NotDicom(_TOO_DEEP)
     for name in data_set:
-        if not _TAG.fullmatch(name):
+        if not _TAG.fullmatch(name) or name != name.upper():  # else one could stand there twice
             raise NotDicom(
-                "An attribute of the JSON is not named by eight hexadecimal digits (PS3.18 F.2.2)."
+                "An attribute of the JSON is not named by eight hexadecimal digits, in capitals (PS3.18 F.2.2)."
             )
     for name, element in sorted(data_set.items(), key=lambda pair: int(pair[0], 16)):
         tag = int(name, 16)

@@ -147,6 +147,7 @@ def test_frames_are_encapsulated_with_their_offsets():
         ({"00100020": ["LO"]}, "(0010,0020) has no vr"),
         ({"00081115": {"vr": "SQ", "Value": ["text"]}}, "not a JSON object"),
         ({"00081115": {"vr": "SQ", "BulkDataURI": "x"}}, "BulkDataURI of (0008,1115)"),
+        (element("0020000d", "UI", "1.2") | element("0020000D", "UI", "1.3"), "in capitals"),
     ],
 )
 def test_what_cannot_be_written_as_it_was_said_is_refused_by_its_element(data_set, words):
