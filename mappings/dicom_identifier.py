@@ -71,11 +71,17 @@ def answer(match: Json, asked: Sequence[AskedKey], always: Json, character_sets:
 
 def _answering(element: Json | None, key: AskedKey) -> Json:
     if element is None:
-        return {"vr": dictionary_VR(key.tag) if key.keyword else "UN"}
+        return {"vr": _vr(key)}
     if not key.items:
         return element
     items = [_chosen(item, key.items) for item in element.get("Value", ()) if _matches(item, key.items)]
     return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}
+
+
+def _vr(key: AskedKey) -> str:
+    """One, where PS3.6 leaves a choice: OW of OB or OW, US of US or SS."""
+    *_, last = choices = dictionary_VR(key.tag).split(" or ") if key.keyword else ["UN"]
+    return last if last == "OW" else choices[0]
 
 
 def _chosen(item: Json, asked: Sequence[AskedKey]) -> Json:
