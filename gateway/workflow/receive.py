@@ -100,7 +100,7 @@ def receive_instances(
     """
     now = utc_now()
     note = _note(partner, origin, now)
-    keeping = [_keepers.submit(services.objects.keep, arrival.spool, note) for arrival in arrivals]
+    keeping = _keep(services, arrivals, note)
     read = [_read(partner, arrival, kept) for arrival, kept in zip(arrivals, keeping, strict=True)]
     readable = {at: found for at, found in enumerate(read) if isinstance(found, _Readable)}
     outcomes: dict[int, InstanceReceipt | GatewayError] = {}
@@ -112,6 +112,28 @@ def receive_instances(
         if not isinstance(found, _Readable):
             outcomes[at] = _refused(services, partner, arrivals[at], origin, found)
     return [outcome for _, outcome in sorted(outcomes.items())]
+
+
+def _keep(services: Services, arrivals: Sequence[Arrival], note: bytes) -> list[Future[Stored]]:
+    """Several at the same time; another thread for one alone would cost more than it saves."""
+    if len(arrivals) > 1:
+        return [_keepers.submit(services.objects.keep, arrival.spool, note) for arrival in arrivals]
+    return [_kept_now(services, arrival, note) for arrival in arrivals]
+
+
+def _kept_now(services: Services, arrival: Arrival, note: bytes) -> Future[Stored]:
+    try:
+        return _done(services.objects.keep(arrival.spool, note))
+    except StoreUnavailable as error:
+        failed: Future[Stored] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _done(stored: Stored) -> Future[Stored]:
+    kept: Future[Stored] = Future()
+    kept.set_result(stored)
+    return kept
 
 
 def _read(partner: Partner, arrival: Arrival, kept: Future[Stored]) -> _Readable | GatewayError:
@@ -228,9 +250,7 @@ def _is_indexed_again(services: Services, noted: Noted) -> bool:
 def _index_stored(
     services: Services, partner: Partner, spool: Spool, stored: Stored, origin: Origin, received_at: str
 ) -> None:
-    kept: Future[Stored] = Future()
-    kept.set_result(stored)
-    found = _read(partner, Arrival(spool), kept)
+    found = _read(partner, Arrival(spool), _done(stored))
     if isinstance(found, _Readable):
         _index(services, partner, {0: found}, origin, datetime.fromisoformat(received_at))
     else:
