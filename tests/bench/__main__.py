@@ -49,7 +49,9 @@ def main() -> None:
     wanted = sys.argv[1:] or [*ALONE, *COMPARED, STORESCP]
     if unknown := set(wanted) - {*ALONE, *COMPARED, STORESCP}:
         sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join([*ALONE, *COMPARED, STORESCP])}")
-    print(f"{machine()}; medians of {RUNS}")
+    print(
+        f"{machine()}; medians of {RUNS}; load {os.getloadavg()[0]:.1f} at the start, which should be near 0"
+    )
     print_alone([name for name in wanted if name in ALONE])
     print_compared([name for name in wanted if name in COMPARED], with_storescp=STORESCP in wanted)
 
