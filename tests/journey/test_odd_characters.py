@@ -93,6 +93,7 @@ BODIES = {
     "join-study": {"study_id": "?", "because": "?"},
     "part-study": {"study_id": "?", "because": "?"},
     "retry": {"delivery_id": "?"},
+    "fetch": {"fetch_id": "?"},
 }
 
 

@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
@@ -10,6 +11,7 @@ from typing import Any
 import requests
 from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from mappings.dicom_to_header import read_header
 from tests.support.dicom_files import multipart, related
@@ -21,10 +23,16 @@ TIMEOUT_SECONDS = 60
 
 
 def with_own_uid(content: bytes) -> bytes:
-    """The file under a SOP Instance UID that nobody used, not one other byte changed."""
-    uid = read_header(BytesIO(content), "").sop_instance_uid
+    """The file under a SOP Instance UID that nobody used, not one other byte changed before it is deflated."""
+    header = read_header(BytesIO(content), "")
+    uid = header.sop_instance_uid
     own = uid[:-6] + str(secrets.randbelow(900_000) + 100_000)
-    return content.replace(uid.encode(), own.encode())
+    if header.transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        return content.replace(uid.encode(), own.encode())
+    meta, data_set = content[: header.dataset_offset], content[header.dataset_offset :]
+    inflated = zlib.decompress(data_set, -zlib.MAX_WBITS).replace(uid.encode(), own.encode())
+    deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return meta.replace(uid.encode(), own.encode()) + deflater.compress(inflated) + deflater.flush()
 
 
 class Pacs:
