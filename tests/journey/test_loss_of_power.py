@@ -110,6 +110,19 @@ def test_a_refused_file_is_not_found_as_an_instance(machine: Machine) -> None:
         assert list(session.scalars(select(ReceiptRow.state))) == ["refused"]
 
 
+def test_a_file_of_another_study_than_announced_is_not_found_as_an_instance(machine: Machine) -> None:
+    """Power was lost before its refusal was written down."""
+    with machine.services.objects.spool() as spool:
+        spool.write(encode(make_dataset()))
+        arrivals = [Arrival(spool, study_instance_uid="1.2.3"), Arrival(spool, sop_instance_uid="1.2.3")]
+        for arrival in arrivals:
+            (outcome,) = receive_instances(machine.services, machine.partner, [arrival], ORIGIN)
+            assert not isinstance(outcome, InstanceReceipt)
+    machine.lose_power()
+    machine.start()
+    assert machine.indexed() == []
+
+
 def test_a_file_that_was_cut_short_is_no_instance_until_it_is_sent_again(machine: Machine) -> None:
     content = encode(make_dataset())
     assert machine.store(content) == ["new"]
