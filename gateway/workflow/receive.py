@@ -99,8 +99,7 @@ def receive_instances(
     raised, and then none of them is indexed.
     """
     now = utc_now()
-    note = _note(partner, origin, now)
-    keeping = _keep(services, arrivals, note)
+    keeping = _keep(services, arrivals, [_note(partner, arrival, origin, now) for arrival in arrivals])
     read = [_read(partner, arrival, kept) for arrival, kept in zip(arrivals, keeping, strict=True)]
     readable = {at: found for at, found in enumerate(read) if isinstance(found, _Readable)}
     outcomes: dict[int, InstanceReceipt | GatewayError] = {}
@@ -114,11 +113,12 @@ def receive_instances(
     return [outcome for _, outcome in sorted(outcomes.items())]
 
 
-def _keep(services: Services, arrivals: Sequence[Arrival], note: bytes) -> list[Future[Stored]]:
+def _keep(services: Services, arrivals: Sequence[Arrival], notes: Sequence[bytes]) -> list[Future[Stored]]:
     """Several at the same time; another thread for one alone would cost more than it saves."""
+    noted = zip(arrivals, notes, strict=True)
     if len(arrivals) > 1:
-        return [_keepers.submit(services.objects.keep, arrival.spool, note) for arrival in arrivals]
-    return [_kept_now(services, arrival, note) for arrival in arrivals]
+        return [_keepers.submit(services.objects.keep, arrival.spool, note) for arrival, note in noted]
+    return [_kept_now(services, arrival, note) for arrival, note in noted]
 
 
 def _kept_now(services: Services, arrival: Arrival, note: bytes) -> Future[Stored]:
@@ -216,9 +216,10 @@ def _is_same_data_set(services: Services, key: str, offset: int, arrived: _Reada
         return not file.read(1)
 
 
-def _note(partner: Partner, origin: Origin, now: datetime) -> bytes:
-    """What ``index_again`` must know of a file."""
-    return json.dumps([partner.id, origin.channel, origin.address, now.isoformat()]).encode()
+def _note(partner: Partner, arrival: Arrival, origin: Origin, now: datetime) -> bytes:
+    """What ``index_again`` must know of a file, also what was announced: it may have to be refused."""
+    announced = [arrival.study_instance_uid, arrival.sop_instance_uid]
+    return json.dumps([partner.id, origin.channel, origin.address, now.isoformat(), announced]).encode()
 
 
 def index_again(services: Services, since: datetime) -> int:
@@ -231,7 +232,7 @@ def index_again(services: Services, since: datetime) -> int:
 
 
 def _is_indexed_again(services: Services, noted: Noted) -> bool:
-    partner_id, channel, address, received_at = json.loads(noted.note)
+    partner_id, channel, address, received_at, announced = json.loads(noted.note)
     sha256 = noted.key.rpartition("/")[2]
     with services.database.reading() as session:
         if receipts.has_sent(session, partner_id, sha256):
@@ -243,18 +244,24 @@ def _is_indexed_again(services: Services, noted: Noted) -> bool:
         if spool.sha256 != sha256:  # it was cut short, and nobody was told that it is kept
             return False
         stored = Stored(noted.key, sha256, spool.size_bytes)
-        _index_stored(services, partner, spool, stored, Origin(channel, address), received_at)
+        arrival, origin = Arrival(spool, *announced), Origin(channel, address)
+        _index_stored(services, partner, arrival, stored, origin, datetime.fromisoformat(received_at))
     return True
 
 
 def _index_stored(
-    services: Services, partner: Partner, spool: Spool, stored: Stored, origin: Origin, received_at: str
+    services: Services,
+    partner: Partner,
+    arrival: Arrival,
+    stored: Stored,
+    origin: Origin,
+    received_at: datetime,
 ) -> None:
-    found = _read(partner, Arrival(spool), _done(stored))
+    found = _read(partner, arrival, _done(stored))
     if isinstance(found, _Readable):
-        _index(services, partner, {0: found}, origin, datetime.fromisoformat(received_at))
+        _index(services, partner, {0: found}, origin, received_at)
     else:
-        keep_refused(services, partner, spool, origin, DICOM_MEDIA_TYPE, found)
+        _refused(services, partner, arrival, origin, found)
 
 
 def _in_order_of_study(readable: Mapping[int, _Readable]) -> list[tuple[int, _Readable]]:
