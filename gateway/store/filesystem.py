@@ -40,9 +40,13 @@ class FileObjectStore:
             if is_new:
                 self._rename(spool.path, target)
                 spool.sync()
-            else:
+                _sync(target.parent)
+            if not is_new or not spool.is_at(
+                target
+            ):  # another sender of the same bytes was here at this moment
+                is_noted = False
                 _sync(target)
-            _sync(target.parent)
+                _sync(target.parent)
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         return Stored(key, spool.sha256, spool.size_bytes, is_noted)

@@ -84,6 +84,10 @@ class Spool:
     def sync(self) -> None:
         os.fsync(self._file)
 
+    def is_at(self, path: Path) -> bool:
+        """Whether this very file stands under that name."""
+        return os.path.samestat(os.fstat(self._file), path.stat())
+
     def __enter__(self) -> Self:
         return self
 

@@ -93,6 +93,22 @@ def test_an_object_cut_short_is_replaced_by_the_whole_one(store: ObjectStore, tm
     assert read_bytes(store, kept(store, BYTES)) == BYTES
 
 
+def test_an_object_that_another_sender_replaced_meanwhile_has_not_the_note_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes at the same moment: what is told as durable is what stands under the name."""
+    store = FileObjectStore(tmp_path)
+    with store.spool() as first, store.spool() as second:
+        for spool in (first, second):
+            spool.write(BYTES)
+        target = tmp_path / "objects" / object_key(first.sha256)
+        monkeypatch.setattr(first, "sync", lambda: os.rename(second.path, target))
+        assert not store.keep(first, b"a note").is_noted
+    with store.spool() as alone:
+        alone.write(BYTES + b"other")
+        assert store.keep(alone, b"a note").is_noted
+
+
 def test_an_open_object_can_be_read_from_any_place(store: ObjectStore) -> None:
     with store.open(kept(store, BYTES)) as file:
         file.seek(128)
