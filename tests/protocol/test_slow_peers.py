@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 import requests
@@ -76,6 +76,18 @@ def everything_from(peer: socket.socket) -> bytes:
     return received
 
 
+def answer_to_a_trickle(peer: socket.socket) -> bytes:
+    """What a peer gets that sends a byte every fifth of a second; empty when it gets nothing."""
+    peer.settimeout(0.2)
+    received = b""
+    deadline = time.monotonic() + GIVES_UP_SECONDS
+    while not received and time.monotonic() < deadline:
+        peer.sendall(b"p")
+        with suppress(TimeoutError):
+            received = peer.recv(100)
+    return received
+
+
 def test_two_hundred_peers_with_half_a_head_stop_nobody(gateway: GatewayProcess) -> None:
     with ExitStack() as stack:
         peers(stack, gateway, 200, HALF_A_HEAD)
@@ -130,16 +142,7 @@ def test_a_head_that_takes_too_long_is_answered_408(impatient: GatewayProcess) -
 def test_a_head_that_trickles_is_answered_408_too(impatient: GatewayProcess) -> None:
     with ExitStack() as stack:
         (peer,) = peers(stack, impatient, 1, HALF_A_HEAD)
-        peer.settimeout(0.2)
-        received = b""
-        deadline = time.monotonic() + 5
-        while not received and time.monotonic() < deadline:
-            peer.sendall(b"p")
-            try:
-                received = peer.recv(100)
-            except TimeoutError:
-                continue
-        assert received.startswith(b"HTTP/1.1 408 ")
+        assert answer_to_a_trickle(peer).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_body_that_stalls_is_answered_408_and_the_connection_ends(impatient: GatewayProcess) -> None:
@@ -151,16 +154,7 @@ def test_a_body_that_stalls_is_answered_408_and_the_connection_ends(impatient: G
 def test_a_body_that_trickles_is_answered_408(impatient: GatewayProcess) -> None:
     with ExitStack() as stack:
         (peer,) = peers(stack, impatient, 1, SLOW_FORM)
-        peer.settimeout(0.2)
-        received = b""
-        deadline = time.monotonic() + 6
-        while not received and time.monotonic() < deadline:
-            peer.sendall(b"p")
-            try:
-                received = peer.recv(100)
-            except TimeoutError:
-                continue
-        assert received.startswith(b"HTTP/1.1 408 ")
+        assert answer_to_a_trickle(peer).startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_body_that_is_slow_and_yet_fast_enough_is_taken(impatient: GatewayProcess) -> None:
