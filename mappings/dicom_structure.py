@@ -43,6 +43,7 @@ _SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # a length of 16 bits (PS3.5 Table 7.1-2)
 _PADDING = b"\0\r\n"
+_FIRST_UNPLAIN_GROUP = 0x7FE0  # of the pixel data; items and delimiters are in FFFE
 _AHEAD_BYTES = 32 * 1024  # as long as most headers
 _PLAIN_HEAD, _LENGTH = struct.Struct("<HH2sH"), struct.Struct("<I")
 _EXPLICIT_HEAD = {order: struct.Struct(f"{order}HH2xH") for order in "<>"}
@@ -219,24 +220,26 @@ class _Walk:
         """The elements of a well-formed header in one go: top level, explicit VR little endian, ascending, of a
         length that is told and in ``ahead``. Stops before the first that needs more care, and before the pixel data.
         """
-        at, top, end = 0, self._top, len(ahead) - 12
-        while at < end and len(self._seen) < MAX_TAGS:
-            group, element, vr, length = _PLAIN_HEAD.unpack_from(ahead, at)
-            tag, size = group << 16 | element, 8
+        at, top, size, found = 0, max(self._top, 0), len(ahead), []
+        unpack, wanted, kept = _PLAIN_HEAD.unpack_from, self.wanted, self.kept
+        while at < size - 12:
+            group, element, vr, length = unpack(ahead, at)
+            tag, value = group << 16 | element, at + 8
             if vr in _LONG_VRS:
-                (length,), size = _LENGTH.unpack_from(ahead, at + 8), 12
+                (length,), value = _LENGTH.unpack_from(ahead, value), at + 12
             elif vr not in _SHORT_VRS:
                 break
-            until = at + size + length
-            if tag <= max(top, 0) or tag in PIXEL_TAGS or group == 0xFFFE or until > len(ahead):
+            until = value + length
+            if tag <= top or group >= _FIRST_UNPLAIN_GROUP or until > size:
                 break
-            if tag in self.wanted and length <= MAX_KEPT_BYTES:
-                self.kept[tag] = ahead[at:until]
-            self._seen.add(tag)
-            self.visited += 1
+            if tag in wanted and length <= MAX_KEPT_BYTES:
+                kept[tag] = ahead[at:until]
+            found.append(tag)
             at, top = until, tag
-        self._top = top
-        self._is_past_header |= self._is_in_order and top > _LAST_OF_HEADER
+        self._seen.update(found[: MAX_TAGS - len(self._seen)])
+        self.visited += len(found)
+        self._top = top if found else self._top
+        self._is_past_header |= self._is_in_order and self._top > _LAST_OF_HEADER
         if at:
             self.is_implicit = self._levels[0].is_implicit = False
             self.source.skip(at)

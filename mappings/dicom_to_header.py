@@ -22,6 +22,7 @@ from mappings.dicom_structure import Pixels, Skeleton, walk_file
 from mappings.dicom_to_json import Json, select_json
 from mappings.dicom_values import (
     PYDICOM_ERRORS,
+    ascii_texts,
     decimals,
     fhir_date,
     items,
@@ -29,14 +30,15 @@ from mappings.dicom_values import (
     number,
     person_names,
     text,
+    to_decimals,
+    to_number,
 )
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _UID = re.compile(r"[0-9.]{1,64}")
 _SEX = {"M": "male", "F": "female", "O": "other"}
-_OWN = frozenset(
-    {0x00080018, 0x00200013, 0x00200032}
-)  # SOP Instance UID, Instance Number, Image Position (Patient)
+_OWN = {0x00080018: b"UI", 0x00200013: b"IS", 0x00200032: b"DS"}  # what differs among the slices of a series
+_HEAD_BYTES = 8  # of tag, VR and length, for these VRs
 _CACHED_HEADERS = 256
 _CACHED_BYTES = 16 * 1024
 _SCRIPTS = ("alphabetic", "ideographic", "phonetic")
@@ -98,20 +100,39 @@ def _dataset(elements: bytes, is_implicit: bool, is_little: bool) -> Dataset:
 
 
 def _header(skeleton: Skeleton, authority: str) -> InstanceHeader:
-    own = b"".join(encoded for tag, encoded in skeleton.elements.items() if tag in _OWN)
     common = b"".join(encoded for tag, encoded in skeleton.elements.items() if tag not in _OWN)
     read = _read_common if len(common) <= _CACHED_BYTES else _read_common.__wrapped__
     encoding = skeleton.is_implicit, skeleton.is_little
     header, orientation = read(common, *encoding, skeleton.transfer_syntax_uid, skeleton.pixels, authority)
-    ds = _dataset(own, *encoding)
+    uid, instance_number, place = _own(skeleton)
     return replace(
         header,
-        sop_instance_uid=_uid(ds, "SOPInstanceUID"),
-        instance_number=number(ds, "InstanceNumber"),
-        position=_position(decimals(ds, "ImagePositionPatient"), orientation) if header.frames == 1 else None,
+        sop_instance_uid=_valid_uid(uid, "SOPInstanceUID", "00080018"),
+        instance_number=instance_number,
+        position=_position(place, orientation) if header.frames == 1 else None,
         dataset_offset=skeleton.dataset_offset,
         fault=skeleton.fault or header.fault,
     )
+
+
+def _own(skeleton: Skeleton) -> tuple[str, int | None, list[float]]:
+    """SOP Instance UID, Instance Number and Image Position (Patient)."""
+    uid, instance_number, place = (_plain_texts(skeleton, tag, vr) for tag, vr in _OWN.items())
+    if uid is not None and instance_number is not None and place is not None:
+        return "\\".join(uid).strip(), to_number(instance_number), to_decimals(place)
+    encoded = b"".join(skeleton.elements[tag] for tag in _OWN if tag in skeleton.elements)
+    ds = _dataset(encoded, skeleton.is_implicit, skeleton.is_little)
+    return text(ds, "SOPInstanceUID"), number(ds, "InstanceNumber"), decimals(ds, "ImagePositionPatient")
+
+
+def _plain_texts(skeleton: Skeleton, tag: int, vr: bytes) -> list[str] | None:
+    """The values of an element, or None where it is not encoded as its VR tells."""
+    encoded = skeleton.elements.get(tag)
+    if encoded is None:
+        return []
+    if not skeleton.is_implicit and encoded[4:6] != vr:
+        return None
+    return ascii_texts(encoded[_HEAD_BYTES:])
 
 
 @lru_cache(_CACHED_HEADERS)

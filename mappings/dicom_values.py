@@ -6,6 +6,7 @@ what is no number gives None.
 
 import re
 import struct
+from collections.abc import Sequence
 from datetime import date
 
 from pydicom import config
@@ -73,17 +74,31 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 def number(dataset: Dataset, keyword: str) -> int | None:
     """A whole number (IS, US) that fits 32 bits, or None."""
-    found = text(dataset, keyword).split("\\")[0].strip()
+    return to_number(texts(dataset, keyword))
+
+
+def decimals(dataset: Dataset, keyword: str) -> list[float]:
+    """Every value as a decimal (DS); [] when one of them is none."""
+    return to_decimals(texts(dataset, keyword))
+
+
+def to_number(values: Sequence[str]) -> int | None:
+    """As ``number``, of what ``texts`` gives."""
+    found = values[0].strip() if values else ""
     if not _NUMBER.fullmatch(found):
         return None
     value = float(found)
     return int(value) if value == value // 1 and -_INT32 <= value < _INT32 else None
 
 
-def decimals(dataset: Dataset, keyword: str) -> list[float]:
-    """Every value as a decimal (DS); [] when one of them is none."""
-    found = texts(dataset, keyword)
-    return [float(one) for one in found] if all(_NUMBER.fullmatch(one) for one in found) else []
+def to_decimals(values: Sequence[str]) -> list[float]:
+    """As ``decimals``, of what ``texts`` gives."""
+    return [float(one) for one in values] if all(_NUMBER.fullmatch(one) for one in values) else []
+
+
+def ascii_texts(value: bytes) -> list[str] | None:
+    """As ``texts``, of an encoded UI, IS or DS, without pydicom; None where it is not of ASCII."""
+    return [clean(part) for part in value.decode("ascii").split("\\")] if value.isascii() else None
 
 
 def items(dataset: Dataset, keyword: str) -> list[Dataset]:

@@ -1,6 +1,7 @@
 """Who may open an association, and how many at a time (PS3.8 9.3.4)."""
 
 import threading
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, cast
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 CHANNEL = "c-store"
+RECOGNISED_SECONDS = 0.1
 _CONVERTIBLE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # Explicit, Implicit VR Little Endian
 
 
@@ -110,11 +112,13 @@ def _preference(transfer_syntax: str | bytes) -> int:
 
 
 def partner_now(services: "Services", peer: Peer) -> Partner:
-    """An association may stay open for hours: what the operator has changed since holds for each message already.
+    """An association may stay open for hours: what the operator changes holds ``RECOGNISED_SECONDS`` later.
 
     Raises UnknownSender.
     """
-    peer.recognised = authenticate_again(services, peer.caller, peer.recognised)
+    if peer.recognised is None or time.monotonic() - peer.recognised_at > RECOGNISED_SECONDS:
+        peer.recognised = authenticate_again(services, peer.caller, peer.recognised)
+        peer.recognised_at = time.monotonic()
     if peer.recognised.partner.id != peer.partner.id:
         raise UnknownSender("The calling AE title belongs to another partner now; open a new association.")
     return peer.recognised.partner

@@ -24,13 +24,15 @@ from gateway.dimse.command_set import (
 from gateway.dimse.status import CANNOT_UNDERSTAND, Outcome
 from gateway.dimse.upper_layer import Noticed
 from gateway.errors import GatewayError, NotDicom
-from gateway.store.objects import ObjectStore, Spool
+from gateway.store.objects import Spool
+from gateway.workflow.receive_stream import InstanceStream
 from mappings.dicom_file_meta import encode_file_meta
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
     from gateway.dimse.upper_layer import UpperLayer
+    from gateway.services import Services
 
 MAX_COMMAND_BYTES = 64 * 1024
 MAX_IDENTIFIER_BYTES = 64 * 1024 * 1024  # a storage commitment of 100,000 instances is a fifth of it
@@ -40,12 +42,13 @@ _IDLE_SECONDS = 0.25
 
 @dataclass(slots=True)
 class Peer:
-    """Who is at the other end of an association. ``recognised``: as what it was last known again."""
+    """Who is at the other end of an association. ``recognised``: as what it was last known again, and when."""
 
     caller: Caller
     partner: Partner
     origin: Origin
     recognised: Recognised | None = None
+    recognised_at: float = 0.0
 
 
 class ArrivingDataSet:
@@ -71,20 +74,21 @@ class ArrivingDataSet:
             self._error = error
 
     def received(self) -> Spool:
-        """The complete file. Raises what went wrong while it arrived."""
+        """The complete file, from now on the caller's. Raises what went wrong while it arrived."""
         if self._error is not None:
             raise self._error
         if self._spool is None:
             raise NotDicom("The C-STORE request came without a data set.")
-        return self._spool
+        spool, self._spool = self._spool, None
+        return spool
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the file unless it was kept."""
+        """Remove the file unless somebody received it."""
         if self._spool is not None:
-            self._spool.__exit__(None, None, None)
+            self._spool.remove()
 
 
 Serve = Callable[["StoringDimse", StoreRequest, ArrivingDataSet], Outcome]
@@ -96,11 +100,12 @@ class StoringDimse(DIMSEServiceProvider):
     ``serve`` answers a C-STORE whose data set has arrived, and raises nothing.
     """
 
-    def __init__(self, assoc: "Association", objects: ObjectStore, serve: Serve) -> None:
+    def __init__(self, assoc: "Association", services: "Services", serve: Serve) -> None:
         super().__init__(assoc)
         self.peer: Peer | None = None
+        self.stream = InstanceStream(services)
         self.msg_queue = Noticed(self._upper_layer.notice)
-        self._objects, self._serve = objects, serve
+        self._objects, self._serve = services.objects, serve
         self._command = bytearray()
         self._passed_on = 0
         self._storing: tuple[StoreRequest, ArrivingDataSet] | None = None
@@ -118,6 +123,8 @@ class StoringDimse(DIMSEServiceProvider):
         elif self._storing is not None:
             request, arriving = self._storing
             arriving.write(fragment)
+            if self.stream.is_due:
+                self.stream.catch_up()
             if control & _LAST:
                 self._finish(request, arriving)
         else:
@@ -134,10 +141,12 @@ class StoringDimse(DIMSEServiceProvider):
         if command_field(command) == C_STORE_RQ:
             self._begin(read_store_request(context_id, command))
         else:
+            self.stream.catch_up()
             self._passed_on = 0
             self._pass_on(context_id, control, memoryview(command))
 
     def _begin(self, request: StoreRequest) -> None:
+        self.stream.begin()
         arriving = ArrivingDataSet(lambda: self._new_spool(request))
         self._storing = request, arriving
         if not request.has_data_set:
@@ -148,6 +157,8 @@ class StoringDimse(DIMSEServiceProvider):
         with arriving:
             outcome = self._answer(request, arriving)
         self._upper_layer.send_now(store_response_pdu(request, outcome))
+        if self.stream.is_due:
+            self.stream.catch_up()
 
     def _answer(self, request: StoreRequest, arriving: ArrivingDataSet) -> Outcome:
         """A request that lacks a mandatory element is answered too; without a message id there is no way to."""

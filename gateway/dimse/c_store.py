@@ -1,6 +1,7 @@
 """C-STORE as SCP (PS3.4 Annex B, PS3.7 9.1.1).
 
-Success is answered only when the instance is on disk and indexed. It is success too when another data set is here
+Success is answered only when the instance is on disk, and indexed or sure to be at once (workflow/receive_stream.py).
+It is success too when another data set is here
 under the same UID: both are kept and a person at the receiving hospital decides, while a failure would make the sender
 repeat for ever, and none of the warnings of PS3.4 Table B.2-1 says it. A damaged file whose header is whole is stored
 with the warning B007: what was kept does not keep the rules of its SOP class (ADR 18).
@@ -23,7 +24,7 @@ from gateway.dimse.status import (
     outcome_of_unexpected,
 )
 from gateway.errors import Forbidden, GatewayError
-from gateway.workflow.receive import receive_instance
+from gateway.workflow.receive import Arrival
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -51,17 +52,13 @@ def _store(
 ) -> Outcome:
     if dimse.peer is None:
         raise Forbidden("This association may not store.")
-    receipt = receive_instance(
-        services,
-        partner_now(services, dimse.peer),
-        arriving.received(),
-        dimse.peer.origin,
-        sop_instance_uid=request.sop_instance_uid,
-    )
-    if receipt.sop_class_uid != request.sop_class_uid:
+    peer, partner = dimse.peer, partner_now(services, dimse.peer)
+    arrival = Arrival(arriving.received(), sop_instance_uid=request.sop_instance_uid)
+    header = dimse.stream.take(partner, arrival, peer.origin)
+    if header.sop_class_uid != request.sop_class_uid:
         return outcome(DATA_SET_DOES_NOT_MATCH, "Stored; its SOP class is not the one announced.")
-    if receipt.fault:
-        return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {receipt.fault}")
+    if header.fault:
+        return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {header.fault}")
     return Outcome(SUCCESS)
 
 

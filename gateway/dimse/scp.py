@@ -155,7 +155,7 @@ class GatewayRequestHandler(RequestHandler):
         if self.server.tls is not None:
             receive = after_handshake(self.request, receive, ACSE_TIMEOUT_SECONDS)
         assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
-        assoc.dimse = StoringDimse(assoc, services.objects, partial(serve_c_store, services))
+        assoc.dimse = StoringDimse(assoc, services, partial(serve_c_store, services))
         serving: Any = assoc
         serving._serve_request = partial(dispatch.serve, services, assoc, assoc._serve_request)
         self.server.connected.append(assoc)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
     from gateway.dimse.arriving import StoringDimse
+    from gateway.workflow.receive_stream import InstanceStream
 
 P_DATA_TF = 0x04
 DATA_TRANSFER = "Sta6"  # PS3.8 Table 9-4
@@ -54,6 +55,7 @@ class UpperLayer(DULServiceProvider):
 
     def __init__(self, assoc: "Association", receive: Callable[[int], memoryview]) -> None:
         super().__init__(assoc)
+        self.daemon = True  # as the association's own thread is: it may have to wait for the database
         self.notice = threading.Event()
         self.to_user_queue = Noticed(self.notice)
         self._receive = receive
@@ -64,11 +66,16 @@ class UpperLayer(DULServiceProvider):
         try:
             super().run_reactor()
         finally:
+            self._stream.finish()
             with self._waker_lock:
                 if self._waker is not None:
                     os.close(self._waker)
                 self._waker = None
             self.notice.set()
+
+    @property
+    def _stream(self) -> "InstanceStream":
+        return cast("StoringDimse", self.assoc.dimse).stream
 
     def send_pdu(self, primitive: Any) -> None:
         super().send_pdu(primitive)
@@ -111,7 +118,9 @@ class UpperLayer(DULServiceProvider):
         place = peer.fileno() if peer is not None else -1
         if place >= 0:
             waiting.register(place, select.POLLIN)
-        ready = {found for found, _ in waiting.poll(_WAIT_SECONDS * 1000)}
+        ready = {found for found, _ in waiting.poll(min(_WAIT_SECONDS, self._stream.rest_seconds) * 1000)}
+        if not ready:
+            self._stream.catch_up()
         if waker in ready:
             os.eventfd_read(waker)
         return place in ready
@@ -133,6 +142,7 @@ class UpperLayer(DULServiceProvider):
 
     def _take_other(self, pdu: bytearray) -> None:
         """For the state machine, as pynetdicom does it."""
+        self._stream.catch_up()
         if bytes(pdu[:1]) not in _PDU_TYPES:
             self.event_queue.put(PDU_RECEIVED_INVALID)
             return

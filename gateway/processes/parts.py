@@ -48,8 +48,10 @@ def web(config: Config, listener: socket.socket) -> None:
 def dimse(config: Config, listeners: "Listeners | None" = None, room: "RoomOfProcess | None" = None) -> None:
     """One of several processes where it is given what they share. Raises GatewayError."""
     from gateway.dimse import scp
+    from gateway.workflow.index_again import index_left_behind
 
     services, stop, listening = build_services(config), _stop_on_signal(), threading.Event()
+    index_left_behind(services)  # by the process in whose place this one may be
     part = dimse_part(room.process if room else 0)
     with Heart(services, part, lambda: listening.is_set() and _runs(scp.LISTENER_THREAD)):
         scp.serve(services, stop, listening, listeners, room)

@@ -1,19 +1,18 @@
-"""Objects as files: written beside, renamed into place, fsynced with the folder.
+"""Objects as files: written beside, given their name, fsynced with the folder.
 
-Renamed first: then one journal commit holds name and bytes. After a loss of power a name may stand before bytes that
+Named first: then one journal commit holds name and bytes. After a loss of power a name may stand before bytes that
 are not all there; nobody was told of such an object, and the same bytes sent again replace it.
 """
 
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import NOTE, Noted, Spool, Stored, check_spools, object_key
+from gateway.store.objects import Noted, Spool, Stored, check_spools, noted, noted_spools, object_key
 
 _PROBE = ".probe"
 
@@ -32,40 +31,31 @@ class FileObjectStore:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
     def keep(self, spool: Spool, note: bytes = b"") -> Stored:
-        key = object_key(spool.sha256)
-        target = self._objects / key
+        target = self._objects / object_key(spool.sha256)
         try:
             is_new = not _holds(target, spool)
-            is_noted = bool(note) and is_new and spool.note(note)
-            if is_new:
-                self._rename(spool.path, target)
+            is_noted = is_new and bool(note) and spool.note(note)
+            if is_new and _is_named(spool, target):
                 spool.sync()
-                _sync(target.parent)
-            if not is_new or not spool.is_at(
-                target
-            ):  # another sender of the same bytes was here at this moment
+            else:
                 is_noted = False
                 _sync(target)
-                _sync(target.parent)
+            _sync(target.parent)
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
-        return Stored(key, spool.sha256, spool.size_bytes, is_noted)
-
-    def _rename(self, path: Path, target: Path) -> None:
-        try:
-            os.rename(path, target)
-        except FileNotFoundError:
-            _make_folder(target.parent)
-            os.rename(path, target)
+        return Stored(object_key(spool.sha256), spool.sha256, spool.size_bytes, is_noted)
 
     def noted_since(self, moment: datetime) -> Iterator[Noted]:
         since = moment.timestamp()
         try:
             for folder in sorted(self._objects.glob("??")):
                 if folder.stat().st_mtime >= since:  # of when a name last came into it
-                    yield from _noted(folder, since)
+                    yield from _noted_in(folder, since)
         except OSError as error:
             raise StoreUnavailable("The gateway cannot read its files now.") from error
+
+    def left_behind(self) -> Iterator[Noted]:
+        return noted_spools(self._incoming)
 
     def open(self, key: str) -> BinaryIO:
         try:
@@ -97,12 +87,30 @@ def _holds(target: Path, spool: Spool) -> bool:
         return False
 
 
-def _noted(folder: Path, since: float) -> Iterator[Noted]:
+def _is_named(spool: Spool, target: Path) -> bool:
+    """Whether this very file stands under that name now; if not, another with the same bytes does."""
+    try:
+        _link(spool.path, target)
+    except FileExistsError:
+        if not _holds(target, spool):  # it was cut short by a loss of power
+            os.replace(spool.path, target)
+        return False
+    return True
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except FileNotFoundError:
+        _make_folder(target.parent)
+        os.link(path, target)
+
+
+def _noted_in(folder: Path, since: float) -> Iterator[Noted]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.stat().st_mtime >= since:
-                with suppress(OSError):  # it has no note
-                    yield Noted(f"{folder.name}/{entry.name}", os.getxattr(entry.path, NOTE))
+            if entry.stat().st_mtime >= since and (found := noted(Path(entry.path))):
+                yield found
 
 
 def _make_folder(folder: Path) -> None:

@@ -25,7 +25,8 @@ from gateway.errors import StoreUnavailable, TooLarge
 class Stored:
     """A durable object: its key, the SHA-256 of its bytes in hex, and its size.
 
-    ``is_noted``: what it was kept with a note of is durable with it.
+    ``is_noted``: what it was kept with a note of is durable with it, and ``left_behind`` tells of it for as long as its
+    spool was not removed.
     """
 
     key: str
@@ -76,17 +77,28 @@ class Spool:
     def note(self, note: bytes) -> bool:
         """Write a note beside the bytes, not into them; whether the file system can do so."""
         try:
-            os.setxattr(self._file, NOTE, note)
+            os.setxattr(self._file, NOTE, f"{object_key(self.sha256)} ".encode() + note)
         except OSError:
             return False
         return True
 
+    def start_sync(self) -> None:
+        """Have the disk begin with what is written, while something else is done."""
+        with suppress(OSError):
+            os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
+
     def sync(self) -> None:
         os.fsync(self._file)
 
-    def is_at(self, path: Path) -> bool:
-        """Whether this very file stands under that name."""
-        return os.path.samestat(os.fstat(self._file), path.stat())
+    def close(self) -> None:
+        """The file stays where it is until ``remove``."""
+        if self._is_open:
+            self._is_open = False
+            os.close(self._file)
+
+    def remove(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -94,10 +106,7 @@ class Spool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._is_open:
-            self._is_open = False
-            os.close(self._file)
-        self.path.unlink(missing_ok=True)
+        self.remove()
 
 
 def _new_file(path: Path) -> int:
@@ -138,8 +147,11 @@ class _ReadFromStart(RawIOBase):
 
 @dataclass(frozen=True, slots=True)
 class Noted:
+    """A file that has a note, and the key of the object that it was to become."""
+
     key: str
     note: bytes
+    path: Path
 
 
 class ObjectStore(Protocol):
@@ -160,6 +172,10 @@ class ObjectStore(Protocol):
         """The objects that were kept with a note since then. Raises StoreUnavailable."""
         ...
 
+    def left_behind(self) -> Iterator[Noted]:
+        """The spools of objects kept with a note that were not removed. Raises StoreUnavailable."""
+        ...
+
     def open(self, key: str) -> BinaryIO:
         """The object's bytes, seekable. Raises NotFound, StoreUnavailable."""
         ...
@@ -175,6 +191,22 @@ def remove_abandoned_spools(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
                 path.unlink()
+
+
+def noted(path: Path) -> Noted | None:
+    try:
+        key, _, note = os.getxattr(path, NOTE).partition(b" ")
+    except OSError:  # it has no note
+        return None
+    return Noted(key.decode(), note, path)
+
+
+def noted_spools(folder: Path) -> Iterator[Noted]:
+    """Raises StoreUnavailable."""
+    try:
+        yield from filter(None, map(noted, sorted(folder.glob(f"{_PREFIX}*"))))
+    except OSError as error:
+        raise StoreUnavailable("The gateway cannot read its files now.") from error
 
 
 def check_spools(folder: Path) -> None:

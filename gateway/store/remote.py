@@ -59,6 +59,9 @@ class RemoteObjectStore:
     def noted_since(self, moment: datetime) -> Iterator[Noted]:
         return iter(())
 
+    def left_behind(self) -> Iterator[Noted]:
+        return iter(())
+
     def open(self, key: str) -> BinaryIO:
         try:
             return self._fetch(key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,10 +19,10 @@ from gateway.case.access import Origin, Partner
 from gateway.case.imaging import InstanceHeader
 from gateway.clock import utc_now
 from gateway.errors import GatewayError, InstanceMismatch, NotFound, StoreUnavailable, StudyMismatch
-from gateway.store import partners, receipts
+from gateway.store import receipts
 from gateway.store.ids import new_id
 from gateway.store.instance_index import SAME, InstanceIndex
-from gateway.store.objects import Noted, Spool, Stored
+from gateway.store.objects import Spool, Stored
 from gateway.workflow.durable import Work
 from mappings.dicom_to_header import read_header
 
@@ -61,12 +61,11 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class _Readable:
-    """An arrival whose bytes are kept and whose header could be read."""
+class Kept:
+    """An arrival whose bytes are kept and whose header could be read; its row is still to come."""
 
     header: InstanceHeader
     stored: Stored
-    spool: Spool
 
 
 def receive_instance(
@@ -83,11 +82,10 @@ def receive_instance(
     ``study_instance_uid`` and InstanceMismatch when it is another than ``sop_instance_uid`` (of all three the bytes
     are kept as a refused receipt), StoreUnavailable when nothing could be kept.
     """
+    now = utc_now()
     arrival = Arrival(spool, study_instance_uid, sop_instance_uid)
-    (outcome,) = receive_instances(services, partner, [arrival], origin)
-    if isinstance(outcome, GatewayError):
-        raise outcome
-    return outcome
+    kept = keep_instance(services, partner, arrival, origin, now)
+    return index_kept(services, partner, {0: kept}, origin, now)[0]
 
 
 def receive_instances(
@@ -99,54 +97,35 @@ def receive_instances(
     raised, and then none of them is indexed.
     """
     now = utc_now()
-    keeping = _keep(services, arrivals, [_note(partner, arrival, origin, now) for arrival in arrivals])
-    read = [_read(partner, arrival, kept) for arrival, kept in zip(arrivals, keeping, strict=True)]
-    readable = {at: found for at, found in enumerate(read) if isinstance(found, _Readable)}
     outcomes: dict[int, InstanceReceipt | GatewayError] = {}
+    kept: dict[int, Kept] = {}
+    keeping = [_keepers.submit(keep_instance, services, partner, one, origin, now) for one in arrivals]
+    for at, future in enumerate(keeping):
+        try:
+            kept[at] = future.result()
+        except GatewayError as error:
+            outcomes[at] = error
     try:
-        outcomes |= _index(services, partner, readable, origin, now)
+        outcomes |= index_kept(services, partner, kept, origin, now)
     except StoreUnavailable as error:
-        outcomes |= dict.fromkeys(readable, error)
-    for at, found in enumerate(read):
-        if not isinstance(found, _Readable):
-            outcomes[at] = _refused(services, partner, arrivals[at], origin, found)
+        outcomes |= dict.fromkeys(kept, error)
     return [outcome for _, outcome in sorted(outcomes.items())]
 
 
-def _keep(services: Services, arrivals: Sequence[Arrival], notes: Sequence[bytes]) -> list[Future[Stored]]:
-    """Several at the same time; another thread for one alone would cost more than it saves."""
-    noted = zip(arrivals, notes, strict=True)
-    if len(arrivals) > 1:
-        return [_keepers.submit(services.objects.keep, arrival.spool, note) for arrival, note in noted]
-    return [_kept_now(services, arrival, note) for arrival, note in noted]
+def keep_instance(
+    services: Services, partner: Partner, arrival: Arrival, origin: Origin, now: datetime
+) -> Kept:
+    """Keep the bytes of one file; its row is for ``index_kept``. Raises what ``receive_instance`` does.
 
-
-def _kept_now(services: Services, arrival: Arrival, note: bytes) -> Future[Stored]:
-    try:
-        return _done(services.objects.keep(arrival.spool, note))
-    except StoreUnavailable as error:
-        failed: Future[Stored] = Future()
-        failed.set_exception(error)
-        return failed
-
-
-def _done(stored: Stored) -> Future[Stored]:
-    kept: Future[Stored] = Future()
-    kept.set_result(stored)
-    return kept
-
-
-def _read(partner: Partner, arrival: Arrival, kept: Future[Stored]) -> _Readable | GatewayError:
-    """The header is read while the disk takes the bytes."""
+    The header is read while the disk takes the bytes.
+    """
+    arrival.spool.start_sync()
     try:
         header = _header(partner, arrival)
     except GatewayError as error:
-        unkept = kept.exception()
-        return unkept if isinstance(unkept, GatewayError) else error
-    try:
-        return _Readable(header, kept.result(), arrival.spool)
-    except GatewayError as error:
-        return error
+        keep_refused(services, partner, arrival.spool, origin, DICOM_MEDIA_TYPE, error)
+        raise
+    return Kept(header, services.objects.keep(arrival.spool, _note(partner, origin, now)))
 
 
 def _header(partner: Partner, arrival: Arrival) -> InstanceHeader:
@@ -159,31 +138,19 @@ def _header(partner: Partner, arrival: Arrival) -> InstanceHeader:
     return header
 
 
-def _refused(
-    services: Services, partner: Partner, arrival: Arrival, origin: Origin, error: GatewayError
-) -> GatewayError:
-    """Unless nothing could be kept."""
-    if isinstance(error, StoreUnavailable):
-        return error
-    try:
-        keep_refused(services, partner, arrival.spool, origin, DICOM_MEDIA_TYPE, error)
-    except StoreUnavailable as worse:
-        return worse
-    return error
-
-
-def _index(
-    services: Services, partner: Partner, readable: Mapping[int, _Readable], origin: Origin, now: datetime
+def index_kept(
+    services: Services, partner: Partner, kept: Mapping[int, Kept], origin: Origin, now: datetime
 ) -> dict[int, InstanceReceipt]:
-    if not readable:
+    """Index them in one transaction; the receipts by their keys. Raises StoreUnavailable."""
+    if not kept:
         return {}
-    is_repeatable = all(one.stored.is_noted for one in readable.values())
+    is_repeatable = all(one.stored.is_noted for one in kept.values())
     found: dict[int, InstanceReceipt] = {}
     with services.database.transaction(is_repeatable=is_repeatable) as session:
         index = InstanceIndex(session, partner, now, partial(_is_same_data_set, services))
         receipt_of: dict[str, Stored] = {}
         studies_changed = set()
-        for at, one in _in_order_of_study(readable):
+        for at, one in _in_order_of_study(kept):
             receipt_id = new_id()
             indexed = index.add(one, receipt_id)
             detail = {}
@@ -201,13 +168,13 @@ def _index(
     return found
 
 
-def _is_same_data_set(services: Services, key: str, offset: int, arrived: _Readable) -> bool:
+def _is_same_data_set(services: Services, key: str, offset: int, arrived: Kept) -> bool:
     """False too where the stored bytes are not there: then these are kept beside them."""
     try:
         stored = services.objects.open(key)
     except NotFound:
         return False
-    with stored, arrived.spool.reader() as file:
+    with stored, services.objects.open(arrived.stored.key) as file:
         stored.seek(offset)
         file.seek(arrived.header.dataset_offset)
         while chunk := stored.read(_CHUNK_BYTES):
@@ -216,57 +183,14 @@ def _is_same_data_set(services: Services, key: str, offset: int, arrived: _Reada
         return not file.read(1)
 
 
-def _note(partner: Partner, arrival: Arrival, origin: Origin, now: datetime) -> bytes:
-    """What ``index_again`` must know of a file, also what was announced: it may have to be refused."""
-    announced = [arrival.study_instance_uid, arrival.sop_instance_uid]
-    return json.dumps([partner.id, origin.channel, origin.address, now.isoformat(), announced]).encode()
+def _note(partner: Partner, origin: Origin, now: datetime) -> bytes:
+    """What workflow/index_again.py must know of a file."""
+    return json.dumps([partner.id, origin.channel, origin.address, now.isoformat()]).encode()
 
 
-def index_again(services: Services, since: datetime) -> int:
-    """Index the files that came since then and that a loss of power took out of the index; how many.
-
-    For each its sender was told that it is kept (Database.transaction, ``is_repeatable``). To be called before anything
-    is received.
-    """
-    return sum(_is_indexed_again(services, noted) for noted in services.objects.noted_since(since))
-
-
-def _is_indexed_again(services: Services, noted: Noted) -> bool:
-    partner_id, channel, address, received_at, announced = json.loads(noted.note)
-    sha256 = noted.key.rpartition("/")[2]
-    with services.database.reading() as session:
-        if receipts.has_sent(session, partner_id, sha256):
-            return False
-        partner = partners.get(session, partner_id).partner
-    with services.objects.open(noted.key) as file, services.objects.spool() as spool:
-        while chunk := file.read(_CHUNK_BYTES):
-            spool.write(chunk)
-        if spool.sha256 != sha256:  # it was cut short, and nobody was told that it is kept
-            return False
-        stored = Stored(noted.key, sha256, spool.size_bytes)
-        arrival, origin = Arrival(spool, *announced), Origin(channel, address)
-        _index_stored(services, partner, arrival, stored, origin, datetime.fromisoformat(received_at))
-    return True
-
-
-def _index_stored(
-    services: Services,
-    partner: Partner,
-    arrival: Arrival,
-    stored: Stored,
-    origin: Origin,
-    received_at: datetime,
-) -> None:
-    found = _read(partner, arrival, _done(stored))
-    if isinstance(found, _Readable):
-        _index(services, partner, {0: found}, origin, received_at)
-    else:
-        _refused(services, partner, arrival, origin, found)
-
-
-def _in_order_of_study(readable: Mapping[int, _Readable]) -> list[tuple[int, _Readable]]:
+def _in_order_of_study(kept: Mapping[int, Kept]) -> list[tuple[int, Kept]]:
     """So that two senders of the same studies lock them in the same order."""
-    return sorted(readable.items(), key=lambda found: (found[1].header.study_instance_uid, found[0]))
+    return sorted(kept.items(), key=lambda found: (found[1].header.study_instance_uid, found[0]))
 
 
 def _receipt(header: InstanceHeader, status: str) -> InstanceReceipt:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -93,17 +94,18 @@ def test_an_object_cut_short_is_replaced_by_the_whole_one(store: ObjectStore, tm
     assert read_bytes(store, kept(store, BYTES)) == BYTES
 
 
-def test_an_object_that_another_sender_replaced_meanwhile_has_not_the_note_of_the_first(
+def test_of_two_senders_of_the_same_bytes_at_one_moment_one_has_noted_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same bytes at the same moment: what is told as durable is what stands under the name."""
+    """What is told as noted is what stands under the name."""
     store = FileObjectStore(tmp_path)
     with store.spool() as first, store.spool() as second:
         for spool in (first, second):
             spool.write(BYTES)
-        target = tmp_path / "objects" / object_key(first.sha256)
-        monkeypatch.setattr(first, "sync", lambda: os.rename(second.path, target))
-        assert not store.keep(first, b"a note").is_noted
+        monkeypatch.setattr(first, "note", lambda _: store.keep(second, b"of the second").is_noted)
+        assert not store.keep(first, b"of the first").is_noted
+    (noted,) = store.noted_since(datetime(2026, 1, 1, tzinfo=UTC))
+    assert noted.note == b"of the second"
     with store.spool() as alone:
         alone.write(BYTES + b"other")
         assert store.keep(alone, b"a note").is_noted

@@ -106,8 +106,6 @@ def test_a_refused_file_is_not_found_as_an_instance(machine: Machine) -> None:
     machine.lose_power()
     machine.start()
     assert machine.indexed() == []
-    with machine.services.database.reading() as session:
-        assert list(session.scalars(select(ReceiptRow.state))) == ["refused"]
 
 
 def test_a_file_of_another_study_than_announced_is_not_found_as_an_instance(machine: Machine) -> None:

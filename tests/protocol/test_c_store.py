@@ -23,6 +23,7 @@ from pynetdicom.pdu import A_ABORT_RQ, PDU
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import CTImageStorage, MRImageStorage, SecondaryCaptureImageStorage
 
+from tests.support.dicom_files import make_dataset
 from tests.support.dimse import (
     TEST_FILES,
     UIDS,
@@ -37,6 +38,7 @@ from tests.support.dimse import (
     send,
     send_request,
 )
+from tests.support.finding import STUDY_ROOT, identifier
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.hospital import Pacs
 from tests.support.partner import Partner
@@ -338,6 +340,21 @@ def test_a_large_multi_frame_is_never_held_in_memory(
     kept = archive.instance(_uid(file))
     assert kept.row.frames == frames
     assert kept.dataset_bytes == dataset_bytes(file)
+
+
+def test_what_a_stream_stored_is_found_on_its_own_association_at_once(gateway: GatewayProcess) -> None:
+    study = generate_uid()
+    contexts = [(CTImageStorage, EXPLICIT_LITTLE), (STUDY_ROOT, EXPLICIT_LITTLE)]
+    with association(gateway, contexts) as assoc:
+        for number in range(1, 41):
+            ds = make_dataset(StudyInstanceUID=study, InstanceNumber=number)
+            ds.file_meta = FileMetaDataset()
+            ds.file_meta.TransferSyntaxUID = EXPLICIT_LITTLE
+            assert assoc.send_c_store(ds).Status == SUCCESS.status
+            if number % 8 == 0:
+                asked = identifier("STUDY", StudyInstanceUID=study, NumberOfStudyRelatedInstances=None)
+                (found, _) = [identifier for _, identifier in assoc.send_c_find(asked, STUDY_ROOT)]
+                assert found.NumberOfStudyRelatedInstances == number
 
 
 def test_one_series_may_come_on_several_associations_at_once(

@@ -7,8 +7,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -20,8 +23,9 @@ from pydicom.uid import (
 from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Identifier, Name
 from gateway.errors import NotDicom
-from mappings import dicom_source
-from mappings.dicom_to_header import read_header, read_identity
+from mappings import dicom_source, dicom_values
+from mappings.dicom_structure import Skeleton
+from mappings.dicom_to_header import _own, read_header, read_identity
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about what these tests break
@@ -350,3 +354,31 @@ def test_damaged_bytes_raise_nothing_but_not_dicom(name):
             header_of(bytes(damaged))
         except NotDicom:
             continue
+
+
+_OWN_VALUES = st.text("0123456789.+-eE \\\0xä", max_size=20)
+
+
+@given(uid=_OWN_VALUES, number=_OWN_VALUES, place=_OWN_VALUES, syntax=st.sampled_from([True, False]))
+@example(uid="1.2\0", number="3 ", place="1.5\\-2\\3e1 ", syntax=True)
+def test_what_is_an_instances_own_is_read_as_pydicom_reads_it(
+    uid: str, number: str, place: str, syntax: bool
+) -> None:
+    values = {0x00080018: ("UI", uid), 0x00200013: ("IS", number), 0x00200032: ("DS", place)}
+    elements = {
+        tag: _element(tag, vr, value.encode("latin_1"), syntax) for tag, (vr, value) in values.items()
+    }
+    skeleton = Skeleton("1.2", 0, syntax, True, elements, None, "", True)
+    read = read_dataset(BytesIO(b"".join(elements.values())), syntax, True)
+    assert _own(skeleton) == (
+        dicom_values.text(read, "SOPInstanceUID"),
+        dicom_values.number(read, "InstanceNumber"),
+        dicom_values.decimals(read, "ImagePositionPatient"),
+    )
+
+
+def _element(tag: int, vr: str, value: bytes, is_implicit: bool) -> bytes:
+    head = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    if is_implicit:
+        return head + struct.pack("<I", len(value)) + value
+    return head + vr.encode() + struct.pack("<H", len(value)) + value
