@@ -99,12 +99,12 @@ class UpperLayer(DULServiceProvider):
         """Fragments of messages need no state machine: goes on reading as long as nothing else comes."""
         if self.state_machine.current_state == CLOSING:
             return super()._is_transport_event()
-        while self._is_readable(self.socket.socket if self.socket else None):
+        while self.event_queue.empty() and self._is_readable(self.socket.socket if self.socket else None):
             self._read_pdu_data()
             self._idle_timer.restart()
             if not self.event_queue.empty() or not self.to_provider_queue.empty() or self._kill_thread:
                 return True
-        return self._process_recv_primitive()
+        return self.event_queue.empty() and self._process_recv_primitive()
 
     def _is_readable(self, peer: socket.socket | None) -> bool:
         """Wait for the peer, or for someone in this process who has something to send."""

@@ -20,6 +20,7 @@ from pynetdicom.sop_class import (
 
 from gateway.config import Config
 from gateway.dimse import scp
+from gateway.dimse.upper_layer import UpperLayer
 from gateway.services import build_services
 from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
 from tests.support.gateway_process import GatewayProcess, free_port
@@ -258,3 +259,19 @@ def _wait_until(true: Callable[[], bool], seconds: float = 10) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)
+
+
+def test_an_association_waits_for_its_peer_only_when_nothing_is_left_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_to_do: list[int] = []
+    wait = UpperLayer._is_readable
+
+    def noting(self: UpperLayer, peer: socket.socket | None) -> bool:
+        left_to_do.append(self.event_queue.qsize())
+        return wait(self, peer)
+
+    monkeypatch.setattr(UpperLayer, "_is_readable", noting)
+    with listener_in_this_process(tmp_path) as listener:
+        assert dcmtk("echoscu", listener).returncode == 0
+    assert set(left_to_do) == {0}
