@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +49,7 @@ ABORT_SECONDS = 2
 MAX_PDU_BYTES = 128 * 1024  # what DCMTK sends at most; larger ones save nothing
 CONNECTIONS_PER_ASSOCIATION = 4  # others wait to be admitted or refused; past them the silent give way
 WAIT_FOR_OTHERS_SECONDS, LONGEST_WAIT_FOR_OTHERS_SECONDS = 0.005, 0.05
+ABOUT_TO_ASSOCIATE_SECONDS = 0.1
 LISTENER_THREAD = "dimse-listener"
 SOP_CLASSES = (
     Verification,
@@ -179,6 +181,7 @@ class GatewayServer(AssociationServer):
         self._listener = listener
         self._is_shared = admission.room.room.is_shared
         self._ending: set[Association] = set()
+        self._accepted_at: deque[float] = deque()
         self._room = services.config.max_associations * CONNECTIONS_PER_ASSOCIATION
         handlers: list[Any] = [
             (evt.EVT_REQUESTED, admission.on_requested),
@@ -209,9 +212,16 @@ class GatewayServer(AssociationServer):
     def get_request(self) -> tuple[socket.socket, Any]:
         """The busier this process is, the longer it leaves a connection to others. Raises OSError: one was quicker."""
         if self._is_shared:
-            wait_seconds = len(self.established()) * WAIT_FOR_OTHERS_SECONDS
-            time.sleep(min(wait_seconds, LONGEST_WAIT_FOR_OTHERS_SECONDS))
-        return self._listener.accept()
+            time.sleep(min(self._busyness() * WAIT_FOR_OTHERS_SECONDS, LONGEST_WAIT_FOR_OTHERS_SECONDS))
+        accepted = self._listener.accept()
+        self._accepted_at.append(time.monotonic())
+        return accepted
+
+    def _busyness(self) -> int:
+        """Associations, and connections that are about to become some."""
+        while self._accepted_at and time.monotonic() - self._accepted_at[0] > ABOUT_TO_ASSOCIATE_SECONDS:
+            self._accepted_at.popleft()
+        return len(self.established()) + len(self._accepted_at)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Who has asked for nothing yet gives way; those that do so now are counted until their threads have ended."""
