@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, cast
 
 import structlog
 
-from gateway.case.access import Origin
-from gateway.errors import NotFound
+from gateway.case.access import Origin, Partner
+from gateway.errors import NotFound, StoreUnavailable
 from gateway.store import partners, receipts
 from gateway.store.objects import Noted, Stored
-from gateway.workflow.receive import Kept, index_kept
+from gateway.workflow.receive import DICOM_MEDIA_TYPE, Kept, index_kept, keep_refused
 from mappings.dicom_to_header import read_header
 
 if TYPE_CHECKING:
     from gateway.services import Services
+
+_CHUNK_BYTES = 1024 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +32,7 @@ def index_left_behind(services: Services) -> None:
     """
     found = 0
     for noted in services.objects.left_behind():
-        found += _is_indexed_again(services, noted)
+        found += _is_taken_again(services, noted)
         noted.path.unlink(missing_ok=True)
     if found:
         log.warning("indexed-what-was-left-behind", instances=found)
@@ -42,16 +44,34 @@ def index_again(services: Services, since: datetime) -> int:
     For each its sender was told that it is kept (Database.transaction, ``is_repeatable``). To be called before anything
     is received.
     """
-    return sum(_is_indexed_again(services, noted) for noted in services.objects.noted_since(since))
+    return sum(_is_taken_again(services, noted) for noted in services.objects.noted_since(since))
 
 
-def _is_indexed_again(services: Services, noted: Noted) -> bool:
+def _is_taken_again(services: Services, noted: Noted) -> bool:
+    """What cannot be indexed is put among the refused files, for a person to look at: its sender was told otherwise."""
     partner_id, channel, address, received_at = json.loads(noted.note)
-    sha256 = noted.key.rpartition("/")[2]
     with services.database.reading() as session:
-        if receipts.has_sent(session, partner_id, sha256):
+        if receipts.has_sent(session, partner_id, noted.key.rpartition("/")[2]):
             return False
         partner = partners.get(session, partner_id).partner
+    origin = Origin(channel, address)
+    try:
+        return _is_indexed_again(services, noted, partner, origin, datetime.fromisoformat(received_at))
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # the gateway must start all the same
+        log.error("indexing-failed", partner=partner.id, key=noted.key, exc_info=error)
+        with services.objects.open(noted.key) as file, services.objects.spool() as spool:
+            while chunk := file.read(_CHUNK_BYTES):
+                spool.write(chunk)
+            keep_refused(services, partner, spool, origin, DICOM_MEDIA_TYPE, error)
+        return True
+
+
+def _is_indexed_again(
+    services: Services, noted: Noted, partner: Partner, origin: Origin, received_at: datetime
+) -> bool:
+    sha256 = noted.key.rpartition("/")[2]
     try:
         file = services.objects.open(noted.key)
     except NotFound:  # nobody was told that it is kept
@@ -63,6 +83,5 @@ def _is_indexed_again(services: Services, noted: Noted) -> bool:
         size_bytes = file.tell()
         file.seek(0)
         kept = Kept(read_header(file, partner.assigning_authority), Stored(noted.key, sha256, size_bytes))
-    origin = Origin(channel, address)
-    index_kept(services, partner, {0: kept}, origin, datetime.fromisoformat(received_at))
+    index_kept(services, partner, {0: kept}, origin, received_at)
     return True

@@ -22,8 +22,7 @@ from gateway.store import partners
 from gateway.store.instance_index import InstanceIndex
 from gateway.store.partners import Registration
 from gateway.store.tables import AuditRow, InstanceRow, ReceiptRow
-from gateway.workflow import durable, receive_stream
-from gateway.workflow.index_again import index_left_behind
+from gateway.workflow import durable, index_again, receive_stream
 from gateway.workflow.receive import Arrival
 from gateway.workflow.receive_stream import MOST_INSTANCES, InstanceStream
 from tests.support.dicom_files import encode, make_dataset
@@ -219,7 +218,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-@pytest.mark.parametrize("start", [lambda services: prepare(services.config), index_left_behind])
+@pytest.mark.parametrize("start", [lambda services: prepare(services.config), index_again.index_left_behind])
 def test_what_a_killed_process_had_not_indexed_is_indexed_by_the_next(
     services: Services, start: object
 ) -> None:
@@ -236,3 +235,22 @@ def test_what_a_killed_process_had_not_indexed_is_indexed_by_the_next(
     with services.database.reading() as session:
         sent = session.execute(select(ReceiptRow.partner_id, ReceiptRow.channel, ReceiptRow.address))
         assert set(sent) == {("hospital", "c-store", "PACS@192.0.2.7")}
+
+
+def test_what_cannot_be_indexed_any_more_keeps_no_process_from_starting(
+    services: Services, stream: InstanceStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade that reads headers more strictly."""
+    send(services, stream, make_dataset())
+    before = indexed(services)
+
+    def refuse(*_: object) -> object:
+        raise NotDicom("not any more")
+
+    monkeypatch.setattr(index_again, "read_header", refuse)
+    for _ in range(2):
+        index_again.index_left_behind(services)
+    assert indexed(services) == before
+    assert spooled(services) == 0
+    with services.database.reading() as session:
+        assert [row.state for row in session.scalars(select(ReceiptRow))].count("refused") == 1
