@@ -1,80 +1,43 @@
-"""Frames -> arrays of pixels. Decoders meet hostile bytes here: for processes with limits (workflow/limited.py)."""
+"""Frames -> arrays of pixel cells. Decoders meet hostile bytes: for processes with limits (workflow/limited.py)."""
 
 import zlib
-from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.decoders.rle import _rle_decode_segment, _rle_parse_header
-from pydicom.pixels.encoders.base import get_encoder
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGExtended12Bit
 
 from gateway.errors import GatewayError, NotAcceptable
-from mappings.dicom_layout import open_layout
 from mappings.dicom_structure import EXPLICIT_LITTLE
 from mappings.dicom_values import number
-from mappings.pixel_frames import PixelFrames, find_frames
-from mappings.pixel_syntaxes import ENCODED, JPEG_2000, JPEG_LS, RLE
+from mappings.pixel_cells import Pixels, extracted, stream_bits
+from mappings.pixel_frames import PixelFrames
+from mappings.pixel_jpeg import BITS as TWELVE_BITS
+from mappings.pixel_jpeg import decode_12_bits
+from mappings.pixel_syntaxes import JPEG_LOSSLESS, JPEG_LOSSY, RLE
 
-Pixels = np.ndarray[Any, np.dtype[Any]]
-
-_ENCODING_PLUGIN = {RLE: "pylibjpeg", JPEG_LS: "pyjpegls", JPEG_2000: "pylibjpeg"}
 MAX_FRAME_BYTES = 512 * 1024 * 1024
 _DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"
 PIXEL_DATA = 0x7FE00010
+_SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 _KINDS = {(8, 0): "u1", (8, 1): "i1", (16, 0): "<u2", (16, 1): "<i2"}
 _KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", PIXEL_DATA: "PixelData"}
-
-
-def write_frames(
-    source: BinaryIO, sink: BinaryIO, frames: list[int], transfer_syntax: str
-) -> dict[str, list[int]]:
-    """A job: the frames of a file in that transfer syntax, one after another, and their sizes in bytes.
-
-    No ``frames`` are all of them, decoded, as native pixel data with one size.
-    Raises NotAcceptable where a frame cannot be decoded or encoded, NotFound where there is none.
-    """
-    with open_layout(source) as layout:
-        found = find_frames(layout)
-        if not frames:
-            return {"sizes": [sum(sink.write(content) for content in decoded_whole(found))]}
-        return {"sizes": [sink.write(encoded(found, frame, transfer_syntax)) for frame in frames]}
-
-
-def decoded_whole(frames: PixelFrames) -> Iterator[bytes]:
-    """Native pixel data, frame by frame; frames of one bit a pixel follow one another without padding (PS3.5 8.1.1)."""
-    numbers = range(1, frames.description.frames + 1)
-    if frames.description.bits_allocated == 1:
-        bits = np.concatenate([decode(frames, frame)[0].ravel() for frame in numbers])
-        yield _little_endian(bits, 1)
-    else:
-        for frame in numbers:
-            yield encoded(frames, frame, EXPLICIT_LITTLE)
-
-
-def encoded(frames: PixelFrames, frame: int, transfer_syntax: str) -> bytes:
-    """The frame in EXPLICIT_LITTLE or one of ENCODED. Raises NotAcceptable."""
-    if transfer_syntax == EXPLICIT_LITTLE and frames.is_native and frames.description.bits_allocated > 1:
-        return frames.read_native(frame)
-    pixels, colours = decode(frames, frame)
-    if transfer_syntax == EXPLICIT_LITTLE:
-        return _little_endian(pixels, frames.description.bits_allocated)
-    return _encode(frames, pixels, colours, transfer_syntax)
 
 
 def decode(frames: PixelFrames, frame: int, *, as_rgb: bool = False) -> tuple[Pixels, str]:
     """Rows x columns, or rows x columns x 3 of a colour image, and its Photometric Interpretation then.
 
-    Colour that was compressed as YBR comes as RGB; native one as it is, but ``as_rgb``. Raises NotAcceptable where
-    it cannot be decoded, NotFound where there is no such frame.
+    Cells with every bit of them, of the type that Pixel Representation says; of compressed samples the bits above
+    those of the image repeat the sign. YBR of JPEG comes as RGB, other YBR as it is, but ``as_rgb``, and always with a
+    sample of each kind a pixel. Raises NotAcceptable where it cannot be decoded, NotFound where there is no such frame.
     """
     if frames.description.frame_bits // 8 > MAX_FRAME_BYTES:
         raise NotAcceptable(f"A frame has more than {MAX_FRAME_BYTES} bytes.")
     try:
-        return _decode(frames, frame, as_rgb or not frames.is_native)
+        cells, colours = _decode(frames, frame, as_rgb)
     except GatewayError:
         raise
     except Exception as error:
@@ -82,22 +45,24 @@ def decode(frames: PixelFrames, frame: int, *, as_rgb: bool = False) -> tuple[Pi
             f"Frame {frame} cannot be decoded from transfer syntax {frames.layout.transfer_syntax_uid}. As it is "
             "stored it is given for transfer-syntax=*."
         ) from error
+    return cells, "YBR_FULL" if colours in _SUBSAMPLED else colours
 
 
 def decoded_colours(frames: PixelFrames) -> str:
     """Photometric Interpretation once frames are decoded, told from the first. Raises NotAcceptable."""
-    return frames.description.photometric_interpretation if frames.is_native else decode(frames, 1)[1]
+    described = frames.description.photometric_interpretation
+    return described if frames.is_native and described not in _SUBSAMPLED else decode(frames, 1)[1]
 
 
 def options(frames: PixelFrames) -> dict[str, Any]:
-    """What pydicom's decoders and encoders want to know, of one frame."""
+    """What pydicom's decoders and encoders want to know, of one frame in which every bit counts."""
     description, allocated = frames.description, frames.description.bits_allocated
     return {
         "rows": description.rows,
         "columns": description.columns,
         "samples_per_pixel": description.samples,
         "bits_allocated": allocated,
-        "bits_stored": min(number(frames.attributes, "BitsStored") or allocated, allocated),
+        "bits_stored": allocated,
         "number_of_frames": 1,
         "pixel_representation": number(frames.attributes, "PixelRepresentation") or 0,
         "photometric_interpretation": description.photometric_interpretation or "MONOCHROME2",
@@ -121,6 +86,8 @@ def _decode(frames: PixelFrames, frame: int, as_rgb: bool) -> tuple[Pixels, str]
         return pixels, colours
     if frames.is_native:
         return _by_pydicom(frames, EXPLICIT_LITTLE, frames.read_native(frame), as_rgb)
+    if syntax in JPEG_LOSSY | JPEG_LOSSLESS:
+        return _of_jpeg(frames, syntax, frames.read(frame), as_rgb)
     return _by_pydicom(frames, syntax, encapsulate([frames.read(frame)]), as_rgb)
 
 
@@ -136,17 +103,32 @@ def _as_they_stand(frames: PixelFrames, frame: int) -> Pixels | None:
     ):
         return None
     [(start, _)] = frames.ranges(frame)
-    count = description.rows * description.columns
-    found = np.frombuffer(frames.layout.buffer, kind, count, start)
-    bits = number(frames.attributes, "BitsStored") or description.bits_allocated
-    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if kind[-2] == "i" else (0, 2**bits)
-    if found.min() < lowest or found.max() >= highest:  # something stands in the bits that are not used
-        return None
+    found = np.frombuffer(frames.layout.buffer, kind, description.rows * description.columns, start)
     return found.reshape(description.rows, description.columns)
 
 
-def _by_pydicom(frames: PixelFrames, syntax: str, content: bytes, as_rgb: bool) -> tuple[Pixels, str]:
-    array, found = get_decoder(UID(syntax)).as_array(content, index=0, raw=not as_rgb, **options(frames))
+def _of_jpeg(frames: PixelFrames, syntax: str, encoded_frame: bytes, as_rgb: bool) -> tuple[Pixels, str]:
+    """What the image says of its bits holds, whatever the header says (PS3.5 8.2.1)."""
+    bits, content = stream_bits(encoded_frame), encapsulate([encoded_frame])
+    is_lossy = syntax in JPEG_LOSSY
+    if is_lossy and bits == TWELVE_BITS:
+        cells, colours = decode_12_bits(frames, encoded_frame), frames.description.photometric_interpretation
+    elif is_lossy:  # of the retired processes too, which pydicom does not know by their names
+        cells, colours = _by_pydicom(frames, JPEGExtended12Bit, content, as_rgb=True, bits=bits)
+    else:
+        cells, colours = _by_pydicom(frames, syntax, content, as_rgb, bits=bits)
+    if number(frames.attributes, "PixelRepresentation") == 1:
+        signed = cells.view(cells.dtype.str.replace("u", "i"))
+        cells = extracted(signed, bits, bits - 1) if bits < 8 * cells.dtype.itemsize else signed
+    return cells, colours
+
+
+def _by_pydicom(
+    frames: PixelFrames, syntax: str, content: bytes, as_rgb: bool, bits: int = 0
+) -> tuple[Pixels, str]:
+    """``bits`` a sample, where they are not all that are allocated."""
+    described = options(frames) | {"correct_unused_bits": False} | ({"bits_stored": bits} if bits else {})
+    array, found = get_decoder(UID(syntax)).as_array(content, index=0, raw=not as_rgb, **described)
     return array, str(found["photometric_interpretation"])
 
 
@@ -169,20 +151,3 @@ def _bits(frames: PixelFrames, packed: bytes, skip: int) -> Pixels:
     count = frames.description.frame_bits
     bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")[skip : skip + count]
     return bits.reshape(frames.description.rows, frames.description.columns)
-
-
-def _little_endian(pixels: Pixels, bits_allocated: int) -> bytes:
-    if bits_allocated == 1:
-        return np.packbits(pixels.ravel().astype(bool), bitorder="little").tobytes()
-    return pixels.astype(pixels.dtype.newbyteorder("<"), copy=False).tobytes()
-
-
-def _encode(frames: PixelFrames, pixels: Pixels, colours: str, transfer_syntax: str) -> bytes:
-    described = options(frames) | {"planar_configuration": 0, "photometric_interpretation": colours}
-    try:
-        encoder, plugin = get_encoder(UID(transfer_syntax)), _ENCODING_PLUGIN[transfer_syntax]
-        return bytes(encoder.encode(pixels, encoding_plugin=plugin, **described))
-    except Exception as error:
-        raise NotAcceptable(
-            f"These pixels cannot be encoded as {ENCODED.get(transfer_syntax, transfer_syntax)}."
-        ) from error

@@ -52,7 +52,8 @@ class PixelDescription:
 
     @property
     def frame_bits(self) -> int:
-        samples = 2 if self.photometric_interpretation == "YBR_FULL_422" else self.samples
+        is_subsampled = self.photometric_interpretation in ("YBR_FULL_422", "YBR_PARTIAL_422")
+        samples = 2 if is_subsampled else self.samples
         return self.rows * self.columns * samples * self.bits_allocated
 
 

@@ -14,7 +14,8 @@ from pydicom.pixels.processing import apply_color_lut
 from gateway.errors import NotAcceptable
 from mappings.dicom_layout import Layout, StoredLayout, open_layout
 from mappings.dicom_values import items, number
-from mappings.pixel_decoding import Pixels, decode
+from mappings.pixel_cells import Pixels, bits_of, values_of
+from mappings.pixel_decoding import decode
 from mappings.pixel_frames import PixelFrames, find_frames
 from mappings.pixel_grey import Window, display_levels
 
@@ -92,16 +93,15 @@ def representative_frame(frames: PixelFrames) -> int:
 
 
 def _image(frames: PixelFrames, frame: int, window: Window | None) -> Image.Image:
-    pixels, _ = decode(frames, frame, as_rgb=True)
+    pixels = values_of(frames, decode(frames, frame, as_rgb=True)[0])
     if pixels.ndim == 3:
-        return Image.fromarray(_eight_bits(pixels, number(frames.attributes, "BitsStored")))
+        return Image.fromarray(_eight_bits(pixels, bits_of(frames).stored))
     if frames.description.photometric_interpretation == "PALETTE COLOR":
         return Image.fromarray(_coloured(pixels, frames))
     return Image.fromarray(display_levels(pixels, _of_frame(frames, frame), window))
 
 
-def _eight_bits(pixels: Pixels, bits_stored: int | None) -> Pixels:
-    bits = bits_stored or 8 * pixels.dtype.itemsize
+def _eight_bits(pixels: Pixels, bits: int) -> Pixels:
     return pixels.astype(np.uint8) if bits <= 8 else (pixels >> (bits - 8)).astype(np.uint8)
 
 

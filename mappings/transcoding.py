@@ -16,7 +16,9 @@ from gateway.errors import NotAcceptable
 from mappings.dicom_layout import PIXEL_TAGS, StoredLayout, open_layout
 from mappings.dicom_structure import EXPLICIT_LITTLE
 from mappings.dicom_values import text
-from mappings.pixel_decoding import decoded_colours, decoded_whole, encoded
+from mappings.pixel_cells import bits_of
+from mappings.pixel_decoding import decoded_colours
+from mappings.pixel_encoding import common_precision, decoded_whole, encoded
 from mappings.pixel_frames import PixelFrames, find_frames
 from mappings.pixel_syntaxes import RLE
 
@@ -87,6 +89,8 @@ def _describe(ds: Dataset, frames: PixelFrames, transfer_syntax: str) -> None:
         ds.PhotometricInterpretation = colours
     if frames.description.samples > 1:
         ds.PlanarConfiguration = 1 if transfer_syntax == RLE else 0
+    if not frames.is_native and "HighBit" in ds:
+        ds.HighBit = bits_of(frames).high
 
 
 def _write_pixels(output: DicomIO, frames: PixelFrames, transfer_syntax: str) -> None:
@@ -139,9 +143,10 @@ def _write_encapsulated(output: DicomIO, frames: PixelFrames, transfer_syntax: s
     table = output.tell()
     output.write(bytes(4 * count))
     first, offsets = output.tell(), []
+    precision = common_precision(frames, transfer_syntax)
     for frame in range(1, count + 1):
         offsets.append(output.tell() - first)
-        fragment = encoded(frames, frame, transfer_syntax)
+        fragment = encoded(frames, frame, transfer_syntax, precision)
         fragment += b"\0" * (len(fragment) % 2)
         output.write(_ITEM + len(fragment).to_bytes(4, "little") + fragment)
         if output.tell() - first > _MAX_VALUE_BYTES:

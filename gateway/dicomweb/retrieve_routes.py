@@ -26,7 +26,7 @@ _STUDY = "/studies/<study>"
 _SERIES = f"{_STUDY}/series/<series>"
 _INSTANCE = f"{_SERIES}/instances/<instance>"
 _FRAMES = f"{_INSTANCE}/frames/<frames>"
-_MADE_AS = "1"
+_MADE_AS = "2"
 """Changes with a release that renders or writes something otherwise: what peers hold of it is old then."""
 
 

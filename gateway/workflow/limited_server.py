@@ -33,11 +33,11 @@ Job = Callable[..., dict[str, Any]]
 def _jobs() -> dict[str, Job]:
     """Every job by name: a function of the file to read, the file to write, and its parameters."""
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # threads do not survive a fork, and reserve address space
-    from mappings import document_legibility, pixel_decoding, pixel_rendering, sr_to_html, transcoding
+    from mappings import document_legibility, pixel_encoding, pixel_rendering, sr_to_html, transcoding
 
     return {
         "document": document_legibility.examine,
-        "frames": pixel_decoding.write_frames,
+        "frames": pixel_encoding.write_frames,
         "render": pixel_rendering.render,
         "report": sr_to_html.write_report,
         "transcode": transcoding.transcode,

@@ -10,7 +10,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, generate_uid
 
-from tests.support.dicom_files import encode, make_dataset
+from tests.support.dicom_files import JPEG_XL, JPEG_XL_FRAME, encode, make_dataset, make_undecodable
 from tests.support.dicomweb import (
     Pacs,
     instance_path,
@@ -172,11 +172,12 @@ def test_an_encoding_that_is_not_written_is_refused(pacs, accept):
 
 
 def test_what_no_decoder_reads_is_given_as_it_is_to_who_takes_anything(pacs):
-    ds = stored(pacs, "JPGExtended.dcm")
-    address = f"{instance_path(ds)}/frames/1"
-    [(kind, content)] = parts_of(pacs.get(address))
-    assert kind == "image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.51"
-    assert content == next(generate_frames(ds.PixelData, number_of_frames=1))
+    content = make_undecodable()
+    pacs.store(content)
+    address = f"{instance_path(dcmread(BytesIO(content)))}/frames/1"
+    [(kind, found)] = parts_of(pacs.get(address))
+    assert kind == f"image/jxl; transfer-syntax={JPEG_XL}"
+    assert found == JPEG_XL_FRAME
     refused = pacs.get(address, related(OCTETS))
     assert refused.status_code == 406
     assert "cannot be decoded" in refused.json()["detail"]

@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import EncapsulatedPDFStorage, EnhancedSRStorage
 
-from tests.support.dicom_files import encode, make_dataset
+from tests.support.dicom_files import encode, make_dataset, make_undecodable
 from tests.support.dicomweb import Pacs, audit_rows, instance_path, parts_of, series_path, with_own_uid
 from tests.support.dimse import TEST_FILES
 from tests.support.gateway_process import GatewayProcess
@@ -393,7 +393,7 @@ def test_a_report_is_a_page_in_which_nothing_is_markup(pacs):
 
 
 def test_what_cannot_be_decoded_is_refused_in_words(pacs):
-    content = with_own_uid((TEST_FILES / "JPGExtended.dcm").read_bytes())
+    content = make_undecodable()
     pacs.store(content)
     answer = pacs.get(f"{instance_path(dcmread(BytesIO(content)))}/rendered", JPEG)
     assert answer.status_code == 406

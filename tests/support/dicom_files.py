@@ -7,6 +7,7 @@ from typing import Any
 
 import pydicom.data
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -61,6 +62,17 @@ def encode(ds: Dataset, transfer_syntax_uid: str = ExplicitVRLittleEndian) -> by
 
 def make_file(**attributes: Any) -> bytes:
     return encode(make_dataset(**attributes))
+
+
+JPEG_XL = "1.2.840.10008.1.2.4.110"
+JPEG_XL_FRAME = bytes.fromhex("ff0a7f00900806010000") * 2
+
+
+def make_undecodable(**attributes: Any) -> bytes:
+    """A JPEG XL image, for which there is no decoder here."""
+    ds = make_dataset(PixelData=encapsulate([JPEG_XL_FRAME]), **attributes)
+    ds["PixelData"].is_undefined_length = True
+    return encode(ds, JPEG_XL)
 
 
 def multipart(files: Iterable[bytes], headers: str = "Content-Type: application/dicom") -> bytes:
