@@ -9,9 +9,10 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gateway.auth import scopes
 from gateway.auth.accounts import demo_partner
 from gateway.case.access import Partner
-from gateway.errors import UnknownSender
+from gateway.errors import Forbidden, UnknownSender
 from gateway.store import partners
 from gateway.store.partners import ApplicationEntity
 
@@ -99,6 +100,12 @@ def authenticate_again(services: Services, caller: Caller, before: Recognised | 
     if before is not None and before.mark == mark:
         return before
     return Recognised(authenticate_ae(services, caller), mark)
+
+
+def require_imaging_scope(partner: Partner, *interactions: str) -> None:
+    """What DICOMweb asks of a token: of ImagingStudy one of the interactions c, r and s. Raises Forbidden."""
+    if not any(scopes.allows(partner.scopes, "ImagingStudy", one) for one in interactions):
+        raise Forbidden(f"This partner may not {scopes.INTERACTIONS[interactions[0]]} imaging.")
 
 
 def known_ae(services: Services, caller: Caller) -> KnownAe:

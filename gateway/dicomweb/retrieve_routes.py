@@ -159,9 +159,8 @@ class _Read:
             payload = make()
             if not is_recorded:
                 self.record()
-            answer = Response(
-                payload.chunks, payload.status, payload.headers, content_type=payload.content_type
-            )
+            chunks = door.while_permitted(self._services, self._partner, "r", payload.chunks)
+            answer = Response(chunks, payload.status, payload.headers, content_type=payload.content_type)
             if payload.size_bytes is not None:
                 answer.content_length = payload.size_bytes
         answer.set_etag(etag, weak=True)

@@ -11,6 +11,7 @@ from flask import Blueprint, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from gateway.auth.bearer import challenge
+from gateway.case.access import Partner
 from gateway.dicomweb import media_types, qido_rs, stow_rs
 from gateway.dicomweb.capabilities import answer_options
 from gateway.dicomweb.content_encoding import ACCEPTED, decoded
@@ -19,6 +20,7 @@ from gateway.dicomweb.door import base_url as _base_url
 from gateway.dicomweb.door import json_answer as _json
 from gateway.dicomweb.door import origin as _origin
 from gateway.dicomweb.door import partner_of as _partner
+from gateway.dicomweb.door import while_permitted
 from gateway.dicomweb.query import read_query
 from gateway.dicomweb.retrieve_routes import add_retrieve
 from gateway.dicomweb.status import status_of
@@ -122,15 +124,15 @@ def _search(services: "Services", level: str, **addressed: str) -> Response:
     )
     if matches.has_more:
         query.warnings.append("There are additional results that can be requested with offset.")
-    answer = _found(services, matches, media_type) if matches.found else _no_content()
+    answer = _found(services, partner, matches, media_type) if matches.found else _no_content()
     answer.headers.extend(warning_headers(query.warnings))
     return answer
 
 
-def _found(services: "Services", matches: Matches, media_type: str) -> Response:
+def _found(services: "Services", partner: Partner, matches: Matches, media_type: str) -> Response:
     pairs = zip(matches.found, matches.attributes, strict=True)
     content_type, chunks = qido_rs.answer(pairs, media_type, _base_url(services))
-    return Response(chunks, content_type=content_type)
+    return Response(while_permitted(services, partner, "s", chunks), content_type=content_type)
 
 
 def _no_content() -> Response:

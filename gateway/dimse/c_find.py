@@ -14,7 +14,6 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at impor
     StudyRootQueryRetrieveInformationModelFind,
 )
 
-from gateway.auth import scopes
 from gateway.case.access import Partner
 from gateway.dimse.exchange import wait_for_room
 from gateway.dimse.serving import Request
@@ -28,7 +27,6 @@ from gateway.dimse.status import (
     Outcome,
     outcome,
 )
-from gateway.errors import Forbidden
 from gateway.store.imaging_criteria import Criterion, Page
 from gateway.workflow import disclosure, imaging_find
 from gateway.workflow.imaging_find import Matches
@@ -105,22 +103,21 @@ class Query:
 
 
 def serve_c_find(request: Request) -> None:
-    """Raises GatewayError before the first match is answered."""
+    """Raises GatewayError, also after the first match: the operator may shut the partner out meanwhile."""
     query = _read(request)
     if query is None:
         request.respond(
             outcome(IDENTIFIER_DOES_NOT_MATCH, "The Query/Retrieve Level is not one of this model.")
         )
         return
-    partner = request.partner()
-    if not scopes.allows(partner.scopes, "ImagingStudy", "s"):
-        raise Forbidden("This partner may not search imaging.")
+    partner = request.permitted("s")
     count = 0
     for matches in _pages(request, partner, query):
         for match in matches.attributes:
             if request.is_cancelled or not wait_for_room(request.assoc):
                 _end(request, CANCELLED, count)
                 return
+            request.permitted("s")
             request.respond(query.pending, ("Identifier", _identifier(request, query, match)))
             count += 1
         if matches.has_more and count >= MOST_MATCHES:

@@ -66,6 +66,8 @@ def _storing_contexts(assoc: "Association") -> Contexts:
 
 
 def _send(request: Request, contexts: Contexts, row: "InstanceRow", message_id: int) -> SubOperation:
+    """Raises UnknownSender, Forbidden when the peer may be sent nothing more."""
+    request.permitted("r")
     accepted = [transfer for abstract, transfer in contexts if abstract == row.sop_class_uid]
     syntax = syntax_for(row, accepted)
     if syntax is None:

@@ -4,8 +4,10 @@ A data set is sent as its bytes stand where the destination takes the stored tra
 or Implicit VR Little Endian, without loss.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
@@ -14,13 +16,12 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at impor
     StudyRootQueryRetrieveInformationModelMove,
 )
 
-from gateway.case.access import Partner
-from gateway.dimse import retrieve
+from gateway.dimse import admission, retrieve
 from gateway.dimse.data_set import opened, syntax_for
 from gateway.dimse.retrieve import Delivery, SubOperation
 from gateway.dimse.serving import Request
 from gateway.dimse.status import MOVE_DESTINATION_UNKNOWN, outcome
-from gateway.errors import DeliveryFailed, GatewayError
+from gateway.errors import DeliveryFailed, Forbidden, GatewayError
 from gateway.store import partners
 from mappings.dicom_structure import EXPLICIT_LITTLE, IMPLICIT_LITTLE
 
@@ -43,44 +44,63 @@ def serve_c_move(request: Request) -> None:
     """Raises GatewayError before the first sub-operation; what goes wrong with one is counted."""
     with_patients = request.message.AffectedSOPClassUID == PatientRootQueryRetrieveInformationModelMove
     keys = retrieve.wanted(request, with_patients)
-    destination = _destination(request, request.partner())
-    if destination is None:
+    entity = _registered(request)
+    if entity is None:
         request.respond(outcome(MOVE_DESTINATION_UNKNOWN, "The destination is not registered for you."))
         return
+    destination = _Destination(request, entity)
     partner, rows = retrieve.find(request, keys)
-    retrieve.disclose(request, partner, CHANNEL, rows, destination=destination.ae_title)
-    retrieve.run(request, rows, _deliver(request, destination, rows))
+    retrieve.disclose(request, partner, CHANNEL, rows, destination=entity.ae_title)
+    retrieve.run(request, rows, _deliver(destination, rows))
 
 
-def _destination(request: Request, partner: Partner) -> "ApplicationEntity | None":
-    """Only where the gateway knows how to call it."""
+def _registered(request: Request) -> "ApplicationEntity | None":
+    """As registered now, and only where the gateway knows how to call it. Raises UnknownSender, Forbidden."""
+    partner = request.permitted("r")
     title = str(request.message.MoveDestination or "").strip()
     with request.services.database.reading() as session:
         entities = partners.get(session, partner.id).application_entities
     return next((ae for ae in entities if ae.ae_title == title and ae.host), None)
 
 
-def _deliver(request: Request, destination: "ApplicationEntity", rows: Sequence["InstanceRow"]) -> Delivery:
+@dataclass
+class _Destination:
+    """Of one C-MOVE, as it was registered when that began."""
+
+    request: Request
+    entity: "ApplicationEntity"
+    looked_at: float = field(default_factory=time.monotonic)
+
+    def require(self) -> None:
+        """Raises UnknownSender, Forbidden when who asked may have nothing more, or nothing more sent to there."""
+        self.request.permitted("r")
+        if time.monotonic() - self.looked_at <= admission.RECOGNISED_SECONDS:
+            return
+        if _registered(self.request) != self.entity:
+            raise Forbidden("The destination is registered for you no more, or otherwise.")
+        self.looked_at = time.monotonic()
+
+
+def _deliver(destination: _Destination, rows: Sequence["InstanceRow"]) -> Delivery:
     for batch in _batches(rows):
-        yield from _deliver_batch(request, destination, deque(batch))
+        yield from _deliver_batch(destination, deque(batch))
 
 
-def _deliver_batch(
-    request: Request, destination: "ApplicationEntity", waiting: "deque[InstanceRow]"
-) -> Delivery:
+def _deliver_batch(destination: _Destination, waiting: "deque[InstanceRow]") -> Delivery:
     """On one association, and on another one when it breaks after something has arrived."""
     contexts = list(_contexts(waiting))
     while waiting:
         has_progressed = False
         try:
-            with request.services.call(destination, contexts) as scu:
+            destination.require()
+            with destination.request.services.call(destination.entity, contexts) as scu:
                 while waiting:
-                    how = _send(request, scu, waiting[0])
+                    how = _send(destination, scu, waiting[0])
                     has_progressed |= how is not SubOperation.FAILED
                     yield waiting.popleft(), how
         except DeliveryFailed as error:
             log.warning(
-                "c-move-broke", destination=destination.ae_title, reason=str(error), left=len(waiting)
+                "c-move-broke", destination=destination.entity.ae_title, reason=str(error), left=len(waiting)
             )
             while waiting:
                 yield waiting.popleft(), SubOperation.FAILED
@@ -88,8 +108,10 @@ def _deliver_batch(
                     break
 
 
-def _send(request: Request, scu: "Scu", row: "InstanceRow") -> SubOperation:
-    """Raises PeerUnreachable when the association is of no use any more."""
+def _send(destination: _Destination, scu: "Scu", row: "InstanceRow") -> SubOperation:
+    """Raises PeerUnreachable when the association is of no use any more; see ``_Destination.require``."""
+    destination.require()
+    request = destination.request
     syntax = syntax_for(row, scu.accepted_syntaxes(row.sop_class_uid))
     context_id = scu.context_of(row.sop_class_uid, syntax) if syntax else None
     if syntax is None or context_id is None:

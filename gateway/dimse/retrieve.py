@@ -11,7 +11,6 @@ import structlog
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
-from gateway.auth import scopes
 from gateway.case.access import Partner
 from gateway.dimse.serving import Request
 from gateway.dimse.status import (
@@ -24,8 +23,9 @@ from gateway.dimse.status import (
     SUCCESS,
     Outcome,
     outcome,
+    outcome_of,
 )
-from gateway.errors import Forbidden, InvalidContent, StoreUnavailable
+from gateway.errors import GatewayError, InvalidContent, StoreUnavailable
 from gateway.store import retrieval
 from gateway.workflow import disclosure
 
@@ -54,7 +54,10 @@ class SubOperation(Enum):
 
 
 Delivery = Generator[tuple["InstanceRow", SubOperation], None, None]
-"""Sends instance after instance, and tells of each how that ended; may be closed before it is through."""
+"""Sends instance after instance, and tells of each how that ended; may be closed before it is through.
+
+Raises GatewayError when no more may be sent.
+"""
 
 
 @dataclass
@@ -70,9 +73,17 @@ class Progress:
         if how is SubOperation.FAILED and len(self.failed_uids) < _MOST_FAILED_UIDS:
             self.failed_uids.append(row.sop_instance_uid)
 
+    def fail(self, rows: Sequence["InstanceRow"]) -> None:
+        for row in rows:
+            self.count(row, SubOperation.FAILED)
+
+    @property
+    def done(self) -> int:
+        return sum(self.ended.values())
+
     @property
     def remaining(self) -> int:
-        return self.total - sum(self.ended.values())
+        return self.total - self.done
 
     def parameters(self, *, with_remaining: bool) -> dict[str, Any]:
         """For a response: how many remain is told while it goes on and when it was cancelled (PS3.4 Table C.4-2)."""
@@ -120,9 +131,7 @@ def extended(information: bytes) -> bytes:
 
 def find(request: Request, keys: dict[str, Sequence[str]]) -> tuple[Partner, list["InstanceRow"]]:
     """The partner that asks, and its instances. Raises Forbidden, UnknownSender, StoreUnavailable."""
-    partner = request.partner()
-    if not scopes.allows(partner.scopes, "ImagingStudy", "r"):
-        raise Forbidden("This partner may not retrieve imaging.")
+    partner = request.permitted("r")
     with request.services.database.reading() as session:
         return partner, retrieval.instances(session, partner, keys)
 
@@ -138,27 +147,39 @@ def disclose(
 
 
 def run(request: Request, rows: Sequence["InstanceRow"], delivery: Delivery) -> None:
-    """Carry the sub-operations out and answer: after each, and at the end. A peer that has gone is answered nothing."""
+    """Carry the sub-operations out and answer: after each, and at the end. A peer that has gone is answered nothing.
+
+    Where no more may be sent, what is left has failed: only a cancelled retrieval ends with some that remain
+    (PS3.4 C.4.2.1.6).
+    """
     progress = Progress(len(rows))
+    refused: Outcome | None = None
     with closing(delivery):
-        for row, how in delivery:
-            progress.count(row, how)
-            if not request.is_open or request.is_cancelled:
-                break
-            request.respond(Outcome(PENDING), **progress.parameters(with_remaining=True))
+        try:
+            for row, how in delivery:
+                progress.count(row, how)
+                if not request.is_open or request.is_cancelled:
+                    break
+                request.respond(Outcome(PENDING), **progress.parameters(with_remaining=True))
+        except GatewayError as error:
+            log.warning("retrieval-stopped", cause=type(error).__name__, reason=str(error))
+            refused = refusal(error) or outcome_of(error)
+            progress.fail(rows[progress.done :])
     if request.is_open:
-        _finish(request, progress, CANCELLED if progress.remaining else progress.status())
+        code = CANCELLED if progress.remaining else progress.status()
+        _finish(request, progress, refused or Outcome(code))
 
 
-def _finish(request: Request, progress: Progress, code: int) -> None:
+def _finish(request: Request, progress: Progress, ended: Outcome) -> None:
     """With Failed SOP Instance UID List (0008,0058) where there were failures (PS3.4 C.4.2.1.4.2)."""
     failed = None
     if progress.failed_uids:
         failed = Dataset()
         failed.FailedSOPInstanceUIDList = progress.failed_uids
-    counts = progress.parameters(with_remaining=code == CANCELLED)
-    request.respond(Outcome(code), ("Identifier", failed) if failed else None, **counts)
-    log.info("retrieved", service=type(request.message).__name__, status=f"{code:04X}", **_counted(progress))
+    counts = progress.parameters(with_remaining=ended.code == CANCELLED)
+    request.respond(ended, ("Identifier", failed) if failed else None, **counts)
+    service = type(request.message).__name__
+    log.info("retrieved", service=service, status=f"{ended.code:04X}", **_counted(progress))
 
 
 def _counted(progress: Progress) -> dict[str, int]:

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 from pynetdicom.dsutils import decode, encode
 
+from gateway.auth.ae import require_imaging_scope
 from gateway.case.access import Origin, Partner
 from gateway.dimse.admission import partner_now
 from gateway.dimse.arriving import Peer, StoringDimse
@@ -39,9 +40,14 @@ class Request:
             raise Forbidden("This association was not admitted.")
         return peer
 
-    def partner(self) -> Partner:
-        """As registered now. Raises UnknownSender."""
-        return partner_now(self.services, self.peer)
+    def permitted(self, *interactions: str) -> Partner:
+        """The partner as registered now, which may do one of these to imaging: c, r, s.
+
+        Asked anew before each message that bears data of patients. Raises UnknownSender, Forbidden.
+        """
+        partner = partner_now(self.services, self.peer)
+        require_imaging_scope(partner, *interactions)
+        return partner
 
     def origin(self, channel: str) -> Origin:
         return Origin(channel, self.peer.origin.address)

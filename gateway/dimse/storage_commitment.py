@@ -39,7 +39,7 @@ def serve_n_action(request: Request) -> None:
     if message.ActionTypeID != REQUEST_ACTION_TYPE:
         request.respond(outcome(NO_SUCH_ACTION, "Only action type 1 is offered."))
         return
-    partner = request.partner()
+    partner = request.permitted("s", "c")
     asked = read_request(request.data_set(message.ActionInformation))
     ae_title, origin = request.peer.caller.ae_title, request.origin(CHANNEL)
     commitment_id = commit_storage.request(request.services, partner, ae_title, asked, origin)
@@ -56,6 +56,7 @@ def _report_here(request: Request, commitment_id: str) -> None:
     try:
         if _stays(request):
             event = commit_storage.examine(request.services, commitment_id, lambda: request.is_open)
+            request.permitted("s", "c")
             if event is not None and _is_taken(request, event):
                 commit_storage.record_reported(request.services, commitment_id)
                 return

@@ -24,11 +24,14 @@ _PENDING, _SUCCESS, _NOT_AUTHORISED, _DOES_NOT_MATCH = 0xFF00, 0x0000, 0x0124, 0
 
 
 def get_instances(scu: Scu, keys: Dataset, wanted: list[Found], receiver: Receiver) -> list[Found]:
-    """Ask by C-GET; what did not come of it. Raises PeerUnreachable, StoreUnavailable."""
+    """Ask by C-GET; what did not come of it. Raises PeerUnreachable, StoreUnavailable.
+
+    When the receiver does not go on, the association is aborted: no message of PS3.7 stops an SCP that sends at once.
+    """
     context_id, command = request(scu, C_GET, _C_GET_RQ)
     send(scu, context_id, command, keys)
     left = {found.address.sop_instance_uid: found for found in wanted}
-    while True:
+    while receiver.goes_on():
         with ExitStack() as arriving:
             arrival = _Arrival(scu, receiver, arriving)
             message = scu.association.receive(arrival.begin)
@@ -40,6 +43,8 @@ def get_instances(scu: Scu, keys: Dataset, wanted: list[Found], receiver: Receiv
                 raise scu.association.broken("another message than the answer")
             elif int(message.command.Status) != _PENDING:
                 return list(left.values())
+    scu.association.abort()
+    return list(left.values())
 
 
 class _Arrival:

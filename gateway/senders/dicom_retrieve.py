@@ -91,7 +91,7 @@ class DicomSource:
                 receiver.refuse(address, NotFound("The archive does not have it."))
         there = [known[address] for address in wanted if address in known]
         left = self._get(study_instance_uid, there, receiver) if offers_get else there
-        if left:
+        if left and receiver.goes_on():
             self._move(study_instance_uid, left, receiver)
 
     def _get(self, study_instance_uid: str, there: list[Found], receiver: Receiver) -> list[Found]:
@@ -108,40 +108,47 @@ class DicomSource:
     def _get_of(
         self, classes: Sequence[str], study_instance_uid: str, there: list[Found], receiver: Receiver
     ) -> list[Found]:
+        if not receiver.goes_on():
+            return []
         contexts = [(C_GET, BASIC_SYNTAXES), *((one, (syntax,)) for one in classes for syntax in SYNTAXES)]
         left: list[Found] = []
         with self._call(contexts, classes) as scu:
             for keys, part in _requests(study_instance_uid, there):
+                left += get_instances(scu, keys, part, receiver)
                 if not receiver.goes_on():
                     return []
-                left += get_instances(scu, keys, part, receiver)
         return left
 
     def _move(self, study_instance_uid: str, left: list[Found], receiver: Receiver) -> None:
         with self._call([(C_MOVE, BASIC_SYNTAXES)], ()) as scu:
             for keys, part in _requests(study_instance_uid, left):
+                status, failed = self._moved(scu, keys, receiver)
+                receiver.look_again()
                 if not receiver.goes_on():
                     return
-                status, failed = self._moved(scu, keys)
-                receiver.look_again()
                 if status not in (_SUCCESS, _WARNING):
                     raise failure(status)
                 for found in part:
                     if status == _WARNING and (not failed or found.address.sop_instance_uid in failed):
                         receiver.refuse(found.address, failure(status))
 
-    def _moved(self, scu: Scu, keys: Dataset) -> tuple[int, frozenset[str]]:
-        """Status of the last response, and Failed SOP Instance UID List (0008,0058)."""
+    def _moved(self, scu: Scu, keys: Dataset, receiver: Receiver) -> tuple[int, frozenset[str]]:
+        """Status of the last response, and Failed SOP Instance UID List (0008,0058).
+
+        When the receiver does not go on, the association is aborted, and the status is pending.
+        """
         context_id, command = request(scu, C_MOVE, _C_MOVE_RQ)
         command.MoveDestination = self._own_ae_title
         send(scu, context_id, command, keys)
-        while True:
+        while receiver.goes_on():
             message = scu.association.receive()
             if not is_answer(message, command, _C_MOVE_RSP):
                 raise scu.association.broken("another message than the answer")
             if (status := int(message.command.Status)) != _PENDING:
                 failed = texts(scu.association.decoded(message), "FailedSOPInstanceUIDList")
                 return status, frozenset(failed)
+        scu.association.abort()
+        return _PENDING, frozenset()
 
 
 def _requests(study_instance_uid: str, found: Iterable[Found]) -> Iterator[tuple[Dataset, list[Found]]]:

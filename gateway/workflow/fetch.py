@@ -54,6 +54,8 @@ FETCH_FAILED, FETCH_DELAYED = "fetch-failed", "fetch-delayed"
 TRIES_FOR_ABSENT = 5
 """Images may still be on their way to the archive when the referral comes: about a quarter of an hour."""
 PROGRESS_SECONDS = 1.0
+LOOK_SECONDS = 0.1
+"""Whether the place may still be asked is looked at no more often."""
 MAX_MISSING_TOLD = 500
 
 
@@ -99,12 +101,23 @@ def _try(services: Services, job: _Job) -> Outcome:
         return outcome
     outcome.wanted = {address.sop_instance_uid: address for address in listed(job.expected)}
     places = registered_places(job.expected.places, job.partner)
-    if job.partner.disabled or not places:
+    if not places:
         outcome.trouble.add(Problem.DISABLED if job.partner.disabled else Problem.NOT_REGISTERED)
-        return outcome
     for place in places:
-        _fetch_from(services, job, job.expected, place, outcome)
+        if (refused := _refused(services, job.partner, place)) is not None:
+            outcome.trouble.add(refused)
+        else:
+            _fetch_from(services, job, job.expected, place, outcome)
     return outcome
+
+
+def _refused(services: Services, partner: Registration, place: RegisteredPlace) -> Problem | None:
+    """Why nothing is to be asked of the place any more, as registered now."""
+    with services.database.reading() as session:
+        now = partners.get(session, partner.id)
+    if now.disabled:
+        return Problem.DISABLED
+    return None if place in (*now.dicomweb_endpoints, *now.application_entities) else Problem.NOT_REGISTERED
 
 
 def _fetch_from(
@@ -116,7 +129,7 @@ def _fetch_from(
             if not listed(expected):
                 found = source.instances(expected.study_instance_uid)
                 outcome.wanted |= {a.sop_instance_uid: a for a in found if _is_meant(expected, a)}
-            _retrieve(services, job, expected, source, outcome)
+            _retrieve(services, job, expected, place, source, outcome)
     except GatewayError as error:
         outcome.note(error)
     except Exception as error:  # noqa: BLE001 (edge of a durable step: an unknown fault must not end the tries unseen)
@@ -125,7 +138,12 @@ def _fetch_from(
 
 
 def _retrieve(
-    services: Services, job: _Job, expected: ExpectedStudy, source: ImagingSource, outcome: Outcome
+    services: Services,
+    job: _Job,
+    expected: ExpectedStudy,
+    place: RegisteredPlace,
+    source: ImagingSource,
+    outcome: Outcome,
 ) -> None:
     uid = expected.study_instance_uid
     stored = _stored(services, job, uid)
@@ -133,7 +151,7 @@ def _retrieve(
     missing = [address for uid, address in outcome.wanted.items() if uid not in stored | settled]
     if missing:
         here = len(stored.intersection(outcome.wanted))
-        source.retrieve(uid, missing, _Receiving(services, job, uid, source, outcome, here))
+        source.retrieve(uid, missing, _Receiving(services, job, uid, place, source, outcome, here))
 
 
 def _stored(services: Services, job: _Job, study_instance_uid: str) -> set[str]:
@@ -157,22 +175,35 @@ class _Receiving:
         services: Services,
         job: _Job,
         study_instance_uid: str,
+        place: RegisteredPlace,
         source: ImagingSource,
         outcome: Outcome,
         here: int,
     ) -> None:
+        self._place, self._may_ask, self._looked_at = place, True, -math.inf
         self._services, self._job, self._outcome, self._here = services, job, outcome, here
         self._study_instance_uid = study_instance_uid
         self._origin = Origin(source.channel, source.address)
         self._told_at = -math.inf
 
     def goes_on(self) -> bool:
-        return not durable.is_stopping()
+        return self._is_permitted() and not durable.is_stopping()
+
+    def _is_permitted(self) -> bool:
+        """The operator may disable the partner or take the place away meanwhile; the outcome then tells it."""
+        if self._may_ask and time.monotonic() - self._looked_at > LOOK_SECONDS:
+            refused = _refused(self._services, self._job.partner, self._place)
+            if refused is not None:
+                self._outcome.trouble.add(refused)
+            self._may_ask, self._looked_at = refused is None, time.monotonic()
+        return self._may_ask
 
     def open_spool(self) -> Spool:
         return self._services.objects.spool(self._services.config.max_stow_bytes)
 
     def take(self, address: InstanceAddress, spool: Spool) -> bool:
+        if not self._is_permitted():
+            return False
         partner, uid = self._job.partner.partner, address.sop_instance_uid
         try:
             receive_instance(self._services, partner, spool, self._origin, self._study_instance_uid, uid)

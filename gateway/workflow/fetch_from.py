@@ -24,7 +24,7 @@ class Receiver(Protocol):
     """Takes what a source gives, instance by instance."""
 
     def goes_on(self) -> bool:
-        """Whether to ask for the next one; no when the gateway stops."""
+        """Whether to ask for the next one; no when the gateway stops, or nothing more may be asked of the partner."""
         ...
 
     def open_spool(self) -> Spool: ...

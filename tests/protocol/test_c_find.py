@@ -25,8 +25,10 @@ from tests.support.dimse import TEST_FILES, RunningListener, listener_in_this_pr
 from tests.support.finding import PATIENT_ROOT, STUDY_ROOT, find, findscu, identifier, searching
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
+from tests.support.shutting_out import disable, looking_at_every_message
 
 PENDING, PENDING_KEYS_NOT_SUPPORTED, SUCCESS, CANCELLED = 0xFF00, 0xFF01, 0x0000, 0xFE00
+NOT_AUTHORIZED = 0x0124
 CANNOT_PROCESS, IDENTIFIER_DOES_NOT_MATCH, OUT_OF_RESOURCES = 0xC000, 0xA900, 0xA700
 
 
@@ -389,6 +391,23 @@ def test_a_search_is_cancelled(few, monkeypatch):
         rest = [(status.Status, match) for status, match in answers]
     assert first.Status == PENDING
     assert rest == [(CANCELLED, None)]
+
+
+def test_a_partner_that_is_disabled_in_the_middle_is_answered_no_more(few, monkeypatch):
+    find_page = imaging_find.find
+
+    def find_and_disable(
+        services: Any, partner: Any, level: str, criteria: Any, page: Page, extra: Any
+    ) -> Any:
+        found = find_page(services, partner, level, criteria, page, extra)
+        if page.offset == 2:
+            disable(few)
+        return found
+
+    monkeypatch.setattr(imaging_find, "find", find_and_disable)
+    with looking_at_every_message(few):
+        told = find(few, identifier("STUDY", StudyInstanceUID=None))
+    assert (len(told.matches), told.status) == (2, NOT_AUTHORIZED)
 
 
 def test_more_matches_than_are_answered_end_with_out_of_resources(few, monkeypatch):

@@ -23,6 +23,7 @@ from sqlalchemy import select
 from gateway.config import Config
 from gateway.dimse import c_get
 from gateway.store.database import Database
+from gateway.store.partners import ApplicationEntity
 from gateway.store.tables import AuditRow
 from tests.support.dimse import dataset_bytes, dcmtk
 from tests.support.processes import wait_until
@@ -37,6 +38,7 @@ from tests.support.retrieving import (
     study_id,
     uid,
 )
+from tests.support.shutting_out import disable, looking_at_every_message
 
 IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 JPEG_2000 = "1.2.840.10008.1.2.4.91"
@@ -45,6 +47,7 @@ STUDY_ROOT, PATIENT_ROOT = (
     PatientRootQueryRetrieveInformationModelGet,
 )
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+NOT_AUTHORIZED = 0x0124
 SUCCESS, REFUSED, BAD_IDENTIFIER, WARNING, CANCELLED = 0x0000, 0xA702, 0xA900, 0xB000, 0xFE00
 ALL = (
     (CTImageStorage, EXPLICIT_LITTLE),
@@ -226,6 +229,35 @@ def test_a_cancelled_get_ends_with_what_remains(kept: Imaging) -> None:
     assert (done.status, done.counts) == (CANCELLED, (1, 0, 0))
     assert done.responses[-1].NumberOfRemainingSuboperations == 3
     assert len(scu.received) == 1
+
+
+def test_a_partner_that_is_disabled_in_the_middle_is_sent_no_more(kept: Imaging) -> None:
+    def answer() -> int:
+        if len(scu.received) == 2:
+            disable(kept.listener)
+        return SUCCESS
+
+    with looking_at_every_message(kept.listener), getting(kept, answer=answer) as scu:
+        done = scu.get(StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
+        assert scu.assoc.is_established
+    assert (done.status, done.counts) == (NOT_AUTHORIZED, (2, 2, 0))
+    assert "NumberOfRemainingSuboperations" not in done.responses[-1]
+    assert len(scu.received) == 2
+    assert set(done.failed_uids) == set(data_sets(*kept.first, *kept.second_series)) - set(scu.received)
+
+
+def test_an_ae_that_is_taken_away_in_the_middle_is_sent_no_more(kept: Imaging) -> None:
+    def answer() -> int:
+        if len(scu.received) == 2:
+            kept.registered(ApplicationEntity("ANOTHER"), without="HOSPITAL_A")
+        return SUCCESS
+
+    try:
+        with looking_at_every_message(kept.listener), getting(kept, answer=answer) as scu:
+            done = scu.get(StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
+    finally:
+        kept.registered(ApplicationEntity("HOSPITAL_A"))
+    assert (done.status, done.counts) == (NOT_AUTHORIZED, (2, 2, 0))
 
 
 def test_a_peer_that_aborts_in_the_middle_is_sent_no_more(kept: Imaging) -> None:

@@ -46,6 +46,7 @@ from tests.support.retrieving import (
     study_id,
     uid,
 )
+from tests.support.shutting_out import disable, looking_at_every_message
 
 JPEG_2000 = "1.2.840.10008.1.2.4.91"
 IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
@@ -54,6 +55,7 @@ STUDY_ROOT, PATIENT_ROOT = (
     PatientRootQueryRetrieveInformationModelMove,
 )
 SUCCESS, REFUSED, UNKNOWN_DESTINATION, BAD_IDENTIFIER = 0x0000, 0xA702, 0xA801, 0xA900
+NOT_AUTHORIZED = 0x0124
 WARNING, CANCELLED, PENDING = 0xB000, 0xFE00, 0xFF00
 
 
@@ -373,6 +375,35 @@ def test_a_cancelled_move_ends_with_what_remains(kept: Imaging) -> None:
     assert (done.status, done.counts) == (CANCELLED, (1, 0, 0))
     assert done.responses[-1].NumberOfRemainingSuboperations == 3
     assert len(seen) == 1
+
+
+def test_when_who_asked_is_disabled_no_more_is_sent(kept: Imaging) -> None:
+    def answer() -> int:
+        if len(seen) == 2:
+            disable(kept.listener)
+        return SUCCESS
+
+    with looking_at_every_message(kept.listener), pynetdicom_destination(kept, answer=answer) as seen:
+        done = move(kept, StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
+    assert (done.status, done.counts) == (NOT_AUTHORIZED, (2, 2, 0))
+    assert len(seen) == 2
+    sent = {request.AffectedSOPInstanceUID for request in seen}
+    assert set(done.failed_uids) == set(data_sets(*kept.first, *kept.second_series)) - sent
+
+
+@pytest.mark.parametrize("now", [(), (ApplicationEntity("DESTINATION", "127.0.0.1", 9),)])
+def test_when_the_destination_is_registered_no_more_or_otherwise_no_more_is_sent(
+    kept: Imaging, now: tuple[ApplicationEntity, ...]
+) -> None:
+    def answer() -> int:
+        if len(seen) == 2:
+            kept.registered(*now)
+        return SUCCESS
+
+    with looking_at_every_message(kept.listener), pynetdicom_destination(kept, answer=answer) as seen:
+        done = move(kept, StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
+    assert (done.status, done.counts) == (NOT_AUTHORIZED, (2, 2, 0))
+    assert len(seen) == 2
 
 
 def test_when_who_asked_is_gone_no_more_is_sent(kept: Imaging) -> None:

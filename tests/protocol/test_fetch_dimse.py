@@ -16,6 +16,7 @@ from gateway.dimse import scp
 from gateway.errors import PeerUnreachable
 from gateway.senders.dicom_association import HEAD, P_DATA, Association, Patience
 from gateway.store import fetches
+from gateway.workflow import fetch
 from tests.support.bundles import document_reference, referral
 from tests.support.dcmqrscp import Dcmqrscp
 from tests.support.dimse import TEST_FILES
@@ -211,6 +212,26 @@ def test_an_image_that_was_not_asked_for_is_not_taken(
     assert fetch.state == "failed"
     with gateway.services.database.reading() as session:
         assert fetches.stored_uids(session, gateway.partner.id, imaging.study) == set()
+
+
+def test_a_hospital_that_is_disabled_in_the_middle_is_asked_no_more(
+    gateway: Gateway, imaging: Imaging, liar: LyingAe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+
+    def disable_at_the_second(_event: Any, ds: Dataset) -> Dataset:
+        if len(sent) == 1:
+            accounts.disable_partner(gateway.services, gateway.partner.id)
+        sent.append(ds.SOPInstanceUID)
+        return ds
+
+    monkeypatch.setattr(fetch, "LOOK_SECONDS", -1.0)
+    liar.send = disable_at_the_second
+    try:
+        stopped = gateway.fetched(manifest(imaging, TITLE))
+    finally:
+        accounts.enable_partner(gateway.services, gateway.partner.id)
+    assert (stopped.state, stopped.here, stopped.problem) == ("failed", 1, "disabled")
 
 
 def test_after_an_abort_in_the_middle_only_the_rest_is_asked_for(

@@ -1,13 +1,15 @@
 """From where the gateway fetches: registered places only, as whom, and what there is by a search."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from gateway.auth import accounts
+from gateway.workflow import fetch
 from tests.support.authorization import CLIENT_ID, Authorization
 from tests.support.certificate import self_signed
 from tests.support.fetching import Gateway, Imaging, dicom, endpoint, gateway_by_hand, problems
@@ -186,6 +188,40 @@ def test_a_hospital_that_is_disabled_is_not_asked(
         (fetch,) = gateway.work(case_id).fetches
     assert (fetch.state, fetch.problem) == ("failed", "disabled")
     assert archive.asked == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda gateway: accounts.disable_partner(gateway.services, gateway.partner.id), "disabled"),
+        (lambda gateway: gateway.register("https://another.example/dicom-web"), "not-registered"),
+    ],
+)
+def test_a_hospital_that_is_shut_out_in_the_middle_is_asked_no_more(
+    gateway: Gateway,
+    imaging: Imaging,
+    archive: Middleman,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Gateway], None],
+    problem: str,
+) -> None:
+    def at_the_second(path: str) -> None:
+        if path.endswith(imaging.uids[1]):
+            change(gateway)
+
+    monkeypatch.setattr(fetch, "LOOK_SECONDS", -1.0)
+    archive.instead = at_the_second
+    case_id = gateway.send(imaging.referral(archive.url, listed=True))
+    (stopped,) = gateway.work(case_id).fetches
+    assert archive.instances_asked() == imaging.uids[:2]
+    assert (stopped.state, stopped.here, stopped.problem) == ("failed", 1, problem)
+    assert problems(stopped) == dict.fromkeys(imaging.uids[1:], problem)
+    accounts.enable_partner(gateway.services, gateway.partner.id)
+    archive.instead = lambda _path: None
+    gateway.register(archive.url)
+    gateway.fetch_again(case_id)
+    (whole,) = gateway.work(case_id).fetches
+    assert (whole.state, whole.here) == ("complete", len(imaging.uids))
 
 
 def test_uids_that_would_lead_elsewhere_are_not_asked_for(gateway: Gateway, archive: Middleman) -> None:
