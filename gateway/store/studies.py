@@ -82,6 +82,14 @@ def instances(
     return found
 
 
+def joined_by_itself(session: Session, study_id: str) -> str | None:
+    """The id of the case that the study is in without a person's decision."""
+    query = select(StudyRow.case_id).where(
+        StudyRow.id == study_id, StudyRow.join_state == JOINED, StudyRow.decided_by == ""
+    )
+    return session.scalar(query)
+
+
 def patients_of(study: StudyRow) -> list[Demographics]:
     """Each distinct identity that the study's headers tell, the first received first."""
     return [_DEMOGRAPHICS.validate_python(patient) for patient in study.patients]

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from pydicom import dcmread
 from sqlalchemy import select
 
 from gateway.app import create_app
@@ -51,6 +53,16 @@ class Imaging:
         self.series = f"{self.study}.1"
         self.files = images(self.mrn, count, self.study, self.series, **attributes)
         self.uids = [f"{self.series}.{number}" for number in range(1, count + 1)]
+
+    def attributed(self, at: int, **attributes: Any) -> bytes:
+        """The file of that index with other attributes."""
+        ds = dcmread(BytesIO(self.files[at]))
+        for keyword, value in attributes.items():
+            setattr(ds, keyword, value)
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        written = BytesIO()
+        ds.save_as(written)
+        return written.getvalue()
 
     def imaging_study(self, address: str, *, listed: bool = False, **more: Any) -> Any:
         """An ImagingStudy with a contained Endpoint; ``listed`` with every instance."""

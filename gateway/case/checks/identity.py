@@ -63,7 +63,7 @@ def study_held(case: Case) -> Iterator[Finding]:
             "study-held",
             Severity.BLOCKS if differing else Severity.LIMITS,
             held.study.title,
-            f"This imaging study was not added, because its patient {words}.",
+            f"This imaging study is not in the case, because its patient {words}.",
             tuple((f"reason {i}", reason) for i, reason in enumerate(held.reasons, 1)),
             "Please confirm whose study it is, or send the corrected study.",
         )
