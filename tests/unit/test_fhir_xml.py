@@ -141,8 +141,8 @@ def _is_valid_and_small(path: Path) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Without narratives, whose spelling may differ, and without null, which says nothing."""
+    """Without narratives, whose spelling may differ, and without null and empty lists, which say nothing."""
     if isinstance(value, dict):
-        told = {key: inner for key, inner in value.items() if inner is not None}
+        told = {key: inner for key, inner in value.items() if inner not in (None, [])}
         return {key: _plain(inner) for key, inner in told.items() if key not in ("div", "fhir_comments")}
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
