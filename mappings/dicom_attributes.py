@@ -56,6 +56,12 @@ def patient_tags() -> frozenset[str]:
 
 
 @cache
+def tags_of_patient() -> frozenset[str]:
+    """Of the study's attributes all that are another child's where the study is of two: ``patient_tags`` and more."""
+    return patient_tags() | {f"{_tag(keyword):08X}" for keyword in _table()["patient_of_study"]}
+
+
+@cache
 def stored_keywords(level: str) -> tuple[str, ...]:
     return tuple(keyword for keyword, attribute in attributes()[level].items() if attribute.source == STORED)
 

@@ -53,7 +53,7 @@ def instance_encodings(wanted: Iterable[MediaType], stored: frozenset[str]) -> I
             continue
         if one.essence == DICOM:
             yield Encoding(DICOM, syntax, is_multipart=False)
-        elif one.covers(MULTIPART_RELATED) and one.parameter("type").lower() in (*ANY, DICOM):
+        elif one.covers(MULTIPART_RELATED, DICOM) and one.parameter("type").lower() in (*ANY, DICOM):
             yield Encoding(DICOM, syntax, is_multipart=True)
 
 
@@ -69,7 +69,9 @@ def frame_encodings(wanted: Iterable[MediaType], stored: str) -> Iterator[Encodi
     for one in wanted:
         is_multipart = one.covers(MULTIPART_RELATED)
         media_type = one.parameter("type").lower() if is_multipart else one.essence
-        yield from _frames_as(media_type, one.parameter("transfer-syntax"), stored, is_multipart)
+        for encoding in _frames_as(media_type, one.parameter("transfer-syntax"), stored, is_multipart):
+            if not one.refuses(encoding.media_type):
+                yield encoding
 
 
 def _frames_as(media_type: str, told: str, stored: str, is_multipart: bool) -> Iterator[Encoding]:

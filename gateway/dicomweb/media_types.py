@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.errors import NotAcceptable
 
@@ -17,18 +17,36 @@ _QUOTED_OR_PLAIN = re.compile(r'(?:[^",;]|"(?:\\.|[^"\\])*"?)+|[,;]')
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """``essence`` is type/subtype in lower case; parameter names are in lower case, values as sent."""
+    """``essence`` is type/subtype in lower case; parameter names are in lower case, values as sent.
+
+    ``refused`` are narrower ranges that the same header excludes by q=0 (RFC 9110 12.5.1).
+    """
 
     essence: str
     parameters: dict[str, str]
     quality: float = 1.0
+    refused: tuple["MediaType", ...] = ()
 
     def parameter(self, name: str) -> str:
         return self.parameters.get(name, "")
 
-    def covers(self, essence: str) -> bool:
-        """Whether this range of an Accept header includes the media type."""
+    def covers(self, essence: str, of: str = "") -> bool:
+        """Whether this range of an Accept header includes the media type; ``of``: what its parts are."""
+        return self._includes(essence) and not self.refuses(essence, of)
+
+    def refuses(self, essence: str, of: str = "") -> bool:
+        return any(
+            one._includes(essence) and set(one.parameters) <= {"type"} and one.parameter("type") in ("", of)
+            for one in self.refused
+        )
+
+    def _includes(self, essence: str) -> bool:
         return self.essence in (essence, _ANY, f"{essence.split('/')[0]}/*")
+
+    @property
+    def narrowness(self) -> int:
+        """The more exact range tells (RFC 9110 12.5.1)."""
+        return 2 - self.essence.count("*") + bool(self.parameters)
 
 
 def parse(header: str) -> MediaType:
@@ -38,10 +56,16 @@ def parse(header: str) -> MediaType:
 
 def accepted(header: str) -> list[MediaType]:
     """The ranges of an Accept header, the most wanted first; everything where none was sent."""
-    found = [one for one in _parse_list(header) if one.quality > 0]
-    if not found and not header.strip():
+    ranges = list(_parse_list(header))
+    if not ranges and not header.strip():
         return [MediaType(_ANY, {})]
+    refused = [one for one in ranges if one.quality == 0]
+    found = [_without(one, refused) for one in ranges if one.quality > 0]
     return sorted(found, key=lambda one: -one.quality)
+
+
+def _without(wanted: MediaType, refused: list[MediaType]) -> MediaType:
+    return replace(wanted, refused=tuple(one for one in refused if one.narrowness > wanted.narrowness))
 
 
 def require_json(header: str) -> None:
@@ -58,7 +82,10 @@ def json_or_xml(header: str) -> str:
     for wanted in accepted(header):
         if _is_json(wanted):
             return DICOM_JSON
-        in_parts = wanted.covers(MULTIPART_RELATED) and wanted.parameter("type").lower() in ("", DICOM_XML)
+        in_parts = wanted.covers(MULTIPART_RELATED, DICOM_XML) and wanted.parameter("type").lower() in (
+            "",
+            DICOM_XML,
+        )
         if in_parts or wanted.essence == DICOM_XML:
             return DICOM_XML
     raise NotAcceptable(

@@ -30,6 +30,27 @@ def answer(
     return content_type, _in_chunks(_xml(placed, boundary))
 
 
+def warnings(found: Iterable[Found]) -> list[str]:
+    """One for each study that holds instances of several patients (ADR 30)."""
+    return [
+        f"Study {study.study_instance_uid} holds instances of more than one patient; each is told with its own in a "
+        "search of instances, and in its metadata."
+        for study in map(_study_of, found)
+        if study is not None and study.patient_count > 1
+    ]
+
+
+def _study_of(found: Found) -> StudyFound | None:
+    match found:
+        case StudyFound():
+            return found
+        case SeriesFound():
+            return found.study
+        case InstanceFound():
+            return found.series.study
+    return None
+
+
 def _placed(found: Found, attributes: Json, base_url: str) -> Json:
     """With the Retrieve URL; ascending by tag (F.2.2)."""
     return dict(sorted((attributes | {"00081190": element("UR", _url(found, base_url))}).items()))

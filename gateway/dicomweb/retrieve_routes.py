@@ -26,6 +26,9 @@ _STUDY = "/studies/<study>"
 _SERIES = f"{_STUDY}/series/<series>"
 _INSTANCE = f"{_SERIES}/instances/<instance>"
 _FRAMES = f"{_INSTANCE}/frames/<frames>"
+_SEVERAL_PATIENTS = (
+    "This answer is of instances of more than one patient; the metadata of each tell whose it is."
+)
 _MADE_AS = "2"
 """Changes with a release that renders or writes something otherwise: what peers hold of it is old then."""
 
@@ -163,6 +166,8 @@ class _Read:
             answer = Response(chunks, payload.status, payload.headers, content_type=payload.content_type)
             if payload.size_bytes is not None:
                 answer.content_length = payload.size_bytes
+        if len({row.patient_number for row in self.rows}) > 1:
+            answer.headers.extend(warning_headers([_SEVERAL_PATIENTS]))
         answer.set_etag(etag, weak=True)
         answer.headers["Cache-Control"] = "private, no-cache"  # may be kept, and is asked for again
         answer.headers["Vary"] = "Accept, Authorization"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from flask import Blueprint, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from gateway.auth.bearer import challenge
 from gateway.case.access import Partner
@@ -22,10 +22,11 @@ from gateway.dicomweb.door import origin as _origin
 from gateway.dicomweb.door import partner_of as _partner
 from gateway.dicomweb.door import while_permitted
 from gateway.dicomweb.query import read_query
+from gateway.dicomweb.rest import add_rest
 from gateway.dicomweb.retrieve_routes import add_retrieve
 from gateway.dicomweb.status import status_of
 from gateway.dicomweb.warning import warning_headers
-from gateway.errors import GatewayError, NotSupported, Unauthenticated
+from gateway.errors import GatewayError, Unauthenticated
 from gateway.multipart import read_body
 from gateway.workflow import disclosure, imaging_find
 from gateway.workflow.imaging_find import Matches
@@ -46,12 +47,7 @@ def blueprint(services: "Services") -> Blueprint:
     add_retrieve(door, services)
     door.before_request(answer_options)
 
-    @door.route("/", defaults={"anything": ""}, methods=["GET", "POST", "PUT", "DELETE"])
-    @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "DELETE"])
-    def not_offered(anything: str) -> Response:  # noqa: ARG001 - Flask gives it
-        _partner(services)
-        raise NotSupported("The gateway does not offer this DICOMweb resource or method.")
-
+    add_rest(door, services)
     door.register_error_handler(GatewayError, _of_error)
     door.register_error_handler(HTTPException, _of_http)
     door.register_error_handler(Exception, _of_unknown)
@@ -122,6 +118,7 @@ def _search(services: "Services", level: str, **addressed: str) -> Response:
     disclosure.record(
         services, partner, disclosure.SEARCH, f"imaging:{level}", origin, found=len(matches.found)
     )
+    query.warnings += qido_rs.warnings(matches.found)
     if matches.has_more:
         query.warnings.append("There are additional results that can be requested with offset.")
     answer = _found(services, partner, matches, media_type) if matches.found else _no_content()
@@ -162,7 +159,10 @@ def _of_error(error: GatewayError) -> Response:
 
 
 def _of_http(error: HTTPException) -> Response:
-    return _error(error.code or 500, error.name, error.name, _reference())
+    answer = _error(error.code or 500, error.name, error.description or error.name, _reference())
+    if isinstance(error, MethodNotAllowed):
+        answer.headers["Allow"] = ", ".join(error.valid_methods or ())
+    return answer
 
 
 def _of_unknown(error: Exception) -> Response:

@@ -39,6 +39,7 @@ _UNIQUE_KEYS = {
     "IMAGE": "SOPInstanceUID",
 }
 _LEVELS = list(_UNIQUE_KEYS)
+_MOST_ABOVE = 1000
 _MOST_COUNTED = 0xFFFF  # VR US
 _MOST_FAILED_UIDS = 1000  # what an explicit VR UI can hold: 65,534 bytes
 
@@ -115,6 +116,8 @@ def wanted(request: Request, with_patients: bool) -> dict[str, Sequence[str]]:
         raise InvalidContent(f"{_UNIQUE_KEYS[level]} is missing.")
     if any(set(value) & set("*?") for values in keys.values() for value in values):
         raise InvalidContent("Unique keys have no wildcards.")
+    if any(len(values) > _MOST_ABOVE for keyword, values in keys.items() if keyword != _UNIQUE_KEYS[level]):
+        raise InvalidContent(f"Unique keys above the level have {_MOST_ABOVE} values at most.")
     return {keyword: values for keyword, values in keys.items() if values}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -35,14 +34,9 @@ NOT_R4 = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One element of a type. ``child`` is the model of a complex type, None for a primitive or any resource.
-
-    ``json_type`` is bool, int or Decimal for the primitives that are no strings in JSON.
-    """
+    """One element of a type. ``child`` is the model of a complex type, None for a primitive or any resource."""
 
     child: type[FHIRAbstractModel] | None
-    is_resource: bool
-    json_type: type
     is_list: bool
     required: bool
     codes: frozenset[str]
@@ -74,8 +68,6 @@ def elements_of(model: type[FHIRAbstractModel]) -> dict[str, Element]:
             continue
         found[field.alias or name] = Element(
             child=_child(field.annotation),
-            is_resource=_is_any_resource(field.annotation),
-            json_type=_json_type(field.annotation),
             is_list=_is_list(field.annotation),
             required=field.is_required() or bool(extra.get("element_required")),
             codes=_codes(model.__name__, field.alias or name, extra),
@@ -96,16 +88,6 @@ def _codes(model_name: str, element: str, extra: dict[str, Any]) -> frozenset[st
 
 def _is_list(annotation: Any) -> bool:
     return any(typing.get_origin(option) is list for option in (annotation, *typing.get_args(annotation)))
-
-
-def _json_type(annotation: Any) -> type:
-    return next((leaf for leaf in _flat(annotation) if leaf in (bool, int, Decimal)), str)
-
-
-def _is_any_resource(annotation: Any) -> bool:
-    """Contained and inline resources."""
-    models = [leaf.get_model_klass() for leaf in _flat(annotation) if getattr(leaf, "get_model_klass", None)]
-    return any(model.__name__ in ("Resource", "DomainResource") for model in models)
 
 
 def _child(annotation: Any) -> type[FHIRAbstractModel] | None:

@@ -43,6 +43,16 @@ def after_commit(session: Session, act: Callable[[], None]) -> None:
     event.listen(session, "after_commit", lambda _: act(), once=True)
 
 
+def _is_our_fault(error: Exception) -> bool:
+    """A statement that the database will never take, which to send again is of no use.
+
+    SQLite tells SQLITE_ERROR (1), SQLITE_TOOBIG (18) and SQLITE_RANGE (25); PostgreSQL class 54, a program limit.
+    """
+    cause = getattr(error, "orig", None)
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    return code in (1, 18, 25) or str(getattr(cause, "sqlstate", None) or "").startswith("54")
+
+
 def _prepare_sqlite(synchronous: str, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # pysqlite's own BEGIN is deferred; ours is immediate
     settings = (
@@ -125,4 +135,6 @@ class Database:
             with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except (OperationalError, InterfaceError, PoolTimeout) as error:
+            if _is_our_fault(error):
+                raise
             raise StoreUnavailable("The gateway's database is not available; please send again.") from error

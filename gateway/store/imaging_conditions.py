@@ -1,11 +1,12 @@
 """Criteria as conditions of SQL, the same on SQLite and PostgreSQL.
 
 An attribute is found in a column where it has one, else in the DICOM JSON of its study or series; names in the table
-of names.
+of names. What is asked of a patient holds of one patient of a study: of the first, whose columns the study has, or of
+another one (ADR 30).
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -17,17 +18,20 @@ from sqlalchemy import (
     and_,
     cast,
     func,
+    intersect,
     literal,
     or_,
     select,
     true,
     union,
+    union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from gateway.case.access import Scope, Viewer, scope
 from gateway.store import search_keys
 from gateway.store.imaging_criteria import (
+    PATIENT,
     Between,
     Criterion,
     Empty,
@@ -40,7 +44,8 @@ from gateway.store.imaging_criteria import (
     NameLike,
     OneOf,
 )
-from gateway.store.tables import InstanceRow, SeriesRow, StudyNameRow, StudyRow
+from gateway.store.studies import visible
+from gateway.store.tables import InstanceRow, OtherPatientRow, SeriesRow, StudyNameRow, StudyRow
 
 _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "StudyInstanceUID": StudyRow.study_instance_uid,
@@ -48,9 +53,6 @@ _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "StudyTime": StudyRow.search_time,
     "StudyDescription": StudyRow.description,
     "AccessionNumber": StudyRow.accession_number,
-    "PatientID": StudyRow.patient_id,
-    "PatientBirthDate": StudyRow.patient_birth_date,
-    "PatientSex": StudyRow.patient_sex,
     "SeriesInstanceUID": SeriesRow.series_instance_uid,
     "SeriesNumber": SeriesRow.series_number,
     "SeriesDescription": SeriesRow.description,
@@ -64,19 +66,26 @@ _COLUMNS: dict[str, InstrumentedAttribute[Any]] = {
     "Columns": InstanceRow.columns,
     "AvailableTransferSyntaxUID": InstanceRow.transfer_syntax_uid,
 }
+_OF_PATIENT = {
+    "PatientID": "patient_id",
+    "PatientBirthDate": "patient_birth_date",
+    "PatientSex": "patient_sex",
+}
 _AS_SENT = {
     "StudyDate": StudyRow.study_date,
     "StudyTime": StudyRow.study_time,
-    "PatientName": StudyRow.patient_name,
 }
-_STARTS = {"PatientID": StudyRow.patient_id_start, "AccessionNumber": StudyRow.accession_start}
 _LISTS = {"ModalitiesInStudy": StudyRow.modalities, "SOPClassesInStudy": StudyRow.sop_classes}
-_ATTRIBUTES = {"study": StudyRow.attributes, "series": SeriesRow.attributes}
+_ATTRIBUTES: dict[str, InstrumentedAttribute[Any]] = {
+    "study": StudyRow.attributes,
+    "series": SeriesRow.attributes,
+}
 _HIGHEST = "\U0010ffff"
 _WILD = re.compile(r"[*?]")
 
 AnyColumns = Select[*tuple[Any, ...]]
 Text = ColumnElement[str] | InstrumentedAttribute[str]
+PatientTable = type[StudyRow] | type[OtherPatientRow]
 Test = Callable[[Text], ColumnElement[bool]]
 
 
@@ -85,28 +94,88 @@ def is_sqlite(session: Session) -> bool:
 
 
 def narrow(
-    session: Session, viewer: Viewer, studies: AnyColumns, criteria: Sequence[Criterion]
+    session: Session,
+    viewer: Viewer,
+    studies: AnyColumns,
+    criteria: Sequence[Criterion],
+    patients: Subquery | None = None,
 ) -> AnyColumns:
     """``studies`` selects from the tables of the level that the keys are of and of the levels above.
 
-    Names are joined: SQLite, which has no statistics, would otherwise go through every study and look whether it is
+    ``patients``, of ``patients_matched``, stand for what is asked of a patient.
+    """
+    if patients is not None:
+        criteria = [one for one in criteria if not _is_of_patient(one)]
+        ids = select(patients.c.study_id).distinct().subquery()
+        studies = studies.join(ids, ids.c.study_id == StudyRow.id)
+    return _narrow(Conditions(is_sqlite(session), viewer), studies, criteria)
+
+
+def patients_matched(session: Session, viewer: Viewer, criteria: Iterable[Criterion]) -> Subquery | None:
+    """(study_id, number) of the patients of whom holds all that is asked of one, each once.
+
+    None where that need not be known: nothing is asked of a patient, or no study of the viewer's has another patient
+    than that of its first instance.
+    """
+    asked = [one for one in criteria if _is_of_patient(one)]
+    if not asked or not has_other_patients(session, viewer):
+        return None
+    first = narrow(session, viewer, visible(viewer), asked).with_only_columns(
+        StudyRow.id.label("study_id"), literal(0).label("number")
+    )
+    others = other_patients(session, viewer, asked).with_only_columns(
+        OtherPatientRow.study_id, OtherPatientRow.number
+    )
+    return union_all(first, others).subquery()
+
+
+def has_other_patients(session: Session, viewer: Viewer) -> bool:
+    return session.execute(_own(viewer, select(OtherPatientRow.number)).limit(1)).first() is not None
+
+
+def other_patients(session: Session, viewer: Viewer, asked: Sequence[Criterion]) -> AnyColumns:
+    """Those who can be retrieved and of whom all that is asked holds."""
+    found = visible(viewer).join(OtherPatientRow, OtherPatientRow.study_id == StudyRow.id)
+    found = _own(viewer, found).where(OtherPatientRow.patient_instances > 0)
+    return _narrow(Conditions(is_sqlite(session), viewer, OtherPatientRow), found, asked)
+
+
+def _own(viewer: Viewer, query: AnyColumns) -> AnyColumns:
+    return query.where(OtherPatientRow.partner_id == viewer.id) if scope(viewer) is Scope.OWN else query
+
+
+def _is_of_patient(criterion: Criterion) -> bool:
+    return not isinstance(criterion, Moments) and criterion.key.level == PATIENT
+
+
+def _narrow(made: "Conditions", studies: AnyColumns, criteria: Iterable[Criterion]) -> AnyColumns:
+    """Names are joined: SQLite, which has no statistics, would otherwise go through every study and look whether it is
     among those of the name.
     """
-    made = Conditions(is_sqlite(session), viewer)
     for criterion in criteria:
         if not isinstance(criterion, NameLike | FuzzyName):
             studies = studies.where(made.of(criterion))
         elif (named := made.named(criterion)) is not None:
-            studies = studies.join(named, named.c.study_id == StudyRow.id)
+            studies = studies.join(named, made.is_named(named))
     return studies
 
 
 class Conditions:
-    """``viewer``: names are looked for among those of its studies only."""
+    """``viewer``: names are looked for among those of its studies only.
 
-    def __init__(self, is_sqlite: bool, viewer: Viewer) -> None:
+    ``patient`` is where what is asked of a patient stands.
+    """
+
+    def __init__(self, is_sqlite: bool, viewer: Viewer, patient: PatientTable = StudyRow) -> None:
         self._is_sqlite = is_sqlite
         self._viewer = viewer
+        self._patient = patient
+        self._starts = {"PatientID": patient.patient_id_start, "AccessionNumber": StudyRow.accession_start}
+        self._as_sent = _AS_SENT | {"PatientName": patient.patient_name}
+        self._columns = _COLUMNS | {
+            keyword: getattr(patient, column) for keyword, column in _OF_PATIENT.items()
+        }
+        self._attributes = _ATTRIBUTES | {PATIENT: patient.attributes}
 
     def of(
         self, criterion: OneOf | Like | Between | Moments | InList | InItem | Empty
@@ -130,13 +199,13 @@ class Conditions:
 
     def _test(self, key: Key, test: Test) -> ColumnElement[bool]:
         """On the column, or on any value of the attribute."""
-        if (column := _COLUMNS.get(key.keyword)) is not None:
+        if (column := self._columns.get(key.keyword)) is not None:
             return test(column)
-        return self._any_value(_ATTRIBUTES[key.level], (key.tag, "Value"), test)
+        return self._any_value(self._attributes[key.level], (key.tag, "Value"), test)
 
     def _one_of(self, key: Key, values: tuple[str | int, ...]) -> ColumnElement[bool]:
         exact = self._test(key, lambda text: text.in_(values))
-        if (begins := _STARTS.get(key.keyword)) is not None:
+        if (begins := self._starts.get(key.keyword)) is not None:
             starts = [search_keys.start(str(value)) for value in values]
             return and_(begins.in_(starts) if len(starts) > 1 else begins == starts[0], exact)
         return exact
@@ -145,14 +214,15 @@ class Conditions:
         if ignore_case:
             return self._test(key, lambda text: self._matches(self._lower(text), pattern.lower()))
         exact = self._test(key, lambda text: self._matches(text, pattern))
-        if (begins := _STARTS.get(key.keyword)) is not None:
+        if (begins := self._starts.get(key.keyword)) is not None:
             return and_(_starts_with(begins, search_keys.start(_certain(pattern))), exact)
         return exact
 
     def named(self, criterion: NameLike | FuzzyName) -> Subquery | None:
-        """The ids of the studies, each once. What is found word by word is found beside what is found whole.
+        """(study_id, patient_number) of who is called so, each once.
 
-        A pattern of nothing but empty components and ``*`` is of every name: None.
+        What is found word by word is found beside what is found whole. A pattern of nothing but empty components and
+        ``*`` is of every name: None.
         """
         key, pattern = criterion.key, criterion.pattern
         groups = [group for name in pattern.split("=") if (group := search_keys.name_key(name))]
@@ -160,14 +230,20 @@ class Conditions:
         found = [self._named(key, search_keys.GROUP, groups)] if groups else []
         if isinstance(criterion, FuzzyName) and words:
             found.append(self._named(key, search_keys.WORD, words))
-        if len(found) > 1:
-            return union(*found).subquery()
-        return found[0].distinct().subquery() if found else None
+        return union(*found).subquery() if found else None
 
-    def _named(self, key: Key, form: str, patterns: Sequence[str]) -> Select[str]:
-        """The studies that have a name of each pattern."""
-        pattern, *rest = (search_keys.bounded(one) for one in patterns)
-        found = select(StudyNameRow.study_id).where(
+    def is_named(self, named: Subquery) -> ColumnElement[bool]:
+        """Joins the studies, or other patients, with what ``named`` has found."""
+        number = 0 if self._patient is StudyRow else OtherPatientRow.number
+        return and_(named.c.study_id == StudyRow.id, named.c.patient_number == number)
+
+    def _named(self, key: Key, form: str, patterns: Sequence[str]) -> AnyColumns:
+        """Who has a name of each pattern. Side by side, not one within the other: a name may have a hundred words."""
+        found = [self._of_name(key, form, search_keys.bounded(one)) for one in dict.fromkeys(patterns)]
+        return found[0].distinct() if len(found) == 1 else select(intersect(*found).subquery())
+
+    def _of_name(self, key: Key, form: str, pattern: str) -> Select[str, int]:
+        found = select(StudyNameRow.study_id, StudyNameRow.patient_number).where(
             StudyNameRow.keyword == key.keyword,
             StudyNameRow.form == form,
             _starts_with(StudyNameRow.text, _certain(pattern)),
@@ -175,11 +251,11 @@ class Conditions:
         )
         if scope(self._viewer) is Scope.OWN:
             found = found.where(StudyNameRow.partner_id == self._viewer.id)
-        return found.where(StudyNameRow.study_id.in_(self._named(key, form, rest))) if rest else found
+        return found
 
     def _between(self, key: Key, first: str, last: str) -> ColumnElement[bool]:
         """Of a time in JSON, written less exactly than the range, its digits decide: zeros at the end say nothing."""
-        if key.keyword not in _COLUMNS:
+        if key.keyword not in self._columns:
             first = first.rstrip("0.") if "." in first else first
         return self._test(key, lambda text: _between(text, first, last))
 
@@ -190,15 +266,15 @@ class Conditions:
         def has_all(item: Text) -> ColumnElement[bool]:
             return and_(true(), *(self._has(item, tag, pattern) for tag, pattern in wanted))
 
-        return self._any_value(_ATTRIBUTES[key.level], (key.tag, "Value"), has_all, is_json=True)
+        return self._any_value(self._attributes[key.level], (key.tag, "Value"), has_all, is_json=True)
 
     def _has(self, item: Text, tag: str, pattern: str) -> ColumnElement[bool]:
         return self._any_value(item, (tag, "Value"), lambda text: self._matches(text, pattern))
 
     def _empty(self, key: Key) -> ColumnElement[bool]:
-        column = _AS_SENT.get(key.keyword, _COLUMNS.get(key.keyword))
+        column = self._as_sent.get(key.keyword, self._columns.get(key.keyword))
         if column is None:
-            return ~self._any_value(_ATTRIBUTES[key.level], (key.tag, "Value"), lambda _: true())
+            return ~self._any_value(self._attributes[key.level], (key.tag, "Value"), lambda _: true())
         return column.is_(None) if column.nullable else column == ""
 
     def _any_value(

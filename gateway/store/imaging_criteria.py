@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 LEVELS = ("study", "series", "instance")
+PATIENT = "patient"
+"""The level of a key of the study's patient: a study has several where a hospital has mixed children up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An attribute of the index. ``tag`` is 8 hexadecimal digits, ``level`` one of LEVELS."""
+    """An attribute of the index. ``tag`` is 8 hexadecimal digits, ``level`` one of LEVELS or PATIENT."""
 
     keyword: str
     level: str

@@ -19,7 +19,7 @@ from gateway.case.model import Demographics
 from gateway.store import search_keys
 from gateway.store.ids import new_id
 from gateway.store.objects import Stored
-from gateway.store.tables import InstanceRow, SeriesRow, StudyNameRow, StudyRow
+from gateway.store.tables import InstanceRow, OtherPatientRow, SeriesRow, StudyNameRow, StudyRow
 
 NEW, SAME, CONFLICT = "new", "same", "conflict"
 _DEMOGRAPHICS = TypeAdapter(Demographics)
@@ -54,6 +54,7 @@ class _Known(NamedTuple):
     """A row of the same UID."""
 
     id: str
+    series_id: str
     transfer_syntax_uid: str
     sha256: str
     size_bytes: int
@@ -66,42 +67,60 @@ class _Series:
     id: str
     modality: str
     number_of_instances: int
+    patients: list[int]
 
 
 @dataclass
 class _Study:
-    """What is held of a study while instances are added to it."""
+    """What is held of a study while instances are added to it.
+
+    ``others``: what is to be added to the series and the instances of each patient but the first.
+    """
 
     id: str
     patients: list[dict[str, Any]]
     number_of_series: int
     number_of_instances: int
+    patient_series: int
+    patient_instances: int
     modalities: list[str]
     sop_classes: list[str]
     series: dict[str, _Series] = field(default_factory=dict)
+    others: dict[int, list[int]] = field(default_factory=dict)
 
 
 _STUDY, _SERIES = cast(Table, StudyRow.__table__), cast(Table, SeriesRow.__table__)
 _INSTANCE, _STUDY_NAME = cast(Table, InstanceRow.__table__), cast(Table, StudyNameRow.__table__)
+_OTHER_PATIENT = cast(Table, OtherPatientRow.__table__)
 _STUDY_BY_UID = (
     select(
         _STUDY.c.id,
         _STUDY.c.patients,
         _STUDY.c.number_of_series,
         _STUDY.c.number_of_instances,
+        _STUDY.c.patient_series,
+        _STUDY.c.patient_instances,
         _STUDY.c.modalities,
         _STUDY.c.sop_classes,
     )
     .where(_STUDY.c.partner_id == bindparam("partner"), _STUDY.c.study_instance_uid == bindparam("uid"))
     .with_for_update()
 )
-_SERIES_BY_UID = select(_SERIES.c.id, _SERIES.c.modality, _SERIES.c.number_of_instances).where(
-    _SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid")
-)
+_SERIES_BY_UID = select(
+    _SERIES.c.id, _SERIES.c.modality, _SERIES.c.number_of_instances, _SERIES.c.patients
+).where(_SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid"))
 _INSTANCES_BY_UID = select(*(_INSTANCE.c[name] for name in _Known._fields)).where(
     _INSTANCE.c.partner_id == bindparam("partner"), _INSTANCE.c.sop_instance_uid == bindparam("uid")
 )
 _UPDATE_STUDY = _STUDY.update().where(_STUDY.c.id == bindparam("key"))
+_UPDATE_OTHER_PATIENT = (
+    _OTHER_PATIENT.update()
+    .where(_OTHER_PATIENT.c.study_id == bindparam("study"), _OTHER_PATIENT.c.number == bindparam("place"))
+    .values(
+        patient_series=_OTHER_PATIENT.c.patient_series + bindparam("more_series"),
+        patient_instances=_OTHER_PATIENT.c.patient_instances + bindparam("more_instances"),
+    )
+)
 _UPDATE_SERIES = _SERIES.update().where(_SERIES.c.id == bindparam("key"))
 
 
@@ -130,13 +149,17 @@ class InstanceIndex:
                 return Indexed(SAME, one.id, study.id)
         series = self._series_of(study, header)
         row = self._row(header, content.stored, receipt_id)
-        row |= {"series_id": series.id, "conflict": bool(known)}
+        number = self._patient_number(study, header)
+        shadowed = any(one.series_id == series.id for one in known)
+        row |= {
+            "series_id": series.id,
+            "conflict": bool(known),
+            "shadowed": shadowed,
+            "patient_number": number,
+        }
         self._rows.append(row)
-        identity = _identity(header)
-        if identity not in study.patients:
-            study.patients = [*study.patients, identity]
-        if not known:
-            _count(study, series, header)
+        if not shadowed:
+            _count(study, series, header, number)
         return Indexed(CONFLICT if known else NEW, row["id"], study.id)
 
     def _is_same(self, known: _Known, content: Content) -> bool:
@@ -157,7 +180,11 @@ class InstanceIndex:
         self._connection.execute(
             _UPDATE_SERIES,
             [
-                {"key": series.id, "number_of_instances": series.number_of_instances}
+                {
+                    "key": series.id,
+                    "number_of_instances": series.number_of_instances,
+                    "patients": series.patients,
+                }
                 for study in self._studies.values()
                 for series in study.series.values()
             ],
@@ -170,7 +197,9 @@ class InstanceIndex:
                     "patients": study.patients,
                     "number_of_series": study.number_of_series,
                     "number_of_instances": study.number_of_instances,
-                    "has_instances": study.number_of_instances > 0,
+                    "number_of_patients": len(study.patients),
+                    "patient_series": study.patient_series,
+                    "patient_instances": study.patient_instances,
                     "modalities": study.modalities,
                     "sop_classes": study.sop_classes,
                     "updated_at": self._now,
@@ -179,6 +208,16 @@ class InstanceIndex:
                 if study.series
             ],
         )
+        self._write_others()
+
+    def _write_others(self) -> None:
+        more = [
+            {"study": study.id, "place": number, "more_series": series, "more_instances": instances}
+            for study in self._studies.values()
+            for number, (series, instances) in study.others.items()
+        ]
+        if more:
+            self._connection.execute(_UPDATE_OTHER_PATIENT, more)
 
     def _known(self, sop_instance_uid: str) -> list[_Known]:
         """Also of those that are still to be written."""
@@ -211,7 +250,7 @@ class InstanceIndex:
             return found
 
     def _new_study(self, header: InstanceHeader) -> _Study:
-        study = _Study(new_id(), [_identity(header)], 0, 0, [], [])
+        study = _Study(new_id(), [_identity(header)], 0, 0, 0, 0, [], [])
         row = {
             "id": study.id,
             "partner_id": self._partner.id,
@@ -221,23 +260,37 @@ class InstanceIndex:
             "study_date": header.study_date,
             "study_time": header.study_time,
             "description": header.study_description,
-            "patient_id": header.patient_id,
-            "patient_name": header.patient_name,
-            "patient_birth_date": header.patient_birth_date,
-            "patient_sex": header.patient_sex,
-            "attributes": header.study_attributes,
             "patients": study.patients,
             "join_reasons": [],
             "received_at": self._now,
             "updated_at": self._now,
+            **_patient_columns(header),
             **search_keys.search_columns(header),
         }
         self._connection.execute(_STUDY.insert(), row)
-        self._name(study, search_keys.names(header))
+        self._name(study, 0, search_keys.names(header))
         return study
 
-    def _name(self, study: _Study, names: Iterable[tuple[str, str, str]]) -> None:
-        columns = {"partner_id": self._partner.id, "study_id": study.id}
+    def _patient_number(self, study: _Study, header: InstanceHeader) -> int:
+        """The place of the instance's own patient in the study's."""
+        identity = _identity(header)
+        if identity in study.patients:
+            return study.patients.index(identity)
+        number = len(study.patients)
+        study.patients = [*study.patients, identity]
+        row = _patient_columns(header) | {
+            "study_id": study.id,
+            "number": number,
+            "partner_id": self._partner.id,
+            "patient_id_start": search_keys.start(header.patient_id),
+        }
+        self._connection.execute(_OTHER_PATIENT.insert(), row)
+        names = search_keys.names(header)
+        self._name(study, number, (name for name in names if name[0] == search_keys.PATIENT_NAME))
+        return number
+
+    def _name(self, study: _Study, patient_number: int, names: Iterable[tuple[str, str, str]]) -> None:
+        columns = {"partner_id": self._partner.id, "study_id": study.id, "patient_number": patient_number}
         rows = [columns | {"keyword": key, "form": form, "text": text} for key, form, text in names]
         if rows:
             self._connection.execute(_STUDY_NAME.insert(), rows)
@@ -250,7 +303,7 @@ class InstanceIndex:
         return study.series[uid]
 
     def _new_series(self, study: _Study, header: InstanceHeader) -> _Series:
-        series = _Series(new_id(), header.modality, 0)
+        series = _Series(new_id(), header.modality, 0, [])
         row = {
             "id": series.id,
             "study_id": study.id,
@@ -259,6 +312,7 @@ class InstanceIndex:
             "modality": header.modality,
             "description": header.series_description,
             "body_part": header.body_part,
+            "patients": series.patients,
             "attributes": header.series_attributes,
         }
         self._connection.execute(_SERIES.insert(), row)
@@ -286,13 +340,33 @@ class InstanceIndex:
         }
 
 
-def _count(study: _Study, series: _Series, header: InstanceHeader) -> None:
-    """What a search tells of them: first-received instances only."""
+def _patient_columns(header: InstanceHeader) -> dict[str, Any]:
+    return {
+        "patient_id": header.patient_id,
+        "patient_name": header.patient_name,
+        "patient_birth_date": header.patient_birth_date,
+        "patient_sex": header.patient_sex,
+        "attributes": header.study_attributes,
+    }
+
+
+def _count(study: _Study, series: _Series, header: InstanceHeader, patient_number: int) -> None:
+    """What a search tells of them: instances that have an address of their own."""
     if not series.number_of_instances:
         study.number_of_series += 1
         study.modalities = sorted({*study.modalities, series.modality} - {""})
     series.number_of_instances += 1
     study.number_of_instances += 1
+    is_new = patient_number not in series.patients
+    if is_new:
+        series.patients = [*series.patients, patient_number]
+    if patient_number == 0:
+        study.patient_series += is_new
+        study.patient_instances += 1
+    else:
+        more = study.others.setdefault(patient_number, [0, 0])
+        more[0] += is_new
+        more[1] += 1
     study.sop_classes = sorted({*study.sop_classes, header.sop_class_uid})
 
 

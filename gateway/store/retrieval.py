@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, literal, select, tuple_, union_all
 from sqlalchemy.orm import InstrumentedAttribute, Session, selectinload
 
 from gateway.case.access import Viewer
 from gateway.store.studies import visible
-from gateway.store.tables import InstanceRow, SeriesRow, StudyRow
+from gateway.store.tables import InstanceRow, OtherPatientRow, SeriesRow, StudyRow
 
-KEYS: dict[str, InstrumentedAttribute[str]] = {
-    "PatientID": StudyRow.patient_id,
+_KEYS: dict[str, InstrumentedAttribute[str]] = {
     "StudyInstanceUID": StudyRow.study_instance_uid,
     "SeriesInstanceUID": SeriesRow.series_instance_uid,
     "SOPInstanceUID": InstanceRow.sop_instance_uid,
@@ -19,14 +18,16 @@ _AT_ONCE = 500  # values of one list in a statement
 
 
 def instances(session: Session, viewer: Viewer, keys: dict[str, Sequence[str]]) -> list[InstanceRow]:
-    """First-received instances, never a conflicting second, that have one of the values of every key.
+    """The instances that have one of the values of every key; by a Patient ID those whose own patient has it.
 
+    By a SOP Instance UID alone it is the one that came first under it, else none whose address gives another one.
     In the order of study, series and instance number; each once.
     """
     if not keys or not all(keys.values()):
         return []
     longest = max(keys, key=lambda keyword: len(keys[keyword]))
-    others = [KEYS[keyword].in_(values) for keyword, values in keys.items() if keyword != longest]
+    others = [_has(keyword, values) for keyword, values in keys.items() if keyword != longest]
+    is_second = InstanceRow.conflict if set(keys) == {"SOPInstanceUID"} else InstanceRow.shadowed
     found: dict[str, InstanceRow] = {}
     wanted = list(dict.fromkeys(keys[longest]))
     for first in range(0, len(wanted), _AT_ONCE):
@@ -36,9 +37,9 @@ def instances(session: Session, viewer: Viewer, keys: dict[str, Sequence[str]]) 
             .join(StudyRow, StudyRow.id == SeriesRow.study_id)
             .where(
                 StudyRow.id.in_(visible(viewer).with_only_columns(StudyRow.id)),
-                InstanceRow.conflict.is_(False),
-                KEYS[longest].in_(wanted[first : first + _AT_ONCE]),
+                _has(longest, wanted[first : first + _AT_ONCE]),
                 *others,
+                is_second.is_(False),
             )
             .options(selectinload(InstanceRow.series))
             .order_by(StudyRow.received_at, StudyRow.id, SeriesRow.series_number, SeriesRow.id)
@@ -46,3 +47,13 @@ def instances(session: Session, viewer: Viewer, keys: dict[str, Sequence[str]]) 
         )
         found |= {row.id: row for row in session.scalars(query)}
     return list(found.values())
+
+
+def _has(keyword: str, values: Sequence[str]) -> ColumnElement[bool]:
+    if keyword != "PatientID":
+        return _KEYS[keyword].in_(values)
+    first = select(StudyRow.id, literal(0)).where(StudyRow.patient_id.in_(values))
+    others = select(OtherPatientRow.study_id, OtherPatientRow.number).where(
+        OtherPatientRow.patient_id.in_(values)
+    )
+    return tuple_(SeriesRow.study_id, InstanceRow.patient_number).in_(union_all(first, others))

@@ -13,7 +13,9 @@ START_CHARACTERS = 64
 GROUP, WORD = "group", "word"
 """How a name is kept: each component group whole, for literal matching, and each of its words, for fuzzy matching."""
 
-_NAMES = {"PatientName": "00100010", "ReferringPhysicianName": "00080090"}
+PATIENT_NAME = "PatientName"
+
+_NAMES = {PATIENT_NAME: "00100010", "ReferringPhysicianName": "00080090"}
 _DATE = re.compile(r"(\d{4})[.\-]?(0[1-9]|1[0-2])[.\-]?(0[1-9]|[12]\d|3[01])", re.ASCII)
 _TIME = re.compile(r"([01]\d|2[0-3])(?::?([0-5]\d)(?::?([0-5]\d|60)(?:\.(\d{1,6}))?)?)?", re.ASCII)
 _BETWEEN_WORDS = re.compile(r"[\s^=.,\-\u2010-\u2015'\u2019\u00b7\u30fb]+")

@@ -54,7 +54,7 @@ def instances(
     series_instance_uid: str | None = None,
     sop_instance_uid: str | None = None,
 ) -> list[InstanceRow]:
-    """First-received instances (never a conflicting second) of a study, series or instance by their DICOM UIDs.
+    """Of a study, series or instance by their DICOM UIDs, without an instance whose address gives another one.
 
     Ordered by series and instance number. Raises NotFound when the viewer may see none.
     """
@@ -67,7 +67,7 @@ def instances(
                 .with_only_columns(StudyRow.id)
                 .where(StudyRow.study_instance_uid == study_instance_uid)
             ),
-            InstanceRow.conflict.is_(False),
+            InstanceRow.shadowed.is_(False),
         )
         .options(joinedload(InstanceRow.series).joinedload(SeriesRow.study))
         .order_by(SeriesRow.series_number, SeriesRow.id, InstanceRow.instance_number, InstanceRow.id)

@@ -224,8 +224,9 @@ class StudyRow(Row):
 
     ``join_state``: waiting (no case found), held (``case_id`` is only a candidate: a contradiction or
     too little evidence), joined, refused (a person said no).
-    ``join_reasons`` are the evidence in words. ``attributes`` and ``patients`` come from the headers.
-    The numbers, modalities and SOP classes are of its instances without the conflicting second ones.
+    ``join_reasons`` are the evidence in words. ``attributes`` and ``patients`` come from the headers. The columns of
+    the patient are of its first instance; the other patients that its instances name have rows of their own.
+    The numbers, modalities and SOP classes are of its instances without those that have no address of their own.
     """
 
     __tablename__ = "study"
@@ -246,9 +247,11 @@ class StudyRow(Row):
     accession_start: Mapped[str] = mapped_column(_sorted(64), default="")
     search_date: Mapped[str] = mapped_column(_sorted(8), default="")
     search_time: Mapped[str] = mapped_column(_sorted(13), default="")
-    has_instances: Mapped[bool] = mapped_column(Boolean, default=False)  # a column of its own, for indexes
     number_of_series: Mapped[int] = mapped_column(default=0)
     number_of_instances: Mapped[int] = mapped_column(default=0)
+    number_of_patients: Mapped[int] = mapped_column(default=1)
+    patient_series: Mapped[int] = mapped_column(default=0)  # these two: of its first patient alone
+    patient_instances: Mapped[int] = mapped_column(default=0)
     modalities: Mapped[list[str]] = mapped_column(default=list)
     sop_classes: Mapped[list[str]] = mapped_column(default=list)
     attributes: Mapped[dict[str, Any]]  # study-level DICOM JSON model, as first received
@@ -268,17 +271,42 @@ class StudyRow(Row):
 
     __table_args__ = (
         UniqueConstraint("partner_id", "study_instance_uid"),
-        Index("ix_study_received", "partner_id", "has_instances", "received_at", "id"),
-        Index("ix_study_patient_id", "partner_id", "has_instances", "patient_id_start"),
-        Index("ix_study_accession", "partner_id", "has_instances", "accession_start"),
-        Index("ix_study_date", "partner_id", "has_instances", "search_date", "received_at", "id"),
+        Index("ix_study_received", "partner_id", "received_at", "id"),
+        Index("ix_study_patient_id", "partner_id", "patient_id_start"),
+        Index("ix_study_accession", "partner_id", "accession_start"),
+        Index("ix_study_date", "partner_id", "search_date", "received_at", "id"),
     )
+
+
+class OtherPatientRow(Row):
+    """A patient whom instances of a study name, and who is not that of its first instance (ADR 30).
+
+    ``number`` is the place in the study's ``patients``, from 1 on. ``attributes`` is the study-level DICOM JSON of the
+    first of these instances. The numbers are of them alone, without those that have no address of their own.
+    """
+
+    __tablename__ = "other_patient"
+
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    patient_id: Mapped[str] = mapped_column(Text)
+    patient_name: Mapped[str] = mapped_column(Text)
+    patient_birth_date: Mapped[str] = mapped_column(Text)
+    patient_sex: Mapped[str] = mapped_column(Text)
+    patient_id_start: Mapped[str] = mapped_column(_sorted(64))
+    attributes: Mapped[dict[str, Any]]
+    patient_series: Mapped[int] = mapped_column(default=0)
+    patient_instances: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = (Index("ix_other_patient_id", "partner_id", "patient_id_start"),)
 
 
 class StudyNameRow(Row):
     """A name of a study, of its patient or its referring physician, as searches compare it (search_keys.py).
 
-    ``keyword`` is PatientName or ReferringPhysicianName, ``form`` group or word.
+    ``keyword`` is PatientName or ReferringPhysicianName, ``form`` group or word. ``patient_number`` is the place in the
+    study's ``patients``, 0 for a physician.
     """
 
     __tablename__ = "study_name"
@@ -288,6 +316,7 @@ class StudyNameRow(Row):
     form: Mapped[str] = mapped_column(String(8), primary_key=True)
     text: Mapped[str] = mapped_column(_sorted(250), primary_key=True)
     study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    patient_number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, default=0)
 
     __table_args__ = ({"sqlite_with_rowid": False},)  # the key is the table
 
@@ -302,7 +331,10 @@ class SeriesRow(Row):
     modality: Mapped[str] = mapped_column(Text, default="")
     description: Mapped[str] = mapped_column(Text, default="")
     body_part: Mapped[str] = mapped_column(Text, default="")
-    number_of_instances: Mapped[int] = mapped_column(default=0)  # without the conflicting second ones
+    number_of_instances: Mapped[int] = mapped_column(default=0)  # without those that are shadowed
+    patients: Mapped[list[int]] = mapped_column(
+        JSON, default=lambda: [0]
+    )  # places in the study's ``patients``
     attributes: Mapped[dict[str, Any]]
 
     study: Mapped[StudyRow] = relationship(back_populates="series")
@@ -315,6 +347,9 @@ class SeriesRow(Row):
 
 class InstanceRow(Row):
     """A received SOP instance. The same UID with another data set is a second row with ``conflict`` set.
+
+    Such a one is ``shadowed`` too where one before it is of the same series: both have the same address, which gives
+    the first. ``patient_number`` is the place in the study's ``patients`` (ADR 30).
 
     The data set begins at ``dataset_offset`` of the file: who sends an instance writes the preamble and group 0002
     anew, so that one sent by C-STORE and again by STOW-RS differs there and is the same. The transfer syntax stands in
@@ -335,6 +370,8 @@ class InstanceRow(Row):
     rows: Mapped[int | None] = mapped_column(BigInteger)
     columns: Mapped[int | None] = mapped_column(BigInteger)
     conflict: Mapped[bool] = mapped_column(Boolean, default=False)
+    shadowed: Mapped[bool] = mapped_column(Boolean, default=False)
+    patient_number: Mapped[int] = mapped_column(default=0)
     fault: Mapped[str] = mapped_column(Text, default="")
     sha256: Mapped[str] = mapped_column(String(64))
     dataset_offset: Mapped[int] = mapped_column(BigInteger)

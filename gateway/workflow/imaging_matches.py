@@ -6,7 +6,7 @@ Each match has the attributes of the levels above it too. Where something can be
 from typing import Any
 
 from gateway.store.imaging_search import InstanceFound, PatientFound, SeriesFound, StudyFound
-from mappings.dicom_attributes import patient_tags
+from mappings.dicom_attributes import patient_tags, tags_of_patient
 
 Json = dict[str, Any]
 
@@ -80,7 +80,11 @@ def _patient(found: PatientFound) -> Json:
 
 
 def _study(found: StudyFound) -> Json:
-    return _STUDY_ALWAYS | found.attributes
+    if found.patient is None:
+        return _STUDY_ALWAYS | found.attributes
+    attributes = {tag: value for tag, value in found.attributes.items() if tag not in tags_of_patient()}
+    patient = {tag: value for tag, value in found.patient.items() if tag in tags_of_patient()}
+    return _STUDY_ALWAYS | attributes | patient
 
 
 def _series(found: SeriesFound) -> Json:

@@ -9,6 +9,7 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from gateway.errors import InvalidContent
 from gateway.store import search_keys
 from gateway.store.imaging_criteria import (
+    PATIENT,
     Between,
     Criterion,
     Empty,
@@ -21,12 +22,15 @@ from gateway.store.imaging_criteria import (
     NameLike,
     OneOf,
 )
-from mappings.dicom_attributes import Attribute, attributes_down_to, keyword_of
+from mappings.dicom_attributes import Attribute, attributes_down_to, keyword_of, tags_of_patient
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _NUMBER = re.compile(r"[+-]?\d{1,9}", re.ASCII)
 _WILD = re.compile(r"[*?]")
 _EMPTY = '""'
+MOST_KEYS, MOST_WORDS, MOST_GROUPS = 50, 100, 3
+MOST_UIDS, MOST_VALUES, MOST_CHARACTERS = 10_000, 500, 4096
+"""More than anybody means, and less than a database can be asked at once. A name has 3 groups (PS3.5 6.2.1)."""
 _ITEM_VRS = frozenset({"AE", "CS", "LO", "SH", "UC", "UI"})
 _FORMS = {"date": "YYYYMMDD", "time": "HHMMSS"}
 _STUDY_MOMENT = frozenset({"StudyDate", "StudyTime"})
@@ -69,6 +73,8 @@ def read_criteria(
     keys: Iterable[tuple[MatchingKey, str]], matching: Matching = Matching()
 ) -> list[Criterion]:
     """All hold. An empty value matches everything (C.2.2.2.3). Raises InvalidContent, without the value."""
+    keys = list(keys)
+    _require_moderate(keys)
     criteria: list[Criterion] = []
     items: dict[Key, list[tuple[str, str]]] = {}
     ranges: set[str] = set()
@@ -86,8 +92,31 @@ def read_criteria(
     return _combined(criteria) if matching.combined and ranges >= _STUDY_MOMENT else criteria
 
 
+def _require_moderate(keys: Sequence[tuple[MatchingKey, str]]) -> None:
+    if len(keys) > MOST_KEYS:
+        raise InvalidContent(f"At most {MOST_KEYS} keys are matched at once.")
+    words = 0
+    for asked, value in keys:
+        keyword, match = asked.attribute.keyword, asked.attribute.match
+        if match == "name":
+            words += len(search_keys.words(value))
+            if value.count("=") >= MOST_GROUPS:
+                raise InvalidContent(f"{keyword} has {MOST_GROUPS} component groups at most (PS3.5 6.2.1).")
+        _require_few(keyword, value, MOST_UIDS if match == "uid" else MOST_VALUES)
+        if match != "uid" and len(value) > MOST_CHARACTERS:
+            raise InvalidContent(f"{keyword} is matched by {MOST_CHARACTERS} characters at most.")
+    if words > MOST_WORDS:
+        raise InvalidContent(f"Names are matched by {MOST_WORDS} words at most.")
+
+
+def _require_few(keyword: str, value: str, most: int) -> None:
+    if value.count("\\") + value.count(",") >= most:
+        raise InvalidContent(f"{keyword} is matched by {most} values at most.")
+
+
 def _key(attribute: Attribute) -> Key:
-    return Key(attribute.keyword, attribute.level, f"{attribute.tag:08X}")
+    tag = f"{attribute.tag:08X}"
+    return Key(attribute.keyword, PATIENT if tag in tags_of_patient() else attribute.level, tag)
 
 
 def of_uid(keyword: str, value: str) -> tuple[MatchingKey, str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
 from gateway.case.access import SYSTEM_ACTOR
 from gateway.config import Config
@@ -228,3 +228,10 @@ def test_a_heart_that_beats_is_heard_until_the_part_starts_anew(database: Databa
         assert heartbeats.seconds_since(session)["worker"] < heartbeats.FRESH_SECONDS
         heartbeats.forget(session, ["worker"], "m1")
         assert heartbeats.living_machines(session, "worker") == {"m2"}
+
+
+def test_a_statement_that_is_never_taken_is_no_database_that_is_away(database):
+    """To send it again would be of no use, and nobody would look for the fault."""
+    nested = f"SELECT {'(' * 5000}1{')' * 5000}"
+    with pytest.raises(DBAPIError), database.reading() as session:
+        session.execute(text(f"{nested} FROM no_such_table"))

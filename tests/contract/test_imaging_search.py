@@ -10,6 +10,7 @@ from gateway.case.access import Origin, Partner, Role, User
 from gateway.services import Services
 from gateway.store import partners
 from gateway.store.imaging_criteria import (
+    PATIENT,
     Between,
     Criterion,
     Empty,
@@ -27,7 +28,7 @@ from gateway.store.imaging_search import search_instances, search_patients, sear
 from gateway.store.partners import Registration
 from gateway.store.tables import StudyRow
 from gateway.workflow.receive import receive_instance
-from mappings.dicom_attributes import attributes
+from mappings.dicom_attributes import attributes, tags_of_patient
 from tests.support.dicom_files import make_file
 
 OURS, THEIRS = Partner("ours", "Ours", "urn:ours"), Partner("theirs", "Theirs", "urn:theirs")
@@ -113,7 +114,8 @@ def keep(services: Services, partner: Partner, attributes: dict[str, Any]) -> No
 def key(keyword: str) -> Key:
     for level, known in attributes().items():
         if keyword in known:
-            return Key(keyword, level, f"{known[keyword].tag:08X}")
+            tag = f"{known[keyword].tag:08X}"
+            return Key(keyword, PATIENT if tag in tags_of_patient() else level, tag)
     raise KeyError(keyword)
 
 
@@ -224,31 +226,43 @@ def test_counts_are_of_the_own_instances(filled):
     assert (second.modalities, second.series_count, second.instance_count) == (["US"], 1, 1)
 
 
-def test_a_conflicting_second_content_is_not_found(filled):
-    """What is found can be retrieved: nor is a series or a study that has nothing else."""
+def test_other_content_under_a_known_uid_is_found_at_its_own_address_and_not_at_the_first_ones(filled):
     again = {"StudyInstanceUID": "1.1", "SOPInstanceUID": "1.1.1", "SeriesInstanceUID": "1.1.10"}
     keep(filled, OURS, again | {"ImageComments": "other content"})
     keep(filled, OURS, again | {"SeriesInstanceUID": "1.1.30"})
     keep(filled, OURS, again | {"StudyInstanceUID": "1.9"})
-    assert studies_found(filled) == ["1.1", "1.2", "1.3"]
-    assert series_found(filled, OneOf(key("StudyInstanceUID"), ("1.1",))) == ["1.1.10", "1.1.20"]
+    assert studies_found(filled) == ["1.1", "1.2", "1.3", "1.9"]
+    assert series_found(filled, OneOf(key("StudyInstanceUID"), ("1.1",))) == ["1.1.10", "1.1.30", "1.1.20"]
     with filled.database.reading() as session:
-        assert search_studies(session, OURS, [], EVERYTHING)[0].instance_count == 2
+        assert search_studies(session, OURS, [], EVERYTHING)[0].instance_count == 3
         by_uid = [OneOf(key("SOPInstanceUID"), ("1.1.1",))]
-        assert len(search_instances(session, OURS, by_uid, EVERYTHING)) == 1
+        found = search_instances(session, OURS, by_uid, EVERYTHING)
+    places = [(one.series.study.study_instance_uid, one.series.series_instance_uid) for one in found]
+    assert sorted(places) == [("1.1", "1.1.10"), ("1.1", "1.1.30"), ("1.9", "1.1.10")]
 
 
 def test_counts_and_modalities_are_kept_with_study_and_series(filled):
-    keep(filled, OURS, {"StudyInstanceUID": "1.1", "SOPInstanceUID": "1.1.1", "SeriesInstanceUID": "1.1.30"})
+    known = {"StudyInstanceUID": "1.1", "SOPInstanceUID": "1.1.1"}
+    keep(filled, OURS, known | {"SeriesInstanceUID": "1.1.10", "ImageComments": "other content"})
+    keep(filled, OURS, known | {"SeriesInstanceUID": "1.1.30"})
     keep(filled, OURS, {"StudyInstanceUID": "1.1", "SOPInstanceUID": "1.1.3", "SeriesInstanceUID": "1.1.10"})
     with filled.database.reading() as session:
         study = session.scalars(
             select(StudyRow).where(StudyRow.study_instance_uid == "1.1", StudyRow.partner_id == "ours")
         ).one()
         series = {one.series_instance_uid: one.number_of_instances for one in study.series}
-    assert (study.number_of_series, study.number_of_instances) == (2, 3)
+    assert (study.number_of_series, study.number_of_instances) == (3, 4)
     assert (study.modalities, study.sop_classes) == (["CT", "SR"], ["1.2.840.10008.5.1.4.1.1.2"])
-    assert series == {"1.1.10": 2, "1.1.20": 1, "1.1.30": 0}, "a second content under a UID counts nowhere"
+    assert series == {"1.1.10": 2, "1.1.20": 1, "1.1.30": 1}, "what has no address of its own counts nowhere"
+
+
+def test_ten_thousand_uids_and_a_hundred_words_are_one_search(filled):
+    uids = ("1.1", "1.2", *(f"1.2.3.{number}" for number in range(9_998)))
+    assert studies_found(filled, OneOf(key("StudyInstanceUID"), uids)) == ["1.1", "1.2"]
+    words = " ".join(f"w{number}" for number in range(98)) + " agidius umit"
+    assert studies_found(filled, FuzzyName(key("PatientName"), words)) == []
+    names = [FuzzyName(key("PatientName"), "agidius umit") for _ in range(50)]
+    assert studies_found(filled, *names) == ["1.1"]
 
 
 def test_series_and_instances_are_found_with_their_study(filled):

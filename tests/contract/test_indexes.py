@@ -9,9 +9,19 @@ import pytest
 from sqlalchemy import event
 
 from gateway.case.access import Partner, User
-from gateway.store import cases, credentials, receipts, resources
+from gateway.store import cases, credentials, imaging_conditions, receipts, resources
 from gateway.store.database import Database, Session
-from gateway.store.imaging_criteria import Between, Criterion, FuzzyName, Key, Like, NameLike, OneOf, Page
+from gateway.store.imaging_criteria import (
+    PATIENT,
+    Between,
+    Criterion,
+    FuzzyName,
+    Key,
+    Like,
+    NameLike,
+    OneOf,
+    Page,
+)
 from gateway.store.imaging_search import search_instances, search_series, search_studies
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -20,7 +30,7 @@ HOSPITAL = Partner("a", "Hospital A", "urn:x")
 
 
 def _key(keyword: str, level: str = "study") -> Key:
-    return Key(keyword, level, "")
+    return Key(keyword, PATIENT if keyword.startswith("Patient") else level, "")
 
 
 def _searched(session: Session, *criteria: Criterion) -> Any:
@@ -61,6 +71,9 @@ ASKED: dict[str, Callable[[Session], Any]] = {
     "instances of a study": lambda session: search_instances(
         session, HOSPITAL, [OneOf(_key("StudyInstanceUID"), ("1.2",))], Page(10)
     ),
+    "instances by number of the patient": lambda session: search_instances(
+        session, HOSPITAL, [OneOf(_key("PatientID"), ("MRN-1",))], Page(10)
+    ),
     "an instance": lambda session: search_instances(
         session, HOSPITAL, [OneOf(_key("SOPInstanceUID", "instance"), ("1.2",))], Page(10)
     ),
@@ -97,6 +110,16 @@ def plan(session: Session, statement: str, parameters: Any) -> str:
     return "\n".join(str(row[0]) for row in connection.exec_driver_sql(f"EXPLAIN {statement}", parameters))
 
 
+@pytest.mark.parametrize(
+    "asked", ["studies by number", "studies by name", "studies by fuzzy name", "studies by name and date"]
+)
+def test_where_studies_have_several_patients_they_are_found_by_an_index_too(
+    database: Database, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imaging_conditions, "has_other_patients", lambda *_: True)
+    test_it_is_found_by_an_index(database, asked)
+
+
 @pytest.mark.parametrize("asked", ASKED)
 def test_it_is_found_by_an_index(database: Database, asked: str) -> None:
     with database.transaction() as session:
@@ -112,6 +135,7 @@ def test_it_is_found_by_an_index(database: Database, asked: str) -> None:
             "case_file",
             "study",
             "study_name",
+            "other_patient",
             "series",
             "instance",
         ):
@@ -136,6 +160,8 @@ def sqlite(migrated_once: Callable[[str], str]) -> Iterator[Database]:
         ("all studies", "COVERING INDEX ix_study_received"),
         ("studies by name", "study_name USING PRIMARY KEY"),
         ("studies by fuzzy name", "study_name USING PRIMARY KEY"),
+        ("instances of a study", "instance USING INDEX ix_instance_series_id"),
+        ("instances by number of the patient", "instance USING INDEX ix_instance_series_id"),
         ("an instance", "instance USING INDEX sqlite_autoindex_instance_2"),
     ],
 )
@@ -144,4 +170,4 @@ def test_sqlite_goes_by_the_index_that_was_made_for_it(sqlite: Database, asked: 
     with sqlite.transaction() as session:
         with statements(sqlite) as seen:
             ASKED[asked](session)
-        assert index in plan(session, *seen[0])
+        assert any(index in plan(session, *statement) for statement in seen)

@@ -56,6 +56,8 @@ def ct(pacs: Pacs, number: str) -> list[Dataset]:
         "PatientID": f"{number}-1",
         "StudyID": "S-7",
         "PatientWeight": "12.5",
+        "SpecificCharacterSet": "ISO_IR 192",
+        "PatientName": "Ändermann^Mira=王^小東",
     }
     slices = [
         make_dataset(
@@ -63,8 +65,6 @@ def ct(pacs: Pacs, number: str) -> list[Dataset]:
             InstanceNumber=at,
             SliceThickness="1.25",
             RequestAttributesSequence=[request, other],
-            SpecificCharacterSet="ISO_IR 192",
-            PatientName="Ändermann^Mira=王^小東",
             **common,
         )
         for at in (1, 2, 3)
@@ -354,6 +354,18 @@ def test_a_key_that_cannot_be_read_is_told_in_words(gateway, ct, keys):
     told = find(gateway, identifier("STUDY", **keys))
     assert (told.status, told.matches) == (CANNOT_PROCESS, [])
     assert told.comment.startswith(next(iter(keys)))
+
+
+def test_a_name_of_many_words_is_found_and_an_absurd_search_is_refused_in_words(gateway, number, ct):
+    words = "mira andermann " * 20
+    assert extended(gateway, number, b"\1\0\1", b"\1\0\1", PatientName=words) == [ct[0].StudyInstanceUID]
+    for keys, told in (
+        ({"PatientName": "w " * 101}, "Names are matched by 100 words at most."),
+        ({"StudyInstanceUID": ["1.2.3"] * 10_001}, "StudyInstanceUID is matched by 10000 values at most."),
+        ({"StudyDescription": "*a" * 2049}, "StudyDescription is matched by 4096 characters at most."),
+    ):
+        found = find(gateway, identifier("STUDY", **keys))
+        assert (found.status, found.comment) == (CANNOT_PROCESS, told)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from mappings.native_xml import from_xml
-from tests.support.dicom_files import encode, make_dataset
+from tests.support.dicom_files import encode, make_dataset, multipart
 from tests.support.dicomweb import Pacs, series_path, value, values
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
@@ -329,12 +329,101 @@ def test_a_parameter_that_is_none_of_dicom_is_passed_over_with_a_warning(pacs, c
         {"OtherPatientIDsSequence.PatientName": "1"},
         {"PatientID.PatientID": "1"},
         {"fuzzymatching": "perhaps"},
+        {"(0010,0020)": "X"},
+        {"0010,0020": "X"},
+        {"patientid": "X"},
+        {"PATIENTID": "X"},
+        {"patientName": "X"},
+        {"requestattributessequence.scheduledprocedurestepid": "X"},
+        {"PatientID": ["MRN"] * 51},
+        {"PatientName": ["A"] * 250},
+        {"PatientName": "a=b=c=d"},
+        {"PatientName": " ".join(f"w{number}" for number in range(101)), "fuzzymatching": "true"},
+        {"ModalitiesInStudy": ",".join(["CT"] * 501)},
     ],
 )
 def test_a_query_that_cannot_be_answered_exactly_is_refused_in_words(pacs, query):
     answer = pacs.get("/studies", **query)
     assert answer.status_code == 400
     assert answer.json()["detail"]
+
+
+LONG_NAME = "Lopez Garcia^Maria del Carmen de la Santisima Trinidad"
+
+
+def test_a_name_of_many_words_is_found(pacs):
+    ds = make_dataset(PatientName=LONG_NAME, PatientID=generate_uid()[-10:])
+    assert pacs.store(encode(ds)).status_code == 200
+    words = "trinidad maria del carmen de la santisima LÓPEZ garcía"
+    for name in (words, " ".join([words] * 11), f"{words} Lop*"):
+        found = pacs.get("/studies", PatientName=name, fuzzymatching="true", PatientID=ds.PatientID)
+        assert values(found.json(), STUDY_UID) == [ds.StudyInstanceUID]
+    several = pacs.get("/studies", PatientName=["Lopez*"] * 48, PatientID=ds.PatientID)
+    assert values(several.json(), STUDY_UID) == [ds.StudyInstanceUID]
+    assert pacs.get("/studies", PatientName=f"{words} pedro", fuzzymatching="true").status_code == 204
+
+
+def test_a_slash_at_the_end_makes_no_difference(pacs, ct):
+    study = f"/studies/{ct[0].StudyInstanceUID}"
+    for path in ("/studies", f"{study}/series", f"{study}/metadata", f"{study}/instances"):
+        asked = {"StudyInstanceUID": ct[0].StudyInstanceUID} if path == "/studies" else {}
+        assert pacs.get(f"{path}/", **asked).json() == pacs.get(path, **asked).json()
+    assert pacs.post(multipart([encode(ct[0])]), path="/studies/").status_code == 200
+    assert pacs.get("/nothing/").status_code == 501
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE", "SEARCH"])
+def test_a_method_that_a_resource_has_not_is_refused_with_those_that_it_has(pacs, ct, method):
+    study = f"/studies/{ct[0].StudyInstanceUID}"
+    for path, allowed in (
+        ("/studies", "GET, POST, HEAD, OPTIONS"),
+        (f"{study}/series", "GET, HEAD, OPTIONS"),
+    ):
+        answer = requests.request(method, f"{pacs.url}{path}", headers=pacs.partner.headers(), timeout=60)
+        assert answer.status_code == 405
+        assert answer.headers["Allow"] == allowed
+        assert answer.json()["detail"] == f"This resource takes {allowed}."
+        assert answer.json()["reference"]
+        assert answer.json()["detail"] in answer.headers["Warning"]
+
+
+def test_a_nul_in_the_query_is_refused_in_words(pacs):
+    answer = pacs.get("/studies", PatientName="a\0")
+    assert answer.status_code == 400
+    assert "NUL" in answer.json()["detail"]
+    assert answer.json()["detail"] in answer.headers["Warning"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/dicom+json;q=0, */*", "multipart/related"),
+        ("*/*, application/*;q=0", "multipart/related"),
+        ('*/*, multipart/related;type="application/dicom+xml";q=0', "application/dicom+json"),
+        ("application/dicom+json, application/*;q=0", "application/dicom+json"),
+    ],
+)
+def test_what_is_accepted_with_no_weight_is_not_answered(pacs, ct, accept, content_type):
+    answer = pacs.get("/studies", accept, StudyInstanceUID=ct[0].StudyInstanceUID)
+    assert answer.status_code == 200
+    assert answer.headers["Content-Type"].split(";")[0] == content_type
+    nothing = "*/*, application/dicom+json;q=0, multipart/related;q=0"
+    assert pacs.get("/studies", nothing, StudyInstanceUID=ct[0].StudyInstanceUID).status_code == 406
+
+
+@pytest.mark.parametrize("resource", ["studies", "series", "instances"])
+def test_includefield_all_gives_the_whole_table(pacs, ct, resource):
+    asked = {"StudyInstanceUID": ct[0].StudyInstanceUID}
+    answer = pacs.get(f"/{resource}", includefield="all", **asked)
+    match = answer.json()[0]
+    assert value(match, "00101030") == 12.5
+    if resource != "studies":
+        assert value(match, "00081070") == {"Alphabetic": "Müller^Jo"}
+    if resource == "instances":
+        assert "the metadata have all" in answer.headers["Warning"]
+        assert "00180050" not in match
+    else:
+        assert "Warning" not in answer.headers
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ def upgrade() -> None:
     _opinion()
     _receipt()
     _study()
+    _other_patient()
     _study_name()
     _delivery()
     _fetch_wish()
@@ -378,9 +379,11 @@ def _study() -> None:
         sa.Column("accession_start", _sorted(64), nullable=False),
         sa.Column("search_date", _sorted(8), nullable=False),
         sa.Column("search_time", _sorted(13), nullable=False),
-        sa.Column("has_instances", sa.Boolean(), nullable=False),
         sa.Column("number_of_series", sa.Integer(), nullable=False),
         sa.Column("number_of_instances", sa.Integer(), nullable=False),
+        sa.Column("number_of_patients", sa.Integer(), nullable=False),
+        sa.Column("patient_series", sa.Integer(), nullable=False),
+        sa.Column("patient_instances", sa.Integer(), nullable=False),
         sa.Column("modalities", sa.JSON(), nullable=False),
         sa.Column("sop_classes", sa.JSON(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
@@ -400,21 +403,38 @@ def _study() -> None:
     )
     op.create_index(op.f("ix_study_case_id"), "study", ["case_id"], unique=False)
     op.create_index(op.f("ix_study_join_state"), "study", ["join_state"], unique=False)
-    op.create_index(
-        "ix_study_received", "study", ["partner_id", "has_instances", "received_at", "id"], unique=False
-    )
-    op.create_index(
-        "ix_study_patient_id", "study", ["partner_id", "has_instances", "patient_id_start"], unique=False
-    )
-    op.create_index(
-        "ix_study_accession", "study", ["partner_id", "has_instances", "accession_start"], unique=False
-    )
+    op.create_index("ix_study_received", "study", ["partner_id", "received_at", "id"], unique=False)
+    op.create_index("ix_study_patient_id", "study", ["partner_id", "patient_id_start"], unique=False)
+    op.create_index("ix_study_accession", "study", ["partner_id", "accession_start"], unique=False)
     op.create_index(
         "ix_study_date",
         "study",
-        ["partner_id", "has_instances", "search_date", "received_at", "id"],
+        ["partner_id", "search_date", "received_at", "id"],
         unique=False,
     )
+
+
+def _other_patient() -> None:
+    op.create_table(
+        "other_patient",
+        sa.Column("study_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("patient_id", sa.Text(), nullable=False),
+        sa.Column("patient_name", sa.Text(), nullable=False),
+        sa.Column("patient_birth_date", sa.Text(), nullable=False),
+        sa.Column("patient_sex", sa.Text(), nullable=False),
+        sa.Column("patient_id_start", _sorted(64), nullable=False),
+        sa.Column("attributes", sa.JSON(), nullable=False),
+        sa.Column("patient_series", sa.Integer(), nullable=False),
+        sa.Column("patient_instances", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partner.id"], name=op.f("fk_other_patient_partner_id_partner")
+        ),
+        sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_other_patient_study_id_study")),
+        sa.PrimaryKeyConstraint("study_id", "number", name=op.f("pk_other_patient")),
+    )
+    op.create_index("ix_other_patient_id", "other_patient", ["partner_id", "patient_id_start"], unique=False)
 
 
 def _study_name() -> None:
@@ -425,12 +445,19 @@ def _study_name() -> None:
         sa.Column("form", sa.String(length=8), nullable=False),
         sa.Column("text", _sorted(250), nullable=False),
         sa.Column("study_id", sa.String(length=36), nullable=False),
+        sa.Column("patient_number", sa.Integer(), autoincrement=False, nullable=False),
         sa.ForeignKeyConstraint(
             ["partner_id"], ["partner.id"], name=op.f("fk_study_name_partner_id_partner")
         ),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_study_name_study_id_study")),
         sa.PrimaryKeyConstraint(
-            "partner_id", "keyword", "form", "text", "study_id", name=op.f("pk_study_name")
+            "partner_id",
+            "keyword",
+            "form",
+            "text",
+            "study_id",
+            "patient_number",
+            name=op.f("pk_study_name"),
         ),
         sqlite_with_rowid=False,
     )
@@ -511,6 +538,7 @@ def _series() -> None:
         sa.Column("description", sa.Text(), nullable=False),
         sa.Column("body_part", sa.Text(), nullable=False),
         sa.Column("number_of_instances", sa.Integer(), nullable=False),
+        sa.Column("patients", sa.JSON(), nullable=False),
         sa.Column("attributes", sa.JSON(), nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["study.id"], name=op.f("fk_series_study_id_study")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
@@ -536,6 +564,8 @@ def _instance() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=True),
         sa.Column("columns", sa.BigInteger(), nullable=True),
         sa.Column("conflict", sa.Boolean(), nullable=False),
+        sa.Column("shadowed", sa.Boolean(), nullable=False),
+        sa.Column("patient_number", sa.Integer(), nullable=False),
         sa.Column("fault", sa.Text(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("dataset_offset", sa.BigInteger(), nullable=False),
