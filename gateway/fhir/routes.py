@@ -29,10 +29,10 @@ from gateway.errors import (
 from gateway.fhir import answers, narrowing, outcome, search, served, versions
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
-from gateway.fhir.elements import resource_model
 from gateway.store.objects import Spool
 from gateway.workflow import deliver, disclosure, receive
 from gateway.workflow.receive_bundle import receive_bundle
+from mappings.fhir_definitions import resource_model
 
 if TYPE_CHECKING:
     from gateway.services import Services

@@ -1,6 +1,6 @@
-"""One resource against FHIR R4: every fault at once, with its FHIRPath, in plain words, without its value.
+"""One resource against its FHIR release: every fault at once, with its FHIRPath, in plain words, without its value.
 
-fhir.resources (R4B models, which hold R4 content) finds unknown elements, wrong types, wrong primitives.
+fhir.resources (see mappings/fhir_definitions.py) finds unknown elements, wrong types, wrong primitives.
 Required elements, required codes and choices are walked here as well: the models stop at the first kind
 of fault. Not checked yet: reference targets, invariants, profiles, terminology.
 """
@@ -13,12 +13,11 @@ from fhir_core.fhirabstractmodel import FHIRAbstractModel
 from pydantic import ValidationError
 
 from gateway.errors import Issue
-from gateway.fhir.elements import Element, elements_of, resource_model
+from mappings.fhir_definitions import Element, Release, elements_of, resource_model
 
 MAX_DEPTH = 64
 _ABSENT_TYPES = frozenset({"missing", "model_field_validation.missing"})
 _WORDS = {
-    "extra_forbidden": "There is no such element here in FHIR R4.",
     "list_type": "A list (JSON array) was expected.",
     "string_type": "A string was expected.",
     "dict_type": "A JSON object was expected.",
@@ -33,22 +32,25 @@ _WORDS = {
 _PRIMITIVE = re.compile(r"(?:Value error, )?(\w+) value string does not match")
 
 
-def faults(resource: dict[str, Any], path: str) -> list[Issue]:
+def faults(resource: dict[str, Any], path: str, release: Release = Release.R4) -> list[Issue]:
     """Everything that is wrong with a resource; ``path`` is the FHIRPath of the resource itself."""
     type_name = resource.get("resourceType")
     if not isinstance(type_name, str) or not type_name:
         return [Issue("error", "structure", "The element 'resourceType' is missing.", path)]
-    model = resource_model(type_name)
+    model = resource_model(type_name, release)
     if model is None:
-        return [Issue("error", "structure", f"'{type_name[:64]}' is no resource type of FHIR R4.", path)]
+        text = f"'{type_name[:64]}' is no resource type of FHIR {release}."
+        return [Issue("error", "structure", text, path)]
     if _too_deep(resource):
         return [
             Issue("error", "structure", f"The resource is nested more than {MAX_DEPTH} levels deep.", path)
         ]
-    return _distinct([*_model_faults(model, resource, path), *_walk(model, resource, path)])
+    return _distinct([*_model_faults(model, resource, path, release), *_walk(model, resource, path, release)])
 
 
-def _model_faults(model: type[FHIRAbstractModel], resource: dict[str, Any], path: str) -> Iterator[Issue]:
+def _model_faults(
+    model: type[FHIRAbstractModel], resource: dict[str, Any], path: str, release: Release
+) -> Iterator[Issue]:
     try:
         model.model_validate(resource)
     except ValidationError as error:
@@ -57,15 +59,14 @@ def _model_faults(model: type[FHIRAbstractModel], resource: dict[str, Any], path
                 yield Issue(
                     "error",
                     _code(fault["type"]),
-                    _words(fault["type"], fault["msg"]),
+                    _words(fault["type"], fault["msg"], release),
                     _where(path, fault["loc"]),
                 )
     except KeyError:
-        yield Issue(
-            "error", "structure", "A contained resource is of a type that FHIR R4 does not have.", path
-        )
+        text = f"A contained resource is of a type that FHIR {release} does not have."
+        yield Issue("error", "structure", text, path)
     except (TypeError, ValueError, AttributeError, RecursionError):
-        yield Issue("error", "structure", "The resource cannot be read as FHIR R4.", path)
+        yield Issue("error", "structure", f"The resource cannot be read as FHIR {release}.", path)
 
 
 def _where(path: str, loc: tuple[int | str, ...]) -> str:
@@ -76,7 +77,9 @@ def _code(kind: str) -> str:
     return "structure" if kind in ("extra_forbidden", "list_type", "dict_type", "model_type") else "value"
 
 
-def _words(kind: str, message: str) -> str:
+def _words(kind: str, message: str, release: Release) -> str:
+    if kind == "extra_forbidden":
+        return f"There is no such element here in FHIR {release}."
     if kind in _WORDS:
         return _WORDS[kind]
     primitive = _PRIMITIVE.match(message)
@@ -87,7 +90,9 @@ def _words(kind: str, message: str) -> str:
     )
 
 
-def _walk(model: type[FHIRAbstractModel], item: dict[str, Any], path: str) -> Iterator[Issue]:
+def _walk(
+    model: type[FHIRAbstractModel], item: dict[str, Any], path: str, release: Release
+) -> Iterator[Issue]:
     """Required elements (cardinality 1..), codes of required bindings, one value of each choice."""
     elements = elements_of(model)
     chosen: dict[str, list[str]] = {}
@@ -98,7 +103,7 @@ def _walk(model: type[FHIRAbstractModel], item: dict[str, Any], path: str) -> It
         elif element.required and not present:
             yield Issue("error", "required", f"The required element '{name}' is missing.", f"{path}.{name}")
         if name in item:
-            yield from _values(element, item[name], f"{path}.{name}")
+            yield from _values(element, item[name], f"{path}.{name}", release)
     for choice, names in chosen.items():
         yield from _choice(
             choice, names, any(e.choice == choice and e.choice_required for e in elements.values()), path
@@ -114,17 +119,16 @@ def _choice(choice: str, names: list[str], required: bool, path: str) -> Iterato
         )
 
 
-def _values(element: Element, value: Any, path: str) -> Iterator[Issue]:
+def _values(element: Element, value: Any, path: str, release: Release) -> Iterator[Issue]:
     many = value if element.is_list and isinstance(value, list) else [value]
     for index, item in enumerate(many):
         where = f"{path}[{index}]" if element.is_list else path
         if element.child is not None and isinstance(item, dict):
-            yield from _walk(element.child, item, where)
+            yield from _walk(element.child, item, where, release)
         elif element.codes and isinstance(item, str) and item not in element.codes:
             allowed = ", ".join(sorted(element.codes)[:30])
-            yield Issue(
-                "error", "code-invalid", f"The code is none of those that FHIR R4 requires: {allowed}.", where
-            )
+            text = f"The code is none of those that FHIR {release} requires: {allowed}."
+            yield Issue("error", "code-invalid", text, where)
 
 
 def _too_deep(resource: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from gateway.fhir.elements import elements_of, resource_model
+from mappings.fhir_definitions import elements_of, resource_model
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "conformance" / "examples"
 OF_EACH_TYPE = 2

@@ -9,9 +9,9 @@ import pytest
 from fhir.resources import R4B
 from fhir_core.fhirabstractmodel import FHIRAbstractModel
 
-from gateway.fhir.elements import elements_of
-from gateway.fhir.required_codes import OPEN_CODES, REQUIRED_CODES
 from gateway.fhir.validation import faults
+from mappings.fhir_definitions import elements_of
+from mappings.fhir_required_codes import OPEN_CODES, REQUIRED_CODES
 
 STATUSES: dict[str, tuple[dict[str, Any], str]] = {
     "Observation": (
