@@ -1,18 +1,20 @@
 """multipart/related bodies, read as they arrive (RFC 2387, RFC 2046 5.1, PS3.18 8.6).
 
 Each part is in a spool on disk as soon as its bytes are here, and is handed over when it ends: memory stays the same
-for a body of a kilobyte and of many gigabytes. Parts need no Content-Disposition.
+for a body of a kilobyte and of many gigabytes. Parts need no Content-Disposition. A part whose own headers or encoding
+are broken is handed over with its ``fault`` and as it stands in the body: it concerns no other.
 """
 
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser
+from gunicorn.http.errors import ParseException
 
 from gateway.errors import BodyBroken, TooLarge
 
@@ -22,13 +24,24 @@ if TYPE_CHECKING:
 READ_BYTES = 256 * 1024
 MAX_PARTS = 100_000
 MAX_PREAMBLE_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 32 * 1024
+MAX_HEADERS = 256
+MAX_PADDING_BYTES = 1024
 MAX_BOUNDARY_CHARACTERS = 200  # RFC 2046 says 70; longer ones are seen and harmless
+_BLANK_LINE = b"\r\n\r\n"
+_AFTER_DELIMITER = re.compile(
+    rb"(--)|[ \t]{0,%d}\r\n" % (MAX_PADDING_BYTES - 2)
+)  # transport padding (RFC 2046 5.1.1)
+_PERHAPS_AFTER_DELIMITER = re.compile(rb"-?|[ \t]*\r?")
+_FIELD_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 2.2
+_FOLD = re.compile(r"\r\n(?=[ \t])")  # RFC 5322 2.2.3
 
 
 @dataclass(slots=True)
 class Part:
     """A complete part. ``headers`` have names in lower case.
 
+    ``fault`` says in words why it cannot be taken, '' where it can: then ``spool`` has it as it stood in the body.
     ``spool`` is removed after it was taken, unless who takes it sets ``is_retained`` and removes it later.
     """
 
@@ -36,6 +49,7 @@ class Part:
     content_type: str
     spool: Spool
     headers: dict[str, str] = field(default_factory=dict)
+    fault: str = ""
     is_retained: bool = False
 
 
@@ -51,7 +65,8 @@ def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = No
     while True:
         try:
             chunk = stream.read(READ_BYTES)
-        except OSError as error:  # gunicorn's NoMoreData and ChunkMissingTerminator are OSErrors
+        except (OSError, ParseException) as error:  # gunicorn's, of a connection and of chunks (RFC 9112 7.1)
+            yield from _held_back(stream, max_bytes - total)
             raise BodyBroken("The body breaks off before its end.") from error
         total += len(chunk)
         if not chunk and content_length is not None and total < content_length:
@@ -62,6 +77,14 @@ def read_body(stream: IO[bytes], max_bytes: int, content_length: int | None = No
             yield chunk[: max_bytes - total]
             raise _too_large(max_bytes)
         yield chunk
+
+
+def _held_back(stream: IO[bytes], max_bytes: int) -> Iterator[bytes]:
+    """What had come before a chunked body broke off, and was not given yet."""
+    with suppress(OSError, ParseException):
+        while max_bytes > 0 and (chunk := stream.read(min(READ_BYTES, max_bytes))):
+            max_bytes -= len(chunk)
+            yield chunk
 
 
 def _too_large(max_bytes: int) -> TooLarge:
@@ -75,15 +98,15 @@ def read_parts(
 
     Raises BodyBroken, in words for the sender, when the boundary is wrong, there is no part, or the body ends early.
     """
-    reader = _PartReader(open_spool, take)
+    reader = _PartReader(_checked(boundary), open_spool, take)
     with reader:
-        _feed(reader, chunks, _checked(boundary))
-        if not reader.ended:
-            raise BodyBroken(
-                f"The body ends early, inside part {reader.count}: there is no closing boundary."
-            )
-        if not reader.count:
-            raise BodyBroken("The multipart body has no part.")
+        try:
+            for chunk in chunks:
+                reader.feed(chunk)
+        except (BodyBroken, TooLarge):
+            reader.take_complete()
+            raise
+        reader.finish()
 
 
 def _checked(boundary: str) -> bytes:
@@ -96,117 +119,204 @@ def _checked(boundary: str) -> bytes:
     return found
 
 
-def _feed(reader: _PartReader, chunks: Iterator[bytes], boundary: bytes) -> None:
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_part_begin": reader.begin,
-            "on_header_field": reader.header_field,
-            "on_header_value": reader.header_value,
-            "on_header_end": reader.header_end,
-            "on_headers_finished": reader.headers_finished,
-            "on_part_data": reader.data,
-            "on_part_end": reader.end_part,
-            "on_end": reader.end,
-        },
-    )
-    try:
-        for chunk in _from_first_boundary(chunks, b"--" + boundary):
-            parser.write(chunk)
-    except FormParserError as error:
-        raise BodyBroken(f"The multipart structure of the body is broken at part {reader.count}.") from error
-
-
-def _from_first_boundary(chunks: Iterator[bytes], delimiter: bytes) -> Iterator[bytes]:
-    """The body without its preamble, which RFC 2046 5.1.1 allows and says to ignore."""
-    seen = b""
-    for chunk in chunks:
-        seen += chunk
-        start = 0 if seen.startswith(delimiter) else seen.find(b"\n" + delimiter) + 1
-        if start or seen.startswith(delimiter):
-            yield seen[start:]
-            yield from chunks
-            return
-        if len(seen) > MAX_PREAMBLE_BYTES:
-            break
-    raise BodyBroken("The boundary that Content-Type gives does not stand in the body.")
-
-
 class _PartReader:
-    """Callbacks of the parser; a context manager that leaves no spool behind."""
+    """Finds the parts in whatever pieces the body comes; a context manager that leaves no spool behind.
 
-    def __init__(self, open_spool: Callable[[], Spool], take: Callable[[Part], None]) -> None:
+    ``_step`` is what is to be done with ``_held`` from ``_at`` on; it says whether there is more to do at once.
+    """
+
+    def __init__(
+        self, boundary: bytes, open_spool: Callable[[], Spool], take: Callable[[Part], None]
+    ) -> None:
         self._open_spool, self._take = open_spool, take
-        self._spool: Spool | None = None
-        self._headers: dict[str, str] = {}
-        self._field = self._value = b""
-        self.count = 0
-        self.ended = False
-        self._decode: Callable[[bytes], bytes] = bytes
+        self._delimiter = b"\r\n--" + boundary
+        self._held, self._at = b"\n", 0  # as after a line: a delimiter may begin the body
+        self._passed = 0
+        self._step = self._pass_preamble
+        self._part: Part | None = None
+        self._base64: _Base64 | None = None
+        self._line_end = self._count = 0
 
     def __enter__(self) -> _PartReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._drop()
+        part, self._part = self._part, None
+        if part is not None:
+            part.spool.__exit__(None, None, None)
 
-    def begin(self) -> None:
-        self.count += 1
-        self._headers = {}
-        if self.count > MAX_PARTS:
+    def feed(self, chunk: bytes) -> None:
+        left = self._held[self._at :]
+        self._held, self._at = left + chunk if left else chunk, 0
+        while self._step():
+            pass
+
+    def finish(self) -> None:
+        """The body has ended. Raises BodyBroken where it may not end there."""
+        if not self._count:
+            if self._step == self._pass_preamble:
+                raise _no_boundary()
+            raise BodyBroken("The multipart body has no part.")
+        if self._step != self._pass_epilogue:
+            where = "after" if self._is_complete else "inside"
+            self.take_complete()
+            raise BodyBroken(
+                f"The body ends early, {where} part {self._count}: there is no closing boundary."
+            )
+
+    @property
+    def _is_complete(self) -> bool:
+        """Whether the part that is read stands whole before a delimiter, after which nothing has come yet."""
+        return self._part is not None and self._step == self._judge_delimiter
+
+    def take_complete(self) -> None:
+        if self._is_complete:
+            self._end_part()
+
+    def _pass_preamble(self) -> bool:
+        """RFC 2046 5.1.1 allows it and says to ignore it."""
+        delimiter = self._delimiter[1:]
+        found = self._held.find(delimiter, self._at)
+        if found < 0:
+            until = max(len(self._held) - len(delimiter) + 1, self._at)
+            self._passed += until - self._at
+            self._at = until
+            if self._passed > MAX_PREAMBLE_BYTES:
+                raise _no_boundary()
+            return False
+        self._at, self._step = found + len(delimiter), self._judge_delimiter
+        return True
+
+    def _pass_epilogue(self) -> bool:
+        self._at = len(self._held)
+        return False
+
+    def _judge_delimiter(self) -> bool:
+        """Whether it is one: the boundary may be the beginning of other letters."""
+        match = _AFTER_DELIMITER.match(self._held, self._at)
+        is_short = len(self._held) - self._at < MAX_PADDING_BYTES
+        if match is None and is_short and _PERHAPS_AFTER_DELIMITER.fullmatch(self._held, self._at):
+            return False
+        if match is None:
+            self._step = self._read_content if self._part is not None else self._pass_preamble
+            self._write(self._delimiter)
+            return True
+        if self._part is not None:
+            self._end_part()
+        if match[1]:
+            self._step = self._pass_epilogue
+        else:
+            self._at = match.end() - 2  # the end of the line may begin a blank line, or another delimiter
+            self._begin_part()
+        return True
+
+    def _begin_part(self) -> None:
+        self._count += 1
+        if self._count > MAX_PARTS:
             raise TooLarge(f"More than {MAX_PARTS} parts in one request.")
+        self._part, self._base64 = Part(self._count, "", self._open_spool()), None
+        self._step = self._read_headers
 
-    def header_field(self, found: bytes, start: int, end: int) -> None:
-        self._field += found[start:end]
+    def _read_headers(self) -> bool:
+        end = self._held.find(_BLANK_LINE, self._at)
+        delimiter = self._held.find(self._delimiter, self._at)
+        known = end if end >= 0 else len(self._held)
+        if 0 <= delimiter < known:
+            self._fail("ends inside its headers")
+        elif known - self._at > MAX_HEADER_BYTES:
+            self._fail(f"has headers of more than {MAX_HEADER_BYTES} bytes")
+        elif end < 0:
+            return False
+        elif self._takes_headers(self._held[self._at : end].decode("latin-1")):
+            self._at = end + 2
+        self._line_end = 2
+        self._step = self._read_content
+        return True
 
-    def header_value(self, found: bytes, start: int, end: int) -> None:
-        self._value += found[start:end]
+    def _takes_headers(self, block: str) -> bool:
+        part = self._open_part
+        lines = _FOLD.sub("", block).split("\r\n")[1:]
+        if len(lines) > MAX_HEADERS:
+            self._fail(f"has more than {MAX_HEADERS} headers")
+            return False
+        for line in lines:
+            name, colon, value = line.partition(":")
+            if not colon or not _FIELD_NAME.fullmatch(name.strip()):
+                self._fail("has a header line without a name and a colon")
+                return False
+            part.headers[name.strip().lower()] = value.strip()
+        part.content_type = part.headers.get("content-type", "")
+        if part.headers.get("content-transfer-encoding", "").lower() == "base64":
+            self._base64 = _Base64()
+        return True
 
-    def header_end(self) -> None:
-        self._headers[self._field.decode("latin-1").strip().lower()] = self._value.decode("latin-1").strip()
-        self._field = self._value = b""
+    def _read_content(self) -> bool:
+        found = self._held.find(self._delimiter, self._at)
+        if found >= 0:
+            self._write(memoryview(self._held)[self._at : found])
+            self._at, self._step = found + len(self._delimiter), self._judge_delimiter
+            return True
+        until = len(self._held)
+        # a delimiter may begin here: its first letter is nowhere else in it
+        start = self._held.rfind(b"\r", max(self._at, until - len(self._delimiter) + 1))
+        if start >= 0 and self._delimiter.startswith(self._held[start:]):
+            until = start
+        self._write(memoryview(self._held)[self._at : until])
+        self._at = until
+        return False
 
-    def headers_finished(self) -> None:
-        self._spool = self._open_spool()
-        is_base64 = self._headers.get("content-transfer-encoding", "").lower() == "base64"
-        self._decode = _Base64().decode if is_base64 else bytes
+    def _write(self, content: bytes | memoryview) -> None:
+        """Content of the part that is open, which begins after the end of a line."""
+        if self._part is None:
+            return
+        if self._line_end:
+            passed = min(self._line_end, len(content))
+            content, self._line_end = content[passed:], self._line_end - passed
+        if self._base64 is not None:
+            try:
+                content = self._base64.decode(bytes(content))
+            except ValueError:
+                self._fail_base64()
+        self._part.spool.write(content)
 
-    def data(self, found: bytes, start: int, end: int) -> None:
-        if self._spool is not None:
-            self._spool.write(self._decode(found[start:end]))
-
-    def end_part(self) -> None:
-        if self._spool is None:
-            raise BodyBroken(f"Part {self.count} ends inside its headers.")
-        part = Part(self.count, self._headers.get("content-type", ""), self._spool, self._headers)
+    def _end_part(self) -> None:
+        if self._base64 is not None and self._base64.rest:
+            self._fail_base64()
+        part, self._part = self._open_part, None
         try:
             self._take(part)
         finally:
-            if part.is_retained:
-                self._spool = None
-            self._drop()
+            if not part.is_retained:
+                part.spool.__exit__(None, None, None)
 
-    def end(self) -> None:
-        self.ended = True
+    @property
+    def _open_part(self) -> Part:
+        if self._part is None:
+            raise ValueError("no part is open")
+        return self._part
 
-    def _drop(self) -> None:
-        spool, self._spool = self._spool, None
-        if spool is not None:
-            spool.__exit__(None, None, None)
+    def _fail(self, how: str) -> None:
+        part = self._open_part
+        part.headers.clear()
+        part.content_type, part.fault = "", f"The part {how}."
+
+    def _fail_base64(self) -> None:
+        self._base64, self._open_part.fault = None, "The part says that it is base64, and is not."
+
+
+def _no_boundary() -> BodyBroken:
+    return BodyBroken("The boundary that Content-Type gives does not stand in the body.")
 
 
 class _Base64:
     """Content-Transfer-Encoding base64, as mail libraries write it though HTTP needs none (RFC 2045 6.8)."""
 
     def __init__(self) -> None:
-        self._rest = b""
+        self.rest = b""
 
     def decode(self, found: bytes) -> bytes:
-        """What is whole so far. Raises BodyBroken."""
-        letters = self._rest + b"".join(found.split())
+        """What is whole so far. Raises ValueError."""
+        letters = self.rest + b"".join(found.split())
         whole = len(letters) // 4 * 4
-        self._rest = letters[whole:]
-        try:
-            return binascii.a2b_base64(letters[:whole], strict_mode=True)
-        except binascii.Error as error:
-            raise BodyBroken("A part says that it is base64, and is not.") from error
+        self.rest = letters[whole:]
+        return binascii.a2b_base64(letters[:whole], strict_mode=True)

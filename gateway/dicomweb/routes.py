@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import sys
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -93,9 +92,11 @@ def _add_search(door: Blueprint, services: "Services") -> None:
 def _store(services: "Services", study: str | None) -> Response:
     partner = _partner(services, "c")
     media_type = media_types.json_or_xml(_accept())
-    request.max_content_length = sys.maxsize  # the limit of this door is its own, and counted while reading
     max_bytes = services.config.max_stow_bytes
-    sent = read_body(request.stream, max_bytes, request.content_length)
+    stream = request.environ[
+        "wsgi.input"
+    ]  # werkzeug's has a limit of its own, and errors that hide the cause
+    sent = read_body(stream, max_bytes, request.content_length)
     chunks = decoded(sent, request.headers.get("Content-Encoding", ""), max_bytes)
     origin = _origin(stow_rs.CHANNEL)
     outcome = stow_rs.store(services, partner, request.content_type or "", chunks, origin, study)

@@ -93,6 +93,9 @@ class _Arriving:
     _size_bytes: int = 0
 
     def take(self, part: Part) -> None:
+        if part.fault:
+            self.outcome.failed.append(Failed(part.number, "", "", BodyBroken(part.fault)))
+            return
         sent = media_types.parse(part.content_type)
         if sent.essence not in _DOCUMENTS:
             self.bulk.keep(part)

@@ -99,6 +99,9 @@ class _Storing:
             self._store_each([Part(1, media_types.DICOM, spool)])
 
     def take(self, part: Part) -> None:
+        if part.fault:
+            self._refuse(part)
+            return
         part.is_retained = True
         self._arrived.append(part)
         arrived_bytes = sum(one.spool.size_bytes for one in self._arrived)
@@ -136,6 +139,12 @@ class _Storing:
                 self._fail(part, outcome)
             else:
                 self.outcome.stored.append(outcome)
+
+    def _refuse(self, part: Part) -> None:
+        """A part that is broken in its own headers is kept as it stands in the body. Raises StoreUnavailable."""
+        error = BodyBroken(part.fault)
+        keep_refused(self._services, self._partner, part.spool, self._origin, media_types.OCTET_STREAM, error)
+        self.outcome.failed.append(Failed(part.number, "", "", error))
 
     def _fail_by_us(self, part: Part, error: Exception) -> None:
         """Our own fault must not lose what was sent; that it cannot be kept either concerns no other part."""

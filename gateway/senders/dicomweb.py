@@ -227,6 +227,8 @@ def _take_single(chunks: Iterator[bytes], address: InstanceAddress, receiver: Re
 
 def _take_first(address: InstanceAddress, receiver: Receiver, part: Part) -> None:
     """One instance was asked for; what else a peer adds is passed over."""
+    if part.number == 1 and part.fault:
+        raise BodyBroken(part.fault)
     if part.number == 1:
         receiver.take(address, part.spool)
 

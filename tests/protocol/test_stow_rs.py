@@ -1,8 +1,10 @@
 """STOW-RS (PS3.18 10.5): every instance is stored, or fails, alone, and the sender is told which and why."""
 
 import gzip
+import json
 import socket
 from collections.abc import Iterator
+from http.client import HTTPResponse
 from itertools import pairwise
 from urllib.parse import urlsplit
 
@@ -13,6 +15,7 @@ from pydicom.uid import generate_uid
 from mappings.native_xml import from_xml
 from tests.support.dicom_files import BOUNDARY, encode, make_dataset, make_file, multipart, related
 from tests.support.dicomweb import FAILED, STORED, Pacs, instance_path, items, value, values
+from tests.support.dimse import Archive
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
@@ -217,6 +220,71 @@ def test_what_is_complete_is_stored_when_the_connection_breaks(pacs):
         connection.shutdown(socket.SHUT_WR)
         assert b" 400 " in connection.recv(200)
     assert pacs.get(instance_path(ds), "application/dicom").content == encode(ds)
+
+
+def chunk(content: bytes) -> bytes:
+    return f"{len(content):x}\r\n".encode() + content + b"\r\n"
+
+
+@pytest.mark.parametrize("end", [b"fff\r\n", b"zz\r\n", b"3\r\nabcdef\r\n", b""])
+def test_what_is_complete_of_a_chunked_body_is_stored_and_reported_when_it_breaks_off(pacs, end):
+    ds = make_dataset()
+    body = multipart([encode(ds), make_file()])
+    address = urlsplit(pacs.url)
+    head = (
+        f"POST {address.path}/studies HTTP/1.1\r\nHost: {address.netloc}\r\nTransfer-Encoding: chunked\r\n"
+        f"Content-Type: {related()}\r\nAuthorization: {pacs.partner.headers()['Authorization']}\r\n\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port), 20) as connection:
+        connection.sendall(head.encode() + chunk(body[:-900]) + chunk(body[-900:-300]) + end)
+        connection.shutdown(socket.SHUT_WR)
+        answer = HTTPResponse(connection)
+        answer.begin()
+        told = json.loads(answer.read())
+    assert answer.status == 400
+    assert values(told[STORED]["Value"], "00081155") == [ds.SOPInstanceUID]
+    assert values(told[OTHERS]["Value"], "0040A160") == ["The body breaks off before its end."]
+    assert pacs.get(instance_path(ds), "application/dicom").content == encode(ds)
+
+
+@pytest.mark.parametrize(
+    ("headers", "words"),
+    [
+        ("X: " + "y" * 200_000, "has headers of more than 32768 bytes"),
+        ("\r\n".join(f"X-{number}: y" for number in range(3000)), "has more than 256 headers"),
+        ("no header", "has a header line without a name and a colon"),
+    ],
+)
+def test_a_part_with_broken_headers_fails_alone_and_is_kept(gateway, pacs, headers, words):
+    before, after = make_dataset(), make_dataset()
+    lost = make_file()
+    broken = multipart([lost], headers)
+    end = f"--{BOUNDARY}--\r\n".encode()
+    answer = pacs.post(
+        multipart([encode(before)]).removesuffix(end) + broken.removesuffix(end) + multipart([encode(after)])
+    )
+    assert answer.status_code == 202
+    assert values(items(answer, STORED), "00081155") == [before.SOPInstanceUID, after.SOPInstanceUID]
+    assert values(items(answer, OTHERS), "0040A160") == [f"Part 2: The part {words}."]
+    archive = Archive(gateway)
+    kept = [archive.object(row.object_key) for row in archive.receipts("application/octet-stream", "refused")]
+    assert f"{headers}\r\n\r\n".encode() + lost in kept
+
+
+def test_delimiters_may_be_padded_and_the_headers_of_a_part_folded(pacs):
+    body = multipart([make_file(), make_file()], "Content-Type: application/dicom;\r\n transfer-syntax=1.2")
+    body = body.replace(f"--{BOUNDARY}\r\n".encode(), f"--{BOUNDARY} \t\r\n".encode())
+    answer = pacs.post(body)
+    assert answer.status_code == 200, answer.text
+    assert len(items(answer, STORED)) == 2
+
+
+def test_a_part_before_a_last_delimiter_without_its_end_is_stored(pacs):
+    ds = make_dataset()
+    answer = pacs.post(multipart([encode(ds)]).removesuffix(b"--\r\n"))
+    assert answer.status_code == 400
+    assert values(items(answer, STORED), "00081155") == [ds.SOPInstanceUID]
+    assert "ends early, after part 1" in answer.headers["Warning"]
 
 
 def test_one_instance_cut_off_at_an_element_is_not_stored_as_whole(pacs):
