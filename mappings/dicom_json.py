@@ -18,13 +18,19 @@ def parse_json(content: bytes) -> list[Any]:
         raise NotDicom(f"The JSON has more than {MAX_JSON_OBJECTS} objects and lists.")
     try:
         found = json.loads(content, parse_float=Decimal, parse_constant=_refuse, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise NotDicom("The metadata is not JSON, or is nested too deep.") from error
+    except RecursionError as error:
+        raise NotDicom("The metadata is nested too deep.") from error
+    except ArithmeticError as error:
+        raise NotDicom("The metadata has a number whose exponent is beyond every VR.") from error
+    except ValueError as error:
+        raise NotDicom("The metadata is not JSON.") from error
     return found if isinstance(found, list) else [found]
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(constant)
+    raise NotDicom(
+        f'The metadata has {constant}, which is no JSON; PS3.18 F.2.3 has "NaN", "inf" and "-inf" for it.'
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

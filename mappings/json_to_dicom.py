@@ -2,7 +2,8 @@
 
 Written value by value and never held as a whole: bulk data are copied from where they lie. Text is encoded in UTF-8,
 as it was in the JSON, and Specific Character Set (0008,0005) says so. What cannot be written as it was said is refused
-rather than changed, but for numbers: a DS has room for 16 characters, so a longer one is rounded.
+rather than changed, but for numbers: a DS has room for 16 characters, so a longer one is rounded. Only what is whole
+gets the one byte that makes an odd length even.
 """
 
 import base64
@@ -19,7 +20,8 @@ from typing import Any
 from pydicom.valuerep import format_number_as_ds
 
 from gateway.errors import NotDicom
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_pixel_size import native_bytes_told
+from mappings.dicom_structure import MAX_DEPTH, PIXEL_TAGS
 from mappings.dicom_to_json import Json
 
 _UNDEFINED = 0xFFFFFFFF
@@ -34,6 +36,14 @@ _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _ONE_TEXT_VRS = frozenset({"LT", "ST", "UR", "UT"})  # a backslash is a letter in them, and there is one value
 _TEXT_VRS = _ONE_TEXT_VRS | {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "PN", "SH", "TM", "UC", "UI"}
 _FORMATS = {"FD": "<d", "FL": "<f", "SL": "<i", "SS": "<h", "SV": "<q", "UL": "<I", "US": "<H", "UV": "<Q"}
+_WORD_BYTES = {vr: struct.calcsize(form) for vr, form in _FORMATS.items()} | {
+    "AT": 4,
+    "OD": 8,
+    "OF": 4,
+    "OL": 4,
+    "OV": 8,
+    "OW": 2,
+}
 _NUMBERS_AS_TEXT = {"NaN": float("nan"), "inf": float("inf"), "-inf": float("-inf")}  # F.2.3
 _MOST_DIGITS = 20
 _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
@@ -81,13 +91,17 @@ def _encode(data_set: Any, bulk_of: BulkOf, depth: int) -> Iterator[bytes]:
     for name, element in sorted(data_set.items(), key=lambda pair: int(pair[0], 16)):
         tag = int(name, 16)
         if tag & 0xFFFF and tag >> 16 not in (0, 2):  # what tells of commands and encoding is no part of it
-            yield from _encode_element(tag, element, bulk_of, depth)
+            needed = native_bytes_told(data_set, tag) if tag in PIXEL_TAGS else None
+            yield from _encode_element(tag, element, bulk_of, depth, needed)
 
 
-def _encode_element(tag: int, element: Any, bulk_of: BulkOf, depth: int) -> Iterator[bytes]:
+def _encode_element(
+    tag: int, element: Any, bulk_of: BulkOf, depth: int, needed: int | None
+) -> Iterator[bytes]:
+    """``needed``: how many bytes of pixel data the data set tells of."""
     vr, kind, value = _checked(tag, element)
     if kind == "BulkDataURI":
-        yield from _encode_bulk(tag, vr, bulk_of(vr, value))
+        yield from _encode_bulk(tag, vr, bulk_of(vr, value), needed)
     elif vr == "SQ":
         yield _head(tag, vr, _UNDEFINED)
         for item in value or ():
@@ -101,6 +115,8 @@ def _encode_element(tag: int, element: Any, bulk_of: BulkOf, depth: int) -> Iter
         yield _SEQUENCE_END
     else:
         encoded = _inline(tag, value) if kind == "InlineBinary" else _encode_values(tag, vr, value or [])
+        if encoded:
+            _require_whole(tag, vr, len(encoded), needed)
         encoded += _padding(vr) * (len(encoded) % 2)
         yield _head(tag, vr, len(encoded)) + encoded
 
@@ -132,10 +148,22 @@ def _head(tag: int, vr: str, length: int) -> bytes:
     return struct.pack("<HH2sH", group, element, vr.encode(), length)
 
 
-def _encode_bulk(tag: int, vr: str, bulk: Bulk | Sequence[Bulk]) -> Iterator[bytes]:
+def _require_whole(tag: int, vr: str, size: int, needed: int | None) -> None:
+    """Pixel data are as long as the data set says, and other binary values have whole words (PS3.5 6.2, 8.1.1)."""
+    if needed is not None:
+        if size not in (needed, needed + needed % 2):
+            raise NotDicom(f"{_name(tag)} needs {needed} bytes by the metadata, and has {size}.")
+    elif size % (2 if tag in PIXEL_TAGS else 1) or size % _WORD_BYTES.get(vr, 1):
+        raise NotDicom(
+            f"{_name(tag)} has {size} bytes, which are no whole values of its vr {vr} (PS3.5 6.2)."
+        )
+
+
+def _encode_bulk(tag: int, vr: str, bulk: Bulk | Sequence[Bulk], needed: int | None) -> Iterator[bytes]:
     if not isinstance(bulk, Bulk):
         yield from _encapsulate(tag, bulk)
         return
+    _require_whole(tag, vr, bulk.size_bytes, needed)
     size = bulk.size_bytes + bulk.size_bytes % 2
     if size >= _UNDEFINED:
         raise NotDicom(f"The bulk data of {_name(tag)} have 4 GiB or more, which no data element can hold.")
@@ -235,7 +263,7 @@ def _name_text(value: Any) -> str:
     elif (
         isinstance(value, dict)
         and value.keys() <= set(_NAME_GROUPS)
-        and all(isinstance(group, str) for group in value.values())
+        and all(isinstance(group, str) and "=" not in group for group in value.values())
     ):
         found = "=".join(value.get(group, "") for group in _NAME_GROUPS).rstrip("=")
     else:

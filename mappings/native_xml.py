@@ -241,6 +241,8 @@ def _read_components(group: Node) -> str:
     for component in group.children:
         if component.name not in components or component.children:
             raise _out_of_place(component, group)
+        if "=" in component.text or ("^" in component.text and component.name != _NAME_COMPONENTS[-1]):
+            raise NotDicom(f"{component.name} has = or ^, which would make another name of it (PS3.5 6.2.1).")
         components[component.name] = component.text
     return "^".join(components.values()).rstrip("^")
 

@@ -14,7 +14,7 @@ from gateway.errors import NotDicom
 _JPEG = "1.2.840.10008.1.2.4."
 _SOF_LOSSLESS, _SOF_JPEG_LS = 0xC3, 0xF7
 _LOSSY = {0xC0: ("50", "51"), 0xC1: ("51",), 0xC2: ("55", "53")}  # baseline, extended, progressive (retired)
-_SOS, _APP14, _SIZ, _COD, _CAP = 0xDA, 0xEE, 0x51, 0x52, 0x50
+_SOS, _APP0, _APP14, _SIZ, _COD, _CAP = 0xDA, 0xE0, 0xEE, 0x51, 0x52, 0x50
 _STANDALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _MAX_MARKERS = 10_000
 
@@ -23,7 +23,8 @@ _MAX_MARKERS = 10_000
 class PixelStream:
     """``transfer_syntaxes`` that may hold it, the usual one first. ``photometric`` is the PhotometricInterpretation.
 
-    It stands from ``start`` to ``end`` in the file.
+    ``colours`` is RGB or YBR where a JPEG image says by itself which it is of, else ''. It stands from ``start`` to
+    ``end`` in the file.
     """
 
     start: int
@@ -35,6 +36,7 @@ class PixelStream:
     bits: int
     is_signed: bool
     photometric: str
+    colours: str = ""
 
 
 def read_stream(file: BinaryIO, start: int, end: int) -> PixelStream:
@@ -93,10 +95,12 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _read_jpeg(file: BinaryIO, start: int, end: int) -> PixelStream:
-    frame, adobe_transform, scan = None, None, b""
+    frame, adobe_transform, is_jfif, scan = None, None, False, b""
     for marker, segment in _segments(file):
         if marker == _APP14 and segment.startswith(b"Adobe"):
             adobe_transform = segment[11]
+        elif marker == _APP0 and segment.startswith(b"JFIF\0"):
+            is_jfif = True
         elif marker == _SOS:
             scan = segment
         elif (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == _SOF_JPEG_LS:
@@ -106,14 +110,15 @@ def _read_jpeg(file: BinaryIO, start: int, end: int) -> PixelStream:
     kind, segment = frame
     bits, rows, columns, samples = struct.unpack(">BHHB", segment[:6])
     ids = segment[6 : 6 + 3 * samples : 3]
-    photometric = "MONOCHROME2"
+    photometric, colours = "MONOCHROME2", ""
     if samples == 3:
         is_rgb = adobe_transform == 0 or ids == b"RGB" or kind in (_SOF_LOSSLESS, _SOF_JPEG_LS)
         is_subsampled = segment[7] != 0x11
         photometric = "RGB" if is_rgb else "YBR_FULL_422" if is_subsampled else "YBR_FULL"
-    return PixelStream(
-        start, end, _jpeg_syntaxes(kind, scan), rows, columns, samples, bits, False, photometric
-    )
+        if kind in _LOSSY and (is_jfif or adobe_transform is not None or ids == b"RGB"):
+            colours = photometric[:3]
+    syntaxes = _jpeg_syntaxes(kind, scan)
+    return PixelStream(start, end, syntaxes, rows, columns, samples, bits, False, photometric, colours)
 
 
 def _jpeg_syntaxes(kind: int, scan: bytes) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from gateway.dicomweb import media_types
@@ -86,7 +87,7 @@ class BulkParts:
                 return frames
             if vr in _TEXT_VRS and charset not in ("", "ISO_IR 6", "ISO_IR 192"):
                 raise NotDicom("Text is sent as bulk data in another character set than UTF-8, ISO_IR 192.")
-            return self._single(uri)
+            return self._frames(uri, data_set) if uri == pixel_uri else self._single(uri)
 
         return Assembly(completed, syntax, bulk_of)
 
@@ -104,6 +105,20 @@ class BulkParts:
                 "The metadata has a BulkDataURI of which there is no part with that Content-Location."
             )
         return frames
+
+    def _frames(self, uri: str, data_set: dict[str, Any]) -> Bulk:
+        """Uncompressed frames follow one another without a gap (PS3.5 8.1.1); one part may have them all."""
+        parts = self._of(uri)
+        if len(parts) == 1:
+            return self._single(uri)
+        _require_frames(len(parts), data_set, is_video=False)
+        if len({part.end - part.start for part in parts}) > 1:
+            raise NotDicom("The frames of the pixel data are of several lengths.")
+        frames = [self._bulk(part.start, part.end) for part in parts]
+        return Bulk(
+            sum(frame.size_bytes for frame in frames),
+            lambda: chain.from_iterable(frame.read() for frame in frames),
+        )
 
     def _single(self, uri: str) -> Bulk:
         parts = self._of(uri)
@@ -167,6 +182,19 @@ def _require_frames(count: int, data_set: dict[str, Any], *, is_video: bool) -> 
         raise NotDicom(f"There are {count} frames, and NumberOfFrames (0028,0008) says otherwise.")
 
 
+def _require_colours(data_set: dict[str, Any], stream: PixelStream) -> None:
+    """RGB and YBR are told apart by nothing else when the image is shown (PS3.5 8.2.1)."""
+    photometric = text_of(data_set, "00280004")
+    is_colour = photometric.startswith(("RGB", "YBR"))
+    if photometric and (
+        is_colour != (stream.samples == 3) or (stream.colours and stream.colours != photometric[:3])
+    ):
+        raise NotDicom(
+            "PhotometricInterpretation (0028,0004) of the metadata differs from the compressed image, which is "
+            f"{stream.photometric}."
+        )
+
+
 def _completed(data_set: dict[str, Any], stream: PixelStream) -> dict[str, Any]:
     """With the Image Pixel Description Macro, which may be left out (10.5.2); what is there must agree."""
     told: dict[str, tuple[str, Any]] = {
@@ -184,6 +212,11 @@ def _completed(data_set: dict[str, Any], stream: PixelStream) -> dict[str, Any]:
     for tag in ("00280002", "00280010", "00280011"):
         if (found := text_of(data_set, tag)) and found != str(told[tag][1]):
             raise NotDicom(f"({tag[:4]},{tag[4:]}) of the metadata differs from the compressed image.")
+    if (bits := text_of(data_set, "00280100")).isdecimal() and int(bits) < stream.bits:
+        raise NotDicom(
+            f"(0028,0100) of the metadata has no room for the {stream.bits} bits of the compressed image."
+        )
+    _require_colours(data_set, stream)
     missing = {
         tag: {"vr": vr, "Value": [value]} for tag, (vr, value) in told.items() if not text_of(data_set, tag)
     }

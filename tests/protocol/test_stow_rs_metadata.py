@@ -179,6 +179,23 @@ def test_frames_of_a_multi_frame_image_are_parts_in_their_order(pacs, as_frames)
     assert found.pixel_array.shape == ds.pixel_array.shape
 
 
+@pytest.mark.parametrize("as_frames", [True, False])
+def test_uncompressed_frames_may_be_parts_too(pacs, as_frames):
+    frames = [bytes([number]) * 15 for number in (1, 2, 3)]
+    ds = make_dataset(Rows=3, Columns=5, BitsAllocated=8, BitsStored=8, HighBit=7, NumberOfFrames=3)
+    parts = [
+        part(frame, "application/octet-stream", f"bulk/1/frames/{number}" if as_frames else "bulk/1")
+        for number, frame in enumerate(frames, start=1)
+    ]
+    answer = send(pacs, as_json(metadata_of(ds)), *(reversed(parts) if as_frames else parts))
+    assert answer.status_code == 200, answer.text
+    assert stored(pacs, ds).PixelData == b"".join(frames) + b"\0"
+    given = pacs.get(f"{instance_path(ds)}/frames/2", "application/octet-stream")
+    assert frames[1] in given.content
+    words = failure(send(pacs, as_json(metadata_of(ds)), *parts[:2]))[1]
+    assert "There are 2 frames, and NumberOfFrames (0028,0008) says otherwise" in words
+
+
 def test_a_jp2_file_is_stored_without_its_boxes(pacs):
     ds = real("MR_small_jp2klossless.dcm")
     stream = one_frame(ds)
@@ -271,6 +288,9 @@ def failure(answer: requests.Response) -> tuple[int, str]:
         ({"00282000": {"vr": "OB", "InlineBinary": "%%%"}}, None, "is not base64"),
         ({"00280008": {"vr": "IS", "Value": [2]}}, ["image/jpeg"], "neither JPEG"),
         ({}, ["image/jpeg; transfer-syntax=1.2.840.10008.1.2.4.50"], "neither JPEG"),
+        ({"00280010": {"vr": "US", "Value": [999]}}, None, "(7FE0,0010) needs"),
+        ({"00091001": {"vr": "OD", "InlineBinary": "YWJj"}}, None, "no whole values of its vr OD"),
+        ({"00100010": {"vr": "PN", "Value": [{"Alphabetic": "A=B"}]}}, None, "A value of (0010,0010)"),
     ],
 )
 def test_metadata_that_cannot_be_written_as_it_says_is_refused_in_words(pacs, changed, parts, words):
@@ -299,6 +319,13 @@ def test_pixels_that_contradict_the_metadata_are_refused(pacs):
         "not of the transfer syntax that is named"
         in failure(send(pacs, as_json(metadata), part(frame, lossless, "bulk/1")))[1]
     )
+    for tag, told, words in [
+        ("00280004", {"vr": "CS", "Value": ["RGB"]}, "differs from the compressed image, which is YBR_FULL"),
+        ("00280004", {"vr": "CS", "Value": ["MONOCHROME2"]}, "differs from the compressed image"),
+        ("00280100", {"vr": "US", "Value": [4]}, "has no room for the 8 bits"),
+    ]:
+        changed = as_json(metadata | {tag: told})
+        assert words in failure(send(pacs, changed, part(frame, "image/jpeg", "bulk/1")))[1]
     two = [part(frame, "image/jpeg", "bulk/1")] * 2
     assert "There are 2 frames" in failure(send(pacs, as_json(metadata), *two))[1]
 

@@ -1,8 +1,10 @@
 """DICOM JSON becomes a data set that says the same, or is refused with the element that cannot be written."""
 
+import base64
 import json
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -115,9 +117,83 @@ def test_text_is_utf8_and_says_so_in_items_too():
 
 def test_bulk_data_are_copied_and_padded():
     found = b"".join(
-        encode_dataset({"7FE00010": {"vr": "OW", "BulkDataURI": "x"}}, lambda vr, uri: bulk(b"abc"))
+        encode_dataset({"00420011": {"vr": "OB", "BulkDataURI": "x"}}, lambda vr, uri: bulk(b"abc"))
     )
-    assert found == b"\xe0\x7f\x10\0OW\0\0\x04\0\0\0abc\0"
+    assert found == b"\x42\0\x11\0OB\0\0\x04\0\0\0abc\0"
+
+
+PICTURE = (
+    element("00280002", "US", 1)
+    | element("00280004", "CS", "MONOCHROME2")
+    | element("00280010", "US", 3)
+    | element("00280011", "US", 5)
+    | element("00280100", "US", 8)
+)
+
+
+def pixels_written(count: int, vr: str, *, is_inline: bool, **changed: Any) -> bytes:
+    value = {"InlineBinary": base64.b64encode(bytes(count)).decode()} if is_inline else {"BulkDataURI": "x"}
+    data_set = PICTURE | changed | {"7FE00010": {"vr": vr} | value}
+    return dataset_of(b"".join(encode_dataset(data_set, lambda vr, uri: bulk(bytes(count))))).PixelData
+
+
+@pytest.mark.parametrize("is_inline", [False, True])
+@pytest.mark.parametrize("vr", ["OB", "OW"])
+def test_pixel_data_are_as_long_as_the_metadata_say_and_get_at_most_their_one_byte_of_padding(vr, is_inline):
+    for count in (15, 16):
+        assert len(pixels_written(count, vr, is_inline=is_inline)) == 16
+    for count in (1, 13, 14, 17, 18, 32):
+        with pytest.raises(NotDicom, match=rf"\(7FE0,0010\) needs 15 bytes by the metadata, and has {count}"):
+            pixels_written(count, vr, is_inline=is_inline)
+
+
+@pytest.mark.parametrize(
+    ("changed", "needed"),
+    [
+        (element("00280100", "US", 16), 30),
+        (element("00280100", "US", 1), 2),
+        (element("00280008", "IS", 2), 30),
+        (element("00280008", "IS", "3"), 45),
+        (element("00280002", "US", 3) | element("00280004", "CS", "RGB"), 45),
+        (element("00280002", "US", 3) | element("00280004", "CS", "YBR_FULL_422"), 30),
+    ],
+)
+def test_how_long_pixel_data_are_follows_from_what_describes_them(changed, needed):
+    assert len(pixels_written(needed, "OW", is_inline=False, **changed)) == needed + needed % 2
+    with pytest.raises(NotDicom, match=f"needs {needed} bytes"):
+        pixels_written(needed - 1, "OW", is_inline=False, **changed)
+
+
+def test_pixel_data_of_an_odd_length_that_nothing_describes_are_refused():
+    with pytest.raises(NotDicom, match="no whole values"):
+        pixels_written(15, "OB", is_inline=False, **{"00280010": {"vr": "US"}})
+
+
+@pytest.mark.parametrize(
+    ("vr", "count"),
+    [
+        ("OW", 3),
+        ("OF", 5),
+        ("OF", 6),
+        ("OL", 3),
+        ("OD", 11),
+        ("OD", 12),
+        ("OV", 3),
+        ("US", 1),
+        ("FD", 6),
+        ("AT", 2),
+    ],
+)
+def test_binary_values_of_no_whole_words_are_refused(vr, count):
+    content = base64.b64encode(bytes(count)).decode()
+    with pytest.raises(
+        NotDicom, match=rf"\(0009,1001\) has {count} bytes, which are no whole values of its vr {vr}"
+    ):
+        encoded({"00091001": {"vr": vr, "InlineBinary": content}})
+    with pytest.raises(NotDicom, match="no whole values"):
+        b"".join(
+            encode_dataset({"00091001": {"vr": vr, "BulkDataURI": "x"}}, lambda vr, uri: bulk(bytes(count)))
+        )
 
 
 def test_frames_are_encapsulated_with_their_offsets():
@@ -140,6 +216,8 @@ def test_frames_are_encapsulated_with_their_offsets():
         (element("00100010", "PN", {"Alphabetisch": "A"}), "(0010,0010)"),
         (element("00100010", "PN", "A\\B"), "(0010,0010)"),
         (element("00100010", "PN", 5), "(0010,0010)"),
+        (element("00100010", "PN", {"Alphabetic": "Smith=Evil^Other"}), "(0010,0010)"),
+        (element("00100010", "PN", {"Phonetic": "a=b"}), "(0010,0010)"),
         (element("00100020", "LO", "x" * 65535), "65534"),
         (element("7FE00010", "OB", 1), "Value of (7FE0,0010)"),
         ({"00100020": {"vr": "LO", "Value": "text"}}, "Value of (0010,0020)"),
@@ -182,9 +260,21 @@ def test_a_single_data_set_may_stand_without_its_list():
     assert parse_json(b'{"00100020": {"vr": "LO"}}') == [{"00100020": {"vr": "LO"}}]
 
 
-@pytest.mark.parametrize("content", [b"", b"nix", b"[NaN]", b"\xff\xfe", b"[" * 5000, b'[{"a":1,"a":2}]'])
-def test_what_is_no_json_is_refused(content):
-    with pytest.raises(NotDicom):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is not JSON"),
+        (b"nix", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[NaN]", "has NaN, which is no JSON"),
+        (b"[-Infinity]", "has -Infinity, which is no JSON"),
+        (b"[" * 5000, "nested too deep"),
+        (b"[1e99999999999999999999]", "exponent is beyond every VR"),
+        (b'[{"a":1,"a":2}]', "says something twice"),
+    ],
+)
+def test_what_is_no_json_is_refused_in_words(content, words):
+    with pytest.raises(NotDicom, match=words):
         parse_json(content)
 
 

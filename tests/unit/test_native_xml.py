@@ -39,6 +39,14 @@ def document(content: str, head: str = "") -> bytes:
     return f'{head}<NativeDicomModel xmlns="{NAMESPACE}">{content}</NativeDicomModel>'.encode()
 
 
+def name_of(components: str) -> str:
+    """Patient's Name of these components."""
+    return (
+        f'<DicomAttribute tag="00100010" vr="PN"><PersonName number="1"><Alphabetic>{components}</Alphabetic>'
+        "</PersonName></DicomAttribute>"
+    )
+
+
 def refusal(xml: bytes) -> str:
     with pytest.raises(NotDicom) as caught:
         from_xml(xml)
@@ -254,6 +262,9 @@ def test_a_document_may_be_indented_without_namespace_or_vr_and_in_another_encod
             ),
             "'Alphabetic' has no place",
         ),
+        (document(name_of("<FamilyName>M\u00fc=x</FamilyName>")), "FamilyName has = or ^"),
+        (document(name_of("<FamilyName>A^B</FamilyName>")), "FamilyName has = or ^"),
+        (document(name_of("<NameSuffix>A^B=C</NameSuffix>")), "NameSuffix has = or ^"),
     ],
 )
 def test_what_is_no_native_dicom_model_is_refused_in_words(xml, words):

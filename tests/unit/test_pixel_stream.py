@@ -4,6 +4,7 @@ import random
 from io import BytesIO
 
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import generate_frames
 
@@ -38,6 +39,18 @@ def compressed() -> list[tuple[str, str, dict, bytes]]:
     return found
 
 
+def jpeg(mode: str, **options: object) -> bytes:
+    image = Image.new("RGB" if mode == "YCbCr" else mode, (8, 8))
+    file = BytesIO()
+    image.save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def without_jfif(picture: bytes) -> bytes:
+    assert picture[2:4] == b"\xff\xe0"
+    return picture[:2] + picture[4 + int.from_bytes(picture[4:6], "big") :]
+
+
 def test_the_transfer_syntax_and_the_size_of_real_images_are_read():
     images = compressed()
     assert {syntax[-2:] for _, syntax, _, _ in images} >= {"50", "51", "70", "80", "81", "90", "91"}
@@ -46,6 +59,21 @@ def test_the_transfer_syntax_and_the_size_of_real_images_are_read():
         assert syntax in found.transfer_syntaxes, name
         assert (found.rows, found.columns, found.samples) == (ds.Rows, ds.Columns, ds.SamplesPerPixel), name
         assert found.bits <= ds.BitsAllocated, name
+
+
+@pytest.mark.parametrize(
+    ("picture", "photometric", "colours"),
+    [
+        (jpeg("YCbCr"), "YBR_FULL_422", "YBR"),
+        (jpeg("YCbCr", subsampling=0), "YBR_FULL", "YBR"),
+        (jpeg("RGB", keep_rgb=True), "RGB", "RGB"),
+        (without_jfif(jpeg("YCbCr")), "YBR_FULL_422", ""),
+        (jpeg("L"), "MONOCHROME2", ""),
+    ],
+)
+def test_whether_a_jpeg_image_says_of_what_colours_it_is(picture, photometric, colours):
+    found = read_stream(BytesIO(picture), 0, len(picture))
+    assert (found.photometric, found.colours) == (photometric, colours)
 
 
 def test_damaged_images_raise_nothing_but_not_dicom():
