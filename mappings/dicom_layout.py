@@ -16,8 +16,9 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
 from gateway.errors import NotDicom
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.dicom_source import MAX_INFLATED_BYTES, InflatedSource
-from mappings.dicom_structure import DEFLATED_LITTLE, EXPLICIT_BIG, MAX_DEPTH, find_dataset
+from mappings.dicom_structure import DEFLATED_LITTLE, EXPLICIT_BIG, find_dataset
 
 UNDEFINED = 0xFFFFFFFF
 PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})

@@ -10,9 +10,13 @@ instance can be attributed, and the fault is told beside it.
 
 import struct
 from dataclasses import dataclass, field
-from typing import BinaryIO, NoReturn
+from io import BytesIO
+from typing import BinaryIO, NamedTuple, NoReturn
+
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from gateway.errors import NotDicom
+from mappings.dicom_nesting import MAX_DEPTH, least_deep_bytes, pass_nested
 from mappings.dicom_source import FileSource, InflatedSource, Source
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -20,7 +24,6 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED_LITTLE = "1.2.840.10008.1.2.1.99"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 
-MAX_DEPTH = 64
 MAX_ELEMENTS = 10_000_000
 MAX_KEPT_BYTES = 64 * 1024
 MAX_META_BYTES = 1024 * 1024
@@ -30,7 +33,8 @@ PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_TRANSFER_SYNTAX_UID = 0x00020010
+_PREFIX = b"DICM"
+_MEDIA_SOP_INSTANCE_UID, _TRANSFER_SYNTAX_UID = 0x00020003, 0x00020010
 _LAST_OF_HEADER = (
     0x0020000E  # Series Instance UID: patient, SOP instance and study stand before it (PS3.5 7.1)
 )
@@ -42,6 +46,7 @@ _LONG_VRS = frozenset(
 _SHORT_VRS = frozenset(
     b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
 )  # a length of 16 bits (PS3.5 Table 7.1-2)
+_TOO_DEEP = f"Sequences are nested deeper than {MAX_DEPTH}"
 _PADDING = b"\0\r\n"
 _FIRST_UNPLAIN_GROUP = 0x7FE0  # of the pixel data; items and delimiters are in FFFE
 _AHEAD_BYTES = 32 * 1024  # as long as most headers
@@ -56,8 +61,10 @@ class Skeleton:
 
     ``dataset_offset`` is where the data set begins, after group 0002. ``fault`` says in words where the structure is
     broken, '' where it is whole; ``is_attributable`` is False where that leaves it open whose image it is.
+    ``meta`` is what group 0002 says.
     """
 
+    meta: "FileMeta"
     transfer_syntax_uid: str
     dataset_offset: int
     is_implicit: bool
@@ -66,6 +73,14 @@ class Skeleton:
     pixels: "Pixels | None"
     fault: str
     is_attributable: bool
+
+
+class FileMeta(NamedTuple):
+    """UIDs as group 0002 has them, '' where it does not. ``is_bare``: it begins with DICM, without a preamble."""
+
+    transfer_syntax_uid: str
+    sop_instance_uid: str
+    is_bare: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +98,17 @@ class _Fault(Exception):
 
 def find_dataset(file: BinaryIO) -> tuple[str, int]:
     """Transfer Syntax UID, '' where none is told, and where the data set begins; ``file`` stands there then."""
-    size = file.seek(0, 2)
-    file.seek(_meta_offset(file, size))
-    return _file_meta(file, size), file.tell()
+    meta, offset = _find_dataset(file, file.seek(0, 2))
+    return meta.transfer_syntax_uid, offset
+
+
+def _find_dataset(file: BinaryIO, size: int) -> tuple[FileMeta, int]:
+    at = file.seek(_meta_offset(file, size))
+    uids = _file_meta(file, size)
+    meta = FileMeta(
+        uids.get(_TRANSFER_SYNTAX_UID, ""), uids.get(_MEDIA_SOP_INSTANCE_UID, ""), at == len(_PREFIX)
+    )
+    return meta, file.tell()
 
 
 def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
@@ -94,7 +117,8 @@ def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
     Raises NotDicom, saying where, when it is no DICOM, has no data set, or is larger than the limits.
     """
     size = file.seek(0, 2)
-    transfer_syntax_uid, offset = find_dataset(file)
+    meta, offset = _find_dataset(file, size)
+    transfer_syntax_uid = meta.transfer_syntax_uid
     if transfer_syntax_uid == DEFLATED_LITTLE:
         source: Source = InflatedSource(file)
     else:
@@ -110,6 +134,7 @@ def walk_file(file: BinaryIO, wanted: frozenset[int]) -> Skeleton:
     guessed = IMPLICIT_LITTLE if walk.is_implicit else EXPLICIT_LITTLE
     declared = transfer_syntax_uid or guessed
     return Skeleton(
+        meta=meta,
         transfer_syntax_uid=declared,
         dataset_offset=offset,
         is_implicit=walk.is_implicit,
@@ -131,23 +156,28 @@ def _misdeclared(transfer_syntax_uid: str, is_implicit: bool) -> str:
 
 
 def _meta_offset(file: BinaryIO, size: int) -> int:
-    """Where group 0002 begins: after the preamble, or at 0 where the preamble was left out."""
+    """Where group 0002 begins: after preamble and DICM, or at 0 or after DICM where the preamble was left out."""
     if size == 0:
         raise NotDicom("The file is empty.")
     file.seek(0)
     start = file.read(132)
-    if start[128:] == b"DICM":
+    if start[128:] == _PREFIX:
         return 132
-    if start.startswith(b"\x02\x00") and _is_vr(start[4:6]):
-        return 0
+    for at in (0, len(_PREFIX)):
+        if (
+            start[:at] == _PREFIX[:at]
+            and start[at : at + 2] == b"\x02\x00"
+            and _is_vr(start[at + 4 : at + 6])
+        ):
+            return at
     raise NotDicom(
         "This is not a DICOM file: there is neither the mark DICM at byte 128 nor file meta information (PS3.10 7.1)."
     )
 
 
-def _file_meta(file: BinaryIO, size: int) -> str:
-    """Read group 0002 (always explicit VR little endian); returns the Transfer Syntax UID or ''."""
-    uid, start = "", file.tell()
+def _file_meta(file: BinaryIO, size: int) -> dict[int, str]:
+    """Read group 0002 (always explicit VR little endian); the UIDs of it that matter here."""
+    uids, start = dict[int, str](), file.tell()
     while True:
         at = file.tell()
         if at - start > MAX_META_BYTES:
@@ -155,14 +185,14 @@ def _file_meta(file: BinaryIO, size: int) -> str:
         head = file.read(8)
         if len(head) < 8 or head[:2] != b"\x02\x00":
             file.seek(at)
-            return uid
+            return uids
         tag, vr, length = _unpack(head, implicit=False, order="<")
         if vr in _LONG_VRS:
             length = int.from_bytes(file.read(4), "little")
         if length > size - file.tell():
             raise NotDicom(_early_end(tag, at, length, size - file.tell()))
-        if tag == _TRANSFER_SYNTAX_UID and length <= MAX_KEPT_BYTES:
-            uid = file.read(length).decode("ascii", "replace").strip("\0 ")
+        if tag in (_TRANSFER_SYNTAX_UID, _MEDIA_SOP_INSTANCE_UID) and length <= MAX_KEPT_BYTES:
+            uids[tag] = file.read(length).decode("ascii", "replace").strip("\0 ")
         else:
             file.seek(length, 1)
 
@@ -222,6 +252,7 @@ class _Walk:
         """
         at, top, size, found = 0, max(self._top, 0), len(ahead), []
         unpack, wanted, kept = _PLAIN_HEAD.unpack_from, self.wanted, self.kept
+        deep_bytes = least_deep_bytes(0)
         while at < size - 12:
             group, element, vr, length = unpack(ahead, at)
             tag, value = group << 16 | element, at + 8
@@ -231,6 +262,8 @@ class _Walk:
                 break
             until = value + length
             if tag <= top or group >= _FIRST_UNPLAIN_GROUP or until > size:
+                break
+            if vr == b"SQ" and length >= deep_bytes:
                 break
             if tag in wanted and length <= MAX_KEPT_BYTES:
                 kept[tag] = ahead[at:until]
@@ -279,6 +312,8 @@ class _Walk:
             self.pixels = Pixels(level.tag, None, self.pixels.items + 1)
         if length == _UNDEFINED:
             self._open(_Level(False, level.is_implicit, level.tag))
+        elif self._may_be_deep(length) and level.tag not in PIXEL_TAGS:
+            self._look_into(tag, length, is_item=True)
         else:
             self._pass(tag, length)
 
@@ -292,6 +327,10 @@ class _Walk:
             more = self._read(tag, 4)
             length = int.from_bytes(more, "little" if self.is_little else "big")
             head += more
+        elif vr not in _SHORT_VRS and vr:
+            self.fault = (
+                self.fault or f"{_name(tag)} has the VR {vr.decode()}, which PS3.5 6.2 does not have."
+            )
         if tag == _ITEM_END and not is_top:
             self._levels.pop()
             return
@@ -303,10 +342,44 @@ class _Walk:
             if is_top and tag in self.wanted:
                 self._recording = bytearray(head)
             self._open(_Level(True, level.is_implicit or vr == b"UN", tag))
-        elif is_top and tag in self.wanted and length <= MAX_KEPT_BYTES:
-            self._keep(tag, head + self._read(tag, length))
+        else:
+            self._visit_value(tag, vr, head, length)
+
+    def _visit_value(self, tag: int, vr: bytes, head: bytes, length: int) -> None:
+        """Of a length that is told."""
+        is_kept = len(self._levels) == 1 and tag in self.wanted and length <= MAX_KEPT_BYTES
+        if is_kept:
+            self._recording = bytearray(head)
+        if self._may_be_deep(length) and _is_sequence(tag, vr):
+            self._look_into(tag, length, is_item=False)
         else:
             self._pass(tag, length)
+        if is_kept:
+            self._stop_recording(tag)
+
+    def _may_be_deep(self, length: int) -> bool:
+        return length >= least_deep_bytes(len(self._levels) // 2)
+
+    def _look_into(self, tag: int, length: int, *, is_item: bool) -> None:
+        """A sequence or an item of defined length: of what is inside only how deep it is nested can do harm."""
+        at, source = self.source.at, self.source
+        if self._recording is not None and len(self._recording) + length <= MAX_KEPT_BYTES:
+            source = FileSource(BytesIO(self._read(tag, length)), length)
+        else:
+            self._recording = None
+        level = self._levels[-1]
+        passed, is_deep = pass_nested(
+            source,
+            length,
+            is_item=is_item,
+            is_implicit=level.is_implicit,
+            is_little=self.is_little,
+            depth=len(self._levels) // 2,
+        )
+        if passed < length:
+            self._ends_early(tag, at, length, passed)
+        if is_deep:
+            self.fault = self.fault or f"{_TOO_DEEP} in {_name(level.tag if is_item else tag)}."
 
     def _begin(self, tag: int, length: int) -> None:
         """A top-level element; ascending by tag, each once (PS3.5 7.1)."""
@@ -329,7 +402,7 @@ class _Walk:
     def _open(self, level: _Level) -> None:
         self._levels.append(level)
         if len(self._levels) > 2 * MAX_DEPTH + 1:
-            raise _Fault(f"Sequences are nested deeper than {MAX_DEPTH} at byte {self.source.at}.")
+            raise _Fault(f"{_TOO_DEEP} at byte {self.source.at}.")
 
     def _read(self, tag: int, count: int) -> bytes:
         at, found = self.source.at, self.source.read(count)
@@ -373,6 +446,10 @@ def _unpack(head: bytes, implicit: bool, order: str) -> tuple[int, bytes, int]:
 
 def _is_vr(found: bytes) -> bool:
     return len(found) == 2 and found.isalpha() and found.isupper()
+
+
+def _is_sequence(tag: int, vr: bytes) -> bool:
+    return vr == b"SQ" or (not vr and dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ")
 
 
 def _name(tag: int) -> str:

@@ -17,8 +17,9 @@ from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Demographics, Identifier, Name
 from gateway.errors import NotDicom
 from mappings.dicom_attributes import header_tags, stored_keywords
+from mappings.dicom_character_sets import text_fault
 from mappings.dicom_pixel_size import pixel_fault
-from mappings.dicom_structure import Pixels, Skeleton, walk_file
+from mappings.dicom_structure import FileMeta, Pixels, Skeleton, walk_file
 from mappings.dicom_to_json import Json, select_json
 from mappings.dicom_values import (
     PYDICOM_ERRORS,
@@ -36,6 +37,7 @@ from mappings.dicom_values import (
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _UID = re.compile(r"[0-9.]{1,64}")
+_RIGHT_UID = re.compile(r"(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))*")  # PS3.5 9.1
 _SEX = {"M": "male", "F": "female", "O": "other"}
 _OWN = {0x00080018: b"UI", 0x00200013: b"IS", 0x00200032: b"DS"}  # what differs among the slices of a series
 _HEAD_BYTES = 8  # of tag, VR and length, for these VRs
@@ -48,9 +50,11 @@ _UNIVERSAL_ID_PREFIX = {"ISO": "urn:oid:", "UUID": "urn:uuid:"}
 def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
     """Read a seekable Part 10 file from its start.
 
-    Identifiers that name no issuer get ``assigning_authority`` (decision 4). A fault behind the header is told in
-    ``fault`` (ADR 18). Raises NotDicom, in words for the sender, when the file is no DICOM, is broken in its header or
-    lacks a UID that it is known by; nothing else, whatever the bytes are.
+    Identifiers that name no issuer get ``assigning_authority`` (decision 4). A fault behind the header, and text that
+    may be shown wrongly, is told in ``fault``, what harms nobody in ``remark`` (ADR 18).
+
+    Raises NotDicom, in words for the sender, when the file is no DICOM, is broken in its header or lacks a UID that it
+    is known by; nothing else, whatever the bytes are.
     """
     skeleton = walk_file(file, header_tags())
     if not skeleton.is_attributable:
@@ -87,7 +91,7 @@ def read_identity(file: BinaryIO) -> tuple[str, str]:
 
 
 def is_uid(found: str) -> bool:
-    """Digits and dots, 64 at most: UIDs that break only PS3.5 9.1's finer rules are common and harmless."""
+    """Digits and dots, 64 at most: UIDs that break only PS3.5 9.1's finer rules are kept, and their sender is told."""
     return _UID.fullmatch(found) is not None
 
 
@@ -105,13 +109,32 @@ def _header(skeleton: Skeleton, authority: str) -> InstanceHeader:
     encoding = skeleton.is_implicit, skeleton.is_little
     header, orientation = read(common, *encoding, skeleton.transfer_syntax_uid, skeleton.pixels, authority)
     uid, instance_number, place = _own(skeleton)
+    faults = [fault for fault in (skeleton.fault, header.fault) if fault]
     return replace(
         header,
         sop_instance_uid=_valid_uid(uid, "SOPInstanceUID", "00080018"),
         instance_number=instance_number,
         position=_position(place, orientation) if header.frames == 1 else None,
         dataset_offset=skeleton.dataset_offset,
-        fault=skeleton.fault or header.fault,
+        fault=" ".join(faults),
+        remark=header.remark or _remark(skeleton.meta, uid),
+    )
+
+
+def _remark(meta: FileMeta, sop_instance_uid: str) -> str:
+    """What is wrong with the wrapping of a data set that is the same whatever the wrapping says."""
+    if not _RIGHT_UID.fullmatch(sop_instance_uid):
+        return _not_right("SOPInstanceUID", "00080018")
+    if meta.sop_instance_uid not in ("", sop_instance_uid):
+        return "The file meta information names another instance (0002,0003) than the data set, which counts."
+    if not meta.transfer_syntax_uid:
+        return (
+            "The file meta information has no Transfer Syntax UID (0002,0010); it was told by the data set."
+        )
+    return (
+        "The file begins with DICM, and its preamble of 128 bytes is missing (PS3.10 7.1)."
+        if meta.is_bare
+        else ""
     )
 
 
@@ -146,6 +169,7 @@ def _read_common(
 ) -> tuple[InstanceHeader, tuple[float, ...]]:
     """All but what is an instance's own, and Image Orientation (Patient): the same bytes in all slices of a series."""
     ds = _dataset(elements, is_implicit, is_little)
+    garbled = text_fault(ds)
     frames = number(ds, "NumberOfFrames")
     accession = text(ds, "AccessionNumber")
     header = InstanceHeader(
@@ -176,8 +200,10 @@ def _read_common(
         study_attributes=_attributes(ds, "study"),
         series_attributes=_attributes(ds, "series"),
         dataset_offset=0,
-        fault=pixel_fault(ds, pixels, transfer_syntax_uid),
+        fault=" ".join(fault for fault in (garbled, pixel_fault(ds, pixels, transfer_syntax_uid)) if fault),
+        remark="",
     )
+    header = replace(header, remark=_uid_remark(header))
     return header, tuple(decimals(ds, "ImageOrientationPatient"))
 
 
@@ -196,6 +222,25 @@ def _valid_uid(uid: str, keyword: str, tag: str) -> str:
     if not is_uid(uid):
         raise NotDicom(f"{place} is not a UID: digits and dots, 64 characters at most (PS3.5 9.1).")
     return uid
+
+
+def _uid_remark(header: InstanceHeader) -> str:
+    named = {
+        "SOPClassUID": header.sop_class_uid,
+        "StudyInstanceUID": header.study_instance_uid,
+        "SeriesInstanceUID": header.series_instance_uid,
+    }
+    for keyword, uid in named.items():
+        if not _RIGHT_UID.fullmatch(uid):
+            return _not_right(keyword, f"{tag_for_keyword(keyword):08X}")
+    return ""
+
+
+def _not_right(keyword: str, tag: str) -> str:
+    return (
+        f"{keyword} ({tag[:4]},{tag[4:]}) is kept as it is spelt, which breaks PS3.5 9.1: its components are numbers "
+        "without a leading zero, with one dot in between."
+    )
 
 
 def _patient(ds: Dataset, authority: str) -> Demographics:

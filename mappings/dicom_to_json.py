@@ -16,7 +16,7 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import STANDARD_VR, PersonName
 
 from mappings.dicom_layout import PIXEL_TAGS
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups, raw_element
 
 BULK_THRESHOLD_BYTES = 1024

@@ -20,8 +20,9 @@ from typing import Any
 from pydicom.valuerep import format_number_as_ds
 
 from gateway.errors import NotDicom
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.dicom_pixel_size import native_bytes_told
-from mappings.dicom_structure import MAX_DEPTH, PIXEL_TAGS
+from mappings.dicom_structure import PIXEL_TAGS
 from mappings.dicom_to_json import Json
 
 _UNDEFINED = 0xFFFFFFFF

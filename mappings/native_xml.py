@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape, quoteattr
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
 
 from gateway.errors import NotDicom
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.dicom_to_json import Json
 from mappings.xml_tree import Node, NotXml, parse_xml
 

@@ -13,7 +13,8 @@ class InstanceHeader:
     ``study``, ``series`` attributes are DICOM JSON (PS3.18 F.2) of the level's attributes.
     ``position`` is the distance along the slice normal in mm. Dates and times are as sent (DA, TM).
     ``dataset_offset`` is where the data set begins in the file: after preamble, prefix and group 0002 (PS3.10 7.1).
-    ``fault`` says in words where the file is damaged behind its header, '' where it is not; nothing of the record.
+    ``fault`` says in words where the file is damaged behind its header or may be shown wrongly, '' where it is not;
+    ``remark`` what breaks a rule and harms no reader, which is for the sender alone (ADR 18). Nothing of the record.
     """
 
     sop_instance_uid: str
@@ -44,3 +45,4 @@ class InstanceHeader:
     series_attributes: dict[str, Any]
     dataset_offset: int
     fault: str
+    remark: str

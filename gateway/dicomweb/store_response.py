@@ -138,9 +138,11 @@ def _stored_item(receipt: InstanceReceipt, base_url: str) -> dict[str, Any]:
 def _warning(receipt: InstanceReceipt) -> tuple[int, str]:
     """The single most appropriate Warning Reason (I.2.1) with words, or 0."""
     damage = f"It is stored, and it is damaged. {receipt.fault}" if receipt.fault else ""
+    remark = receipt.remark if damage or not receipt.remark else f"It is stored. {receipt.remark}"
+    told = " ".join(one for one in (damage, remark) if one)
     if receipt.status == _CONFLICT:
-        return status.OTHER_CONTENT_STORED_BEFORE, f"{_CONFLICT_TEXT} {damage}".strip()
-    return (status.DATA_SET_DOES_NOT_MATCH, damage) if damage else (0, "")
+        return status.OTHER_CONTENT_STORED_BEFORE, f"{_CONFLICT_TEXT} {told}".strip()
+    return (status.DATA_SET_DOES_NOT_MATCH, told) if told else (0, "")
 
 
 def _text(vr: str, value: str) -> dict[str, Any]:

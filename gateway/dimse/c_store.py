@@ -59,6 +59,8 @@ def _store(
         return outcome(DATA_SET_DOES_NOT_MATCH, "Stored; its SOP class is not the one announced.")
     if header.fault:
         return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {header.fault}")
+    if header.remark:
+        return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored. {header.remark}")
     return Outcome(SUCCESS)
 
 

@@ -40,7 +40,8 @@ class InstanceReceipt:
     """A stored instance.
 
     ``status``: new, same (this data set was here) or conflict (another one was here under this UID; both are kept).
-    ``fault``: where the file is damaged behind its header, in words for the sender (ADR 18).
+    ``fault``: where the file is damaged behind its header or may be shown wrongly, in words for the sender, and
+    ``remark``: what breaks a rule and harms no reader (ADR 18).
     """
 
     sop_class_uid: str
@@ -49,6 +50,7 @@ class InstanceReceipt:
     series_instance_uid: str
     status: str
     fault: str = ""
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def _receipt(header: InstanceHeader, status: str) -> InstanceReceipt:
         header.series_instance_uid,
         status,
         header.fault,
+        header.remark,
     )
 
 

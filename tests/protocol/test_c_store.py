@@ -223,6 +223,43 @@ def test_a_data_set_without_its_end_is_stored_with_a_warning(
     assert "element (7FE0,0010) needs" in kept.row.fault
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "comment", "is_found"),
+    [
+        (b"\x28\x00\x02\x01US", b"\x28\x00\x02\x01QQ", "Stored, damaged. (0028,0102) has the VR QQ", True),
+        (b"\x10\x00\x10\x00PN", None, "Stored, damaged. Text may be shown wrongly: (0010,0010)", True),
+        (b"\x20\x00\x0d\x00UI", None, "Stored. StudyInstanceUID (0020,000D) is kept as it is", False),
+    ],
+)
+def test_a_data_set_that_breaks_a_rule_is_stored_with_a_warning(
+    gateway: GatewayProcess,
+    archive: Archive,
+    ct: Path,
+    old: bytes,
+    new: bytes | None,
+    comment: str,
+    is_found: bool,
+) -> None:
+    content = ct.read_bytes()
+    at = content.index(old)
+    if new is not None:
+        content = content.replace(old, new)
+    elif b"PN" in old:
+        content = content[: at + 8] + "ä".encode() + content[at + 10 :]  # the file says ISO_IR 100
+    else:
+        length = content[at + 6]
+        content = content[: at + 8] + b"1.02" + b".3" * (length // 2 - 2) + content[at + 8 + length :]
+    ct.write_bytes(content)
+
+    (answer,) = send(gateway, ct)
+
+    assert answer.status == 0xB007
+    assert answer.comment.startswith(comment)
+    kept = archive.instance(_uid(ct))
+    assert kept.dataset_bytes == dataset_bytes(ct)
+    assert bool(kept.row.fault) is is_found
+
+
 def test_a_data_set_that_breaks_before_its_series_is_known_is_not_understood(
     gateway: GatewayProcess, archive: Archive, ct: Path
 ) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
 from mappings.native_xml import from_xml
@@ -146,6 +147,50 @@ def test_a_file_without_its_end_is_stored_with_a_warning(pacs):
         assert "element (7FE0,0010) needs 16 bytes from byte" in value(stored, "0040A160")
         assert "It is stored, and it is damaged." in answer.headers["Warning"]
     assert pacs.get(instance_path(ds), "application/dicom").content == file
+
+
+def garbled(ds: Dataset) -> bytes:
+    """A file whose Patient's Name is in Latin 1, and says UTF-8."""
+    ds.PatientName, ds.SpecificCharacterSet = "M\u00fcller^Mira", "ISO_IR 192"
+    return encode(ds).replace("M\u00fcller^Mira ".encode()[:-1], b"M\xfcller^Mira ")
+
+
+def odd_vr(ds: Dataset) -> bytes:
+    return encode(ds).replace(b"\x28\x00\x02\x01US", b"\x28\x00\x02\x01QQ")
+
+
+def other_meta(ds: Dataset) -> bytes:
+    uid = str(ds.SOPInstanceUID).encode()
+    return encode(ds).replace(uid, uid[:-1] + (b"1" if uid[-1:] != b"1" else b"2"), 1)
+
+
+def odd_uid(ds: Dataset) -> bytes:
+    ds.StudyInstanceUID = f"{ds.StudyInstanceUID[:40]}.01"
+    return encode(ds)
+
+
+@pytest.mark.parametrize(
+    ("write", "words", "is_found"),
+    [
+        (garbled, "It is stored, and it is damaged. Text may be shown wrongly: (0010,0010)", True),
+        (odd_vr, "(0028,0102) has the VR QQ, which PS3.5 6.2 does not have.", True),
+        (other_meta, "It is stored. The file meta information names another instance (0002,0003)", False),
+        (odd_uid, "It is stored. StudyInstanceUID (0020,000D) is kept as it is spelt", False),
+        (lambda ds: encode(ds)[128:], "It is stored. The file begins with DICM", False),
+    ],
+)
+def test_what_breaks_a_rule_is_stored_byte_for_byte_with_a_warning(gateway, pacs, write, words, is_found):
+    ds = make_dataset()
+    file = write(ds)
+    answer = pacs.store(file)
+    assert answer.status_code == 202
+    (stored,) = items(answer, STORED)
+    assert (value(stored, "00081155"), value(stored, "00081196")) == (ds.SOPInstanceUID, 0xB007)
+    assert words in value(stored, "0040A160")
+    assert pacs.get(instance_path(ds), "application/dicom; transfer-syntax=*").content == file
+    assert bool(Archive(gateway).instance(ds.SOPInstanceUID).row.fault) is is_found
+    for resource in ("metadata", "rendered"):
+        assert pacs.get(f"{instance_path(ds)}/{resource}").status_code == 200
 
 
 def test_a_file_that_breaks_before_its_series_is_known_is_refused_with_the_place(pacs):

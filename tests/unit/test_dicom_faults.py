@@ -1,5 +1,6 @@
 """Which faults of a file's structure are kept with a warning, and which leave it open whose image it is (ADR 18)."""
 
+import random
 import struct
 import zlib
 from io import BytesIO
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.data import get_testdata_file
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -18,7 +20,7 @@ from pydicom.uid import (
 )
 
 from gateway.errors import NotDicom
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.dicom_to_header import read_header
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 
@@ -31,6 +33,13 @@ SEQUENCE, ITEM = b"\x99\x00\x01\x10SQ\0\0\xff\xff\xff\xff", b"\xfe\xff\x00\xe0\x
 def fault_of(file: bytes) -> str:
     """What is told of a file that is kept."""
     return read_header(BytesIO(file), "").fault
+
+
+def remark_on(file: bytes) -> str:
+    """What is told of a file whose faults harm no reader."""
+    header = read_header(BytesIO(file), "")
+    assert header.fault == ""
+    return header.remark
 
 
 def refusal(file: bytes) -> str:
@@ -208,6 +217,182 @@ def test_nesting_behind_the_header_is_kept_and_told_when_it_is_absurd():
     closing = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
     assert fault_of(file + (SEQUENCE + ITEM) * MAX_DEPTH + closing * MAX_DEPTH) == ""
     assert f"nested deeper than {MAX_DEPTH}" in fault_of(file + (SEQUENCE + ITEM) * 5000)
+
+
+def nested(depth: int, *, is_implicit: bool = False, mixed: bool = False, tag: int = 0x0040A730) -> bytes:
+    """Sequences of defined length in one another, or, where ``mixed``, every second of undefined length."""
+    group, number = tag >> 16, tag & 0xFFFF
+    content = b""
+    for level in range(depth):
+        is_undefined = mixed and level % 2
+        item_length = 0xFFFFFFFF if is_undefined else len(content)
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, item_length) + content
+        item += struct.pack("<HHI", 0xFFFE, 0xE00D, 0) * is_undefined
+        head = struct.pack("<HH", group, number) + b"SQ\0\0" * (not is_implicit)
+        length = 0xFFFFFFFF if is_undefined else len(item)
+        content = head + struct.pack("<I", length) + item
+        content += struct.pack("<HHI", 0xFFFE, 0xE0DD, 0) * is_undefined
+    return content
+
+
+@pytest.mark.parametrize("is_implicit", [False, True])
+@pytest.mark.parametrize("mixed", [False, True])
+@pytest.mark.parametrize("tag", [0x0040A730, 0x00400275])  # of the second the value is kept for the index
+@pytest.mark.parametrize("outside", [0, 1, 20])
+def test_sequences_of_defined_length_are_told_too_when_they_are_nested_too_deep(
+    is_implicit, mixed, tag, outside
+):
+    syntax = ImplicitVRLittleEndian if is_implicit else ExplicitVRLittleEndian
+    file = encode(make_dataset(), syntax)
+    pixels = file.index(PIXELS)
+    sequence = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + b"SQ\0\0" * (not is_implicit)
+    opening = sequence + b"\xff" * 4 + struct.pack("<HHI", 0xFFFE, 0xE000, 0xFFFFFFFF)
+    closing = struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+
+    def with_depth(depth: int) -> bytes:
+        inside = nested(depth - outside, is_implicit=is_implicit, mixed=mixed)
+        return file[:pixels] + opening * outside + inside + closing * outside + file[pixels:]
+
+    if not outside:
+        nest = nested(MAX_DEPTH + 1, is_implicit=is_implicit, mixed=mixed, tag=tag)
+        assert "nested deeper than 64" in fault_of(file[:pixels] + nest + file[pixels:])
+    assert fault_of(with_depth(MAX_DEPTH)) == ""
+    assert f"nested deeper than {MAX_DEPTH}" in fault_of(with_depth(MAX_DEPTH + 1))
+
+
+def test_behind_what_is_nested_too_deep_in_a_defined_length_the_file_is_read_on():
+    file = make_file(PixelData=bytes(14))
+    pixels = file.index(PIXELS)
+    told = fault_of(file[:pixels] + nested(70) + file[pixels:])
+    assert told == (
+        "Sequences are nested deeper than 64 in (0040,A730). The pixel data need 16 bytes by the header, and have 14."
+    )
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_long_sequence_that_makes_no_sense_inside_is_passed_over(seed):
+    file, nest = make_file(), bytearray(nested(64))
+    chance = random.Random(seed)
+    for _ in range(5):
+        nest[chance.randrange(12, len(nest))] = chance.randrange(256)
+    pixels = file.index(PIXELS)
+    assert fault_of(file[:pixels] + nest + file[pixels:]) in (
+        "",
+        "Sequences are nested deeper than 64 in (0040,A730).",
+    )
+
+
+def with_patient(name: bytes, charset: str | None = None, **attributes: object) -> bytes:
+    """A file whose Patient's Name has these bytes."""
+    name += b" " * (len(name) % 2)
+    ds = make_dataset(PatientName="N" * len(name), **attributes)
+    if charset is not None:
+        ds.SpecificCharacterSet = charset.split("\\")
+    else:
+        ds.pop("SpecificCharacterSet", None)
+    return encode(ds).replace(b"N" * len(name), name)
+
+
+@pytest.mark.parametrize(
+    ("name", "charset", "words"),
+    [
+        (b"M\xfcller^A", "ISO_IR 192", "cannot be read in the character set"),
+        (b"M\xfcller^A", "ISO_IR 999", "names a character set that DICOM does not have"),
+        (b"M\xfcller^A", "Latin X", "names a character set that DICOM does not have"),
+        (b"M\xfcller^A", None, "names no character set"),
+        (b"M\xfcller^A", "ISO_IR 6", "names no character set"),
+        (b"M\xfcller^A", "", "names no character set"),
+        ("Müller^A".encode(), "ISO_IR 100", "is UTF-8 by its bytes, and (0008,0005) says ISO_IR 100"),
+        (b"Yamada=\x1b$B\xff\xff", "\\ISO 2022 IR 87", "cannot be read in the character set"),
+        (b"Yamada=\x1b$Bab\x1b(B", None, "names no character set"),
+        (b"A\xff", "GB18030", "cannot be read in the character set"),
+    ],
+)
+def test_a_name_that_may_be_shown_wrongly_is_told(name, charset, words):
+    told = fault_of(with_patient(name, charset))
+    assert told.startswith("Text may be shown wrongly: (0010,0010) ")
+    assert words in told
+
+
+@pytest.mark.parametrize(
+    ("name", "charset"),
+    [
+        ("Müller^Änne".encode(), "ISO_IR 192"),
+        ("Müller^Änne".encode("latin_1"), "ISO_IR 100"),
+        ("Müller^Änne".encode("latin_1"), "ISO-IR 100"),
+        ("Müller^Änne".encode("latin_1"), "ISO 2022 IR 100"),
+        ("ИВАНОВ^ФЁДОР".encode("iso8859_5"), "ISO_IR 144"),
+        (b"Yamada^Tarou=\x1b$B;3ED\x1b(B^\x1b$BB@O:\x1b(B", "\\ISO 2022 IR 87"),
+        (b"Plain^Ascii", "ISO_IR 999"),
+        (b"Plain^Ascii", None),
+    ],
+)
+def test_a_name_that_is_read_as_it_was_meant_is_no_fault(name, charset):
+    assert fault_of(with_patient(name, charset)) == ""
+
+
+def test_of_text_that_may_be_shown_wrongly_the_patient_comes_first():
+    attributes = dict.fromkeys(("StudyDescription", "SeriesDescription", "InstitutionName"), "X" * 8)
+    file = with_patient(b"M\xfcller^A", **attributes).replace(b"X" * 8, b"Sch\xe4del ")
+    told = fault_of(file)
+    assert told.startswith("Text may be shown wrongly: (0010,0010), (0008,0080), (0008,1030) and 1 more has")
+
+
+def test_text_of_items_is_looked_at_too():
+    other = Dataset()
+    other.PatientID = "Y" * 8
+    file = encode(make_dataset(OtherPatientIDsSequence=[other])).replace(b"Y" * 8, b"\xc4\xd6\xdc12345")
+    assert "(0010,0020)" in fault_of(file.replace(b"ISO_IR 192", b"ISO_IR 6  "))
+
+
+@pytest.mark.parametrize("vr", [b"QQ", b"ZZ", b"OX"])
+def test_a_vr_that_does_not_exist_is_told(vr):
+    file = make_file()
+    pixels = file.index(PIXELS)
+    odd = element(0x00280106, vr, b"1 ")
+    words = f"(0028,0106) has the VR {vr.decode()}, which PS3.5 6.2 does not have."
+    assert fault_of(file[:pixels] + odd + file[pixels:]) == words
+
+
+def test_a_garbled_name_is_told_beside_missing_pixels():
+    told = fault_of(with_patient(b"M\xfcller^A", PixelData=bytes(14)))
+    assert "(0010,0010)" in told
+    assert "need 16 bytes" in told
+
+
+@pytest.mark.parametrize("uid", ["1.02.3.4", "1.2.3.", "1..2", ".1.2", "1.2.00", "01.2"])
+@pytest.mark.parametrize(
+    "keyword", ["SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID"]
+)
+def test_a_uid_that_breaks_only_how_its_components_are_spelt_is_remarked_on(keyword, uid):
+    told = remark_on(encode(make_dataset(**{keyword: uid})))
+    assert told.startswith(f"{keyword} (00")
+    assert "is kept as it is spelt, which breaks PS3.5 9.1" in told
+
+
+def test_another_instance_in_the_file_meta_information_is_remarked_on():
+    ds = make_dataset(SOPInstanceUID="1.2.3.77")
+    file = encode(ds).replace(b"1.2.3.77", b"1.2.3.99", 1)
+    assert "names another instance (0002,0003)" in remark_on(file)
+    assert read_header(BytesIO(file), "").sop_instance_uid == "1.2.3.77"
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_missing_transfer_syntax_is_remarked_on(syntax):
+    file = encode(make_dataset(), syntax)
+    at = file.index(b"\x02\0\x10\0UI")
+    length = int.from_bytes(file[at + 6 : at + 8], "little")
+    bare = file[:at] + file[at + 8 + length :]
+    assert "has no Transfer Syntax UID (0002,0010)" in remark_on(bare)
+    assert read_header(BytesIO(bare), "").transfer_syntax_uid == syntax
+
+
+def test_a_file_that_begins_with_dicm_is_taken_and_remarked_on():
+    file = make_file()
+    assert "begins with DICM" in remark_on(file[128:])
+    header = read_header(BytesIO(file[128:]), "")
+    assert file[128:][header.dataset_offset :] == file[read_header(BytesIO(file), "").dataset_offset :]
+    assert remark_on(file) == remark_on(file[132:]) == ""
 
 
 def test_nesting_in_the_header_is_refused_when_it_is_absurd():

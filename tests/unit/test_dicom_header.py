@@ -24,7 +24,7 @@ from gateway.case.imaging import InstanceHeader
 from gateway.case.model import Identifier, Name
 from gateway.errors import NotDicom
 from mappings import dicom_source, dicom_values
-from mappings.dicom_structure import Skeleton
+from mappings.dicom_structure import FileMeta, Skeleton
 from mappings.dicom_to_header import _own, read_header, read_identity
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 
@@ -368,7 +368,8 @@ def test_what_is_an_instances_own_is_read_as_pydicom_reads_it(
     elements = {
         tag: _element(tag, vr, value.encode("latin_1"), syntax) for tag, (vr, value) in values.items()
     }
-    skeleton = Skeleton("1.2", 0, syntax, True, elements, None, "", True)
+    meta = FileMeta("1.2", "", is_bare=False)
+    skeleton = Skeleton(meta, "1.2", 0, syntax, True, elements, None, "", True)
     read = read_dataset(BytesIO(b"".join(elements.values())), syntax, True)
     assert _own(skeleton) == (
         dicom_values.text(read, "SOPInstanceUID"),

@@ -101,6 +101,17 @@ def test_a_damaged_file_is_stored_with_a_warning():
     assert second["0040A160"]["Value"][0].endswith("It ends early.")
 
 
+def test_what_breaks_a_rule_and_harms_nobody_is_stored_with_a_warning_and_is_no_damage():
+    outcome = StoreOutcome(
+        [replace(receipt(), remark="No preamble."), replace(receipt(), fault="Cut.", remark="No.")]
+    )
+    first, second = json.loads(outcome.body(BASE))["00081199"]["Value"]
+    assert outcome.http_status == 202
+    assert first["00081196"]["Value"] == second["00081196"]["Value"] == [0xB007]
+    assert first["0040A160"]["Value"] == ["It is stored. No preamble."]
+    assert second["0040A160"]["Value"] == ["It is stored, and it is damaged. Cut. No."]
+
+
 def test_other_content_under_a_known_uid_is_stored_with_a_warning():
     (item,) = json.loads(StoreOutcome([receipt("conflict")]).body(BASE))["00081199"]["Value"]
     assert item["00081196"]["Value"] == [0xB00E]

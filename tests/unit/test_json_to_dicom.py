@@ -15,7 +15,7 @@ from pydicom.filereader import read_dataset
 from gateway.errors import NotDicom
 from mappings import dicom_json
 from mappings.dicom_json import parse_json, text_of
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.json_to_dicom import Bulk, encode_dataset
 from tests.support.dicom_files import real_files
 from tests.support.metadata import to_json

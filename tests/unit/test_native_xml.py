@@ -11,7 +11,7 @@ from pydicom.data import get_charset_files, get_testdata_file
 
 from gateway.errors import NotDicom
 from mappings import native_xml
-from mappings.dicom_structure import MAX_DEPTH
+from mappings.dicom_nesting import MAX_DEPTH
 from mappings.dicom_to_json import PIXEL_TAGS
 from mappings.native_xml import NAMESPACE, from_xml, to_xml
 from tests.support.dicom_files import real_files

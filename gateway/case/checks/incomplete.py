@@ -73,9 +73,11 @@ def instances_missing(case: Case) -> Iterator[Finding]:
 
 
 def instance_damaged(case: Case) -> Iterator[Finding]:
-    """Images whose files are damaged behind their headers: cut off, broken in structure, or with too few pixels.
+    """Images whose files are damaged behind their headers: cut off, broken in structure, or with too few pixels; or
+    whose text, the name perhaps, may be shown wrongly.
 
-    How: every file is walked to its end when it arrives, and its pixel data are measured against what the header says.
+    How: every file is walked to its end when it arrives, its pixel data are measured against what the header says, and
+    its text is read in the character sets that it names.
     Limits: what is compressed is not decoded, so a broken picture inside it is not noticed, nor are changed pixels.
     """
     for study in case.studies:
@@ -86,13 +88,13 @@ def instance_damaged(case: Case) -> Iterator[Finding]:
                 "instance-damaged",
                 Severity.LIMITS,
                 study.title,
-                f"{len(damaged)} images arrived damaged. What could be read of them is kept.",
+                f"{len(damaged)} images arrived damaged, or with text that may be shown wrongly. They are kept.",
                 (
                     ("Study Instance UID", study.study_instance_uid),
                     ("images", str(len(damaged))),
                     *((i.sop_instance_uid, i.fault) for i in damaged[:MAX_TOLD]),
                 ),
-                "Please look whether the images are whole in your archive, and send them again.",
+                "Please look whether the images and their text are whole in your archive, and send them again.",
             )
 
 
