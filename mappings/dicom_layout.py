@@ -27,13 +27,15 @@ _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"}) 
     {b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
 _CHUNK_BYTES = 1024 * 1024
+_MOST_DEPTH = 10_000  # bounds memory
 
 Buffer = mmap.mmap | bytes
 
 
 class Element(NamedTuple):
     """``vr`` is '' where the encoding has none. ``value`` to ``end`` are its bytes; of one of undefined length
-    (``length`` UNDEFINED) with every item and delimiter."""
+    (``length`` UNDEFINED) with every item and delimiter. ``is_deep``: such ones are nested in it deeper than MAX_DEPTH.
+    """
 
     tag: int
     vr: str
@@ -41,6 +43,7 @@ class Element(NamedTuple):
     value: int
     length: int
     end: int
+    is_deep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +66,23 @@ class Layout:
             tag, vr, value, length = heads.read(self.buffer, at)
             if not tag:  # padding after the last element
                 return
-            end = value + length if length != UNDEFINED else self._end_of_undefined(tag, vr, value)
+            end, is_deep = value + length, False
+            if length == UNDEFINED:
+                end, is_deep = self._end_of_undefined(tag, vr, value)
             if end > self.end:
                 if tag not in PIXEL_TAGS or value > self.end:
                     raise NotDicom(f"Element ({tag >> 16:04X},{tag & 0xFFFF:04X}) ends after the file.")
                 end = self.end
-            yield Element(tag, vr, at, value, length, end)
+            yield Element(tag, vr, at, value, length, end, is_deep)
             at = end
 
-    def _end_of_undefined(self, tag: int, vr: str, value: int) -> int:
+    def _end_of_undefined(self, tag: int, vr: str, value: int) -> tuple[int, bool]:
         try:
-            return _end_of_items(self, value, self.is_implicit or vr == "UN")
+            return _end_of_undefined(self, value, _Open(True, self.is_implicit or vr == "UN"))
         except NotDicom:
             if tag not in PIXEL_TAGS:
                 raise
-            return self.end
+            return self.end, False
 
     def find(self, tag: int) -> Element | None:
         return next((element for element in self if element.tag == tag), None)
@@ -93,7 +98,7 @@ class Layout:
             end = at + 8 + length
             if length == UNDEFINED:
                 inside = Layout(self.buffer, at + 8, element.end, is_implicit, self.is_little)
-                end = _end_of_item(inside)
+                end, _ = _end_of_undefined(inside, at + 8, _Open(False, is_implicit))
                 yield Layout(self.buffer, at + 8, end - 8, is_implicit, self.is_little)
             else:
                 yield Layout(self.buffer, at + 8, min(end, element.end), is_implicit, self.is_little)
@@ -111,8 +116,11 @@ class Layout:
         return self.parse(b"".join(found))
 
     def parse(self, elements: bytes) -> Dataset:
-        """Elements in this layout's encoding, read by pydicom."""
-        return read_dataset(BytesIO(elements), self.is_implicit, self.is_little)
+        """Elements in this layout's encoding, read by pydicom. Raises NotDicom where they are nested too deep."""
+        try:
+            return read_dataset(BytesIO(elements), self.is_implicit, self.is_little)
+        except RecursionError as error:
+            raise NotDicom("Sequences are nested too deep.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,33 +205,40 @@ def _tag_and_length(buffer: Buffer, at: int, is_little: bool) -> tuple[int, int]
     return group << 16 | number, length
 
 
-def _end_of_items(layout: Layout, at: int, is_implicit: bool, depth: int = 0) -> int:
-    """Where a sequence of undefined length ends, after its delimiter."""
-    if depth > MAX_DEPTH:
-        raise NotDicom(f"Sequences are nested deeper than {MAX_DEPTH}.")
+class _Open(NamedTuple):
+    """A sequence, or an item of one, of undefined length."""
+
+    is_sequence: bool
+    is_implicit: bool
+
+
+def _end_of_undefined(layout: Layout, at: int, first: _Open) -> tuple[int, bool]:
+    """Where it ends, after its delimiter, and whether what is open in it is nested deeper than MAX_DEPTH."""
+    heads = {is_implicit: _Heads(is_implicit, layout.is_little) for is_implicit in (False, True)}
+    opened, is_deep = [first], False
     while at + 8 <= layout.end:
+        is_sequence, is_implicit = opened[-1]
         tag, length = _tag_and_length(layout.buffer, at, layout.is_little)
-        at += 8
-        if tag == _SEQUENCE_END:
-            return at
-        if tag != _ITEM:
-            raise NotDicom(f"A sequence has something else than an item at byte {at - 8}.")
-        if length == UNDEFINED:
-            at = _end_of_item(Layout(layout.buffer, at, layout.end, is_implicit, layout.is_little), depth + 1)
+        if tag == (_SEQUENCE_END if is_sequence else _ITEM_END):
+            at += 8
+            opened.pop()
+            if not opened:
+                return at, is_deep
+        elif is_sequence:
+            if tag != _ITEM:
+                raise NotDicom(f"A sequence has something else than an item at byte {at}.")
+            at += 8
+            if length == UNDEFINED:
+                opened.append(_Open(False, is_implicit))
+            else:
+                at += length
         else:
-            at += length
-    raise NotDicom("The file ends inside a sequence.")
-
-
-def _end_of_item(item: Layout, depth: int = 0) -> int:
-    """Where an item of undefined length that begins at ``item.start`` ends, after its delimiter."""
-    at, heads = item.start, _Heads(item.is_implicit, item.is_little)
-    while at + 8 <= item.end:
-        tag, length = _tag_and_length(item.buffer, at, item.is_little)
-        if tag == _ITEM_END:
-            return at + 8
-        tag, vr, value, length = heads.read(item.buffer, at)
-        at = value + length
-        if length == UNDEFINED:
-            at = _end_of_items(item, value, item.is_implicit or vr == "UN", depth)
-    raise NotDicom("The file ends inside an item.")
+            _, vr, at, length = heads[is_implicit].read(layout.buffer, at)
+            if length == UNDEFINED:
+                opened.append(_Open(True, is_implicit or vr == "UN"))
+                is_deep |= len(opened) > 2 * MAX_DEPTH
+            else:
+                at += length
+        if len(opened) > 2 * _MOST_DEPTH:
+            raise NotDicom(f"Sequences are nested deeper than {_MOST_DEPTH}.")
+    raise NotDicom(f"The file ends inside {'a sequence' if opened[-1].is_sequence else 'an item'}.")

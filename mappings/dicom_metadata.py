@@ -6,13 +6,14 @@ Slices of a series have the same bytes in most of their elements: each different
 
 import json
 from collections.abc import Callable
+from typing import NamedTuple
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
 
 from gateway.errors import NotDicom
 from mappings.dicom_layout import PIXEL_TAGS, UNDEFINED, Element, Layout, StoredLayout
-from mappings.dicom_to_json import BULK_THRESHOLD_BYTES, Json, select_json
+from mappings.dicom_to_json import BULK_THRESHOLD_BYTES, TOO_DEEP, Json, select_json
 
 MAX_HEADER_BYTES = 64 * 1024 * 1024
 MAX_KEPT_BYTES = 16 * 1024 * 1024
@@ -24,6 +25,13 @@ _UTF_8 = '"00080005":{"vr":"CS","Value":["ISO_IR 192"]}'
 BulkUri = Callable[[str], str]
 
 
+class Written(NamedTuple):
+    """One JSON object, and in words each thing that the data set has and it does not; nothing of the record."""
+
+    text: str
+    left_out: list[str]
+
+
 class MetadataWriter:
     """Writes the metadata of one instance after another, and remembers texts for as long as one answer is made."""
 
@@ -31,9 +39,9 @@ class MetadataWriter:
         self._texts: dict[bytes, dict[bytes, str]] = {}
         self._kept_bytes = 0
 
-    def write(self, layout: StoredLayout, bulk_uri: BulkUri) -> str:
-        """One JSON object. Raises NotDicom where the data set cannot be read at all, or its header is too large."""
-        elements = _readable(layout)
+    def write(self, layout: StoredLayout, bulk_uri: BulkUri) -> Written:
+        """Raises NotDicom where the data set cannot be read at all, or its header is too large."""
+        elements, left_out = _readable(layout)
         context = b"".join(layout.buffer[one.start : one.end] for one in elements if _is_context(one))
         known = self._known(layout, context)
         found: dict[int, str] = {}
@@ -42,6 +50,12 @@ class MetadataWriter:
         for element in elements:
             tag = element.tag
             if not tag & 0xFFFF:  # group lengths describe the file's encoding, not its content
+                continue
+            if tag in found or tag in missing:
+                left_out.append(f"{_name(tag)} stands twice, and is given once.")
+            if element.is_deep:
+                left_out.append(f"{_name(tag)} {TOO_DEEP}.")
+                found[tag] = f'"{tag:08X}":{{"vr":"SQ"}}'
                 continue
             if (element.length > BULK_THRESHOLD_BYTES or tag in PIXEL_TAGS) and _is_bulk(element):
                 found[tag] = _bulk(element, bulk_uri)
@@ -56,10 +70,10 @@ class MetadataWriter:
                 missing[tag] = encoded
         if missing:
             dataset = layout.parse(context + b"".join(missing.values()))
-            found |= self._converted(dataset, missing, bulk_uri, known)
+            found |= self._converted(dataset, missing, bulk_uri, known, left_out)
         if _CHARACTER_SET in found:
             found[_CHARACTER_SET] = _UTF_8
-        return "{" + ",".join([found[tag] for tag in sorted(found)]) + "}"
+        return Written("{" + ",".join([found[tag] for tag in sorted(found)]) + "}", left_out)
 
     def _known(self, layout: Layout, context: bytes) -> dict[bytes, str]:
         """Texts of elements that stood among the same others that decide how to read them."""
@@ -68,20 +82,30 @@ class MetadataWriter:
         return self._texts.setdefault(bytes([layout.is_implicit, layout.is_little]) + context, {})
 
     def _converted(
-        self, dataset: Dataset, missing: dict[int, bytes], bulk_uri: BulkUri, known: dict[bytes, str]
+        self,
+        dataset: Dataset,
+        missing: dict[int, bytes],
+        bulk_uri: BulkUri,
+        known: dict[bytes, str],
+        left_out: list[str],
     ) -> dict[int, str]:
-        """The texts of those elements; one with bulk data inside is not remembered, as its address is its own."""
-        addressed: set[str] = set()
+        """The texts of those elements; one is not remembered that has bulk data inside, as its address is its own, or
+        of which something is left out, as that is to be told each time."""
+        own: set[str] = set()
 
         def uri(path: str) -> str:
-            addressed.add(path[:8])
+            own.add(path[:8])
             return bulk_uri(path)
 
+        def leave_out(path: str, why: str) -> None:
+            own.add(path[:8])
+            left_out.append(f"{_name(int(path[:8], 16))} {why}.")
+
         found = {_CHARACTER_SET: _UTF_8} if _CHARACTER_SET in missing else {}
-        for name, value in select_json(dataset, missing, uri).items():
+        for name, value in select_json(dataset, missing, uri, leave_out).items():
             tag = int(name, 16)
             found[tag] = text = f'"{name}":{_json(value)}'
-            if name not in addressed:
+            if name not in own:
                 known[missing[tag]] = text
                 self._kept_bytes += len(missing[tag]) + len(text)
         return found
@@ -99,15 +123,20 @@ def bulk_paths(layout: StoredLayout) -> list[str]:
     return found
 
 
-def _readable(layout: Layout) -> list[Element]:
-    """The elements up to where the file cannot be read further. Raises NotDicom where that is the first."""
+def _readable(layout: Layout) -> tuple[list[Element], list[str]]:
+    """The elements up to where the file cannot be read further, and why. Raises NotDicom where that is the first."""
     found: list[Element] = []
     try:
         found.extend(layout)
-    except NotDicom:
+    except NotDicom as error:
         if not found:
             raise
-    return found
+        return found, [f"What stands behind {_name(found[-1].tag)} cannot be read. {error}"]
+    return found, []
+
+
+def _name(tag: int) -> str:
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
 def _is_context(element: Element) -> bool:

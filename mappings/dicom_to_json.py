@@ -7,7 +7,7 @@ import base64
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
@@ -17,13 +17,15 @@ from pydicom.valuerep import STANDARD_VR, PersonName
 
 from mappings.dicom_layout import PIXEL_TAGS
 from mappings.dicom_nesting import MAX_DEPTH
-from mappings.dicom_values import PYDICOM_ERRORS, clean, name_groups, raw_element
+from mappings.dicom_values import PYDICOM_ERRORS, clean, clean_long, name_groups, raw_element
 
 BULK_THRESHOLD_BYTES = 1024
+TOO_DEEP = f"has sequences nested deeper than {MAX_DEPTH}"
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _DECIMAL_VRS = frozenset({"DS", "FD", "FL"})
+_LONG_TEXT_VRS = frozenset({"LT", "ST", "UC", "UT"})
 _INTEGER = re.compile(r"[+-]?\d{1,15}")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _NOT_FINITE = {"nan": "NaN", "inf": "inf", "-inf": "-inf"}
@@ -34,45 +36,64 @@ BulkUri = Callable[[str], str]
 Json = dict[str, Any]
 
 
-def select_json(dataset: Dataset, tags: Iterable[int], bulk_uri: BulkUri | None = None) -> Json:
+LeftOut = Callable[[str, str], None]
+"""Is told the path of an element whose value cannot be given, and why."""
+
+
+class _Writing(NamedTuple):
+    bulk_uri: BulkUri | None
+    left_out: LeftOut
+
+
+def select_json(
+    dataset: Dataset,
+    tags: Iterable[int],
+    bulk_uri: BulkUri | None = None,
+    left_out: LeftOut = lambda _path, _why: None,
+) -> Json:
     """Only the elements of ``tags``, without Specific Character Set, which is always ISO_IR 192 (F.2).
 
     Binary values over 1 KiB and pixel data are BulkDataURI; without ``bulk_uri`` they are left out.
     """
     wanted = sorted(tag for tag in tags if tag in dataset and tag != _SPECIFIC_CHARACTER_SET)
-    return {f"{tag:08X}": _element(dataset, BaseTag(tag), bulk_uri, "", 0) for tag in wanted}
+    writing = _Writing(bulk_uri, left_out)
+    return {f"{tag:08X}": _element(dataset, BaseTag(tag), writing, "", 0) for tag in wanted}
 
 
-def _dataset(dataset: Dataset, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
+def _dataset(dataset: Dataset, writing: _Writing, path: str, depth: int) -> Json:
     found = {}
     for tag in sorted(dataset.keys()):
         if tag.element == 0:  # group lengths describe the file's encoding, not its content
             continue
-        found[f"{tag:08X}"] = _element(dataset, tag, bulk_uri, path, depth)
+        found[f"{tag:08X}"] = _element(dataset, tag, writing, path, depth)
     if f"{_SPECIFIC_CHARACTER_SET:08X}" in found:
         found[f"{_SPECIFIC_CHARACTER_SET:08X}"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return found
 
 
-def _element(dataset: Dataset, tag: BaseTag, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
+def _element(dataset: Dataset, tag: BaseTag, writing: _Writing, path: str, depth: int) -> Json:
     path = f"{path}{tag:08X}"
     try:
         element = dataset[tag]
         vr = element.VR
         if vr == "SQ":
-            return _sequence(element, bulk_uri, path, depth)
+            return _sequence(element, writing, path, depth)
         if vr in _BINARY_VRS or isinstance(element.value, bytes):
-            return _binary(tag, vr, element.value, bulk_uri, path)
+            return _binary(tag, vr, element.value, writing.bulk_uri, path)
         return _with_values(vr, [_value(vr, one) for one in _values(element)])
     except PYDICOM_ERRORS:
-        return _unreadable(raw_element(dataset, tag))
+        found = _unreadable(raw_element(dataset, tag))
+        if not found.keys() & {"Value", "InlineBinary"}:
+            writing.left_out(path, "cannot be read")
+        return found
 
 
-def _sequence(element: DataElement, bulk_uri: BulkUri | None, path: str, depth: int) -> Json:
+def _sequence(element: DataElement, writing: _Writing, path: str, depth: int) -> Json:
     if depth >= MAX_DEPTH:
+        writing.left_out(path, TOO_DEEP)
         return {"vr": "SQ"}
     parts = enumerate(element.value or (), start=1)
-    return _with_values("SQ", [_dataset(item, bulk_uri, f"{path}/{at}/", depth + 1) for at, item in parts])
+    return _with_values("SQ", [_dataset(item, writing, f"{path}/{at}/", depth + 1) for at, item in parts])
 
 
 def _binary(tag: int, vr: str, value: Any, bulk_uri: BulkUri | None, path: str) -> Json:
@@ -101,7 +122,7 @@ def _value(vr: str, value: Any) -> Any:
         return int(value) if _INTEGER.fullmatch(str(value)) else clean(str(value))
     if vr in _DECIMAL_VRS:
         return _decimal(str(value))
-    return clean(str(value)) or None
+    return (clean_long if vr in _LONG_TEXT_VRS else clean)(str(value)) or None
 
 
 def _decimal(found: str) -> Any:

@@ -45,7 +45,16 @@ _INT32 = 2**31
 
 def clean(text: str) -> str:
     """Without NUL and lone surrogates, which no database and no JSON reader takes, and without padding."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8").strip()
+    return _storable(text).strip()
+
+
+def clean_long(text: str) -> str:
+    """As ``clean``, of LT, ST, UC or UT: leading spaces mean something there, and only spaces pad (PS3.5 6.2)."""
+    return _storable(text).rstrip(" ")
+
+
+def _storable(text: str) -> str:
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
 
 
 def element_of(dataset: Dataset, keyword: str) -> DataElement | None:

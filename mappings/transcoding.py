@@ -13,7 +13,7 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID
 
 from gateway.errors import NotAcceptable
-from mappings.dicom_layout import PIXEL_TAGS, StoredLayout, open_layout
+from mappings.dicom_layout import PIXEL_TAGS, Element, StoredLayout, open_layout
 from mappings.dicom_structure import EXPLICIT_LITTLE
 from mappings.dicom_values import text
 from mappings.pixel_cells import bits_of
@@ -59,8 +59,8 @@ def transcode(source: BinaryIO, sink: BinaryIO, transfer_syntax: str) -> dict[st
     return {"sizes": [sink.tell()]}
 
 
-def _parse(layout: StoredLayout, elements: Iterable[tuple[int, str, int, int, int, int]]) -> Dataset:
-    return layout.parse(b"".join(layout.buffer[start:end] for _, _, start, _, _, end in elements))
+def _parse(layout: StoredLayout, elements: Iterable[Element]) -> Dataset:
+    return layout.parse(b"".join(layout.buffer[one.start : one.end] for one in elements))
 
 
 def _output(sink: BinaryIO) -> DicomIO:

@@ -2,13 +2,16 @@
 
 import base64
 import json
+import struct
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 from dicomweb_client.uri import URI
 from pydicom import dcmread
-from pydicom.data import get_charset_files
+from pydicom.data import get_charset_files, get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -25,6 +28,7 @@ from tests.support.dicomweb import (
     values,
     with_own_uid,
 )
+from tests.support.dimse import Archive
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
@@ -90,6 +94,102 @@ def test_metadata_as_xml_says_what_json_says(pacs, study):
 
 def test_metadata_of_another_kind_is_refused(pacs, study):
     assert pacs.get(f"{instance_path(study[0])}/metadata", "text/html").status_code == 406
+
+
+def sequences(depth: int, *, is_defined: bool) -> bytes:
+    """Content Sequences in one another, with Code Value in the last."""
+    content = struct.pack("<HH2sH", 0x0008, 0x0100, b"SH", 4) + b"LEAF"
+    for _ in range(depth):
+        item_length = len(content) if is_defined else 0xFFFFFFFF
+        item = struct.pack("<HHI", 0xFFFE, 0xE000, item_length) + content
+        item += b"" if is_defined else struct.pack("<HHI", 0xFFFE, 0xE00D, 0)
+        length = len(item) if is_defined else 0xFFFFFFFF
+        content = struct.pack("<HH2s2xI", 0x0040, 0xA730, b"SQ", length) + item
+        content += b"" if is_defined else struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    return content
+
+
+KINDS = ["application/dicom+json", 'multipart/related; type="application/dicom+xml"']
+
+
+def documents(answer: requests.Response) -> list[dict[str, Any]]:
+    if answer.headers["Content-Type"] == KINDS[0]:
+        return answer.json()
+    return [from_xml(document) for _, document in parts_of(answer)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("is_defined", [False, True])
+def test_what_is_nested_too_deep_is_told_and_the_rest_is_given(pacs, kind, is_defined):
+    ds = make_dataset()
+    file = encode(ds)
+    pixels = file.index(b"\xe0\x7f\x10\x00")
+    pacs.store(file[:pixels] + sequences(70, is_defined=is_defined) + file[pixels:])
+    for path in (instance_path(ds), series_path(ds), f"/studies/{ds.StudyInstanceUID}"):
+        answer = pacs.get(f"{path}/metadata", kind)
+        assert answer.status_code == 200
+        (found,) = documents(answer)
+        assert "BulkDataURI" in found["7FE00010"]
+        assert found["0040A730"]["vr"] == "SQ"
+        assert "LEAF" not in str(found)
+        assert answer.headers["Warning"].startswith(f'299 second-opinion-gateway "{ds.SOPInstanceUID}: ')
+        assert "(0040,A730) has sequences nested deeper than 64." in answer.headers["Warning"]
+    frame = pacs.get(f"{instance_path(ds)}/frames/1", PARTS)
+    assert [content for _, content in parts_of(frame)] == [ds.PixelData]
+
+
+@pytest.mark.parametrize("is_defined", [False, True])
+def test_sequences_nested_as_deep_as_metadata_show_are_whole(pacs, is_defined):
+    ds = make_dataset()
+    file = encode(ds)
+    pixels = file.index(b"\xe0\x7f\x10\x00")
+    assert pacs.store(file[:pixels] + sequences(64, is_defined=is_defined) + file[pixels:]).status_code == 200
+    answer = pacs.get(f"{instance_path(ds)}/metadata")
+    assert "LEAF" in answer.text
+    assert "Warning" not in answer.headers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("MR_truncated.dcm", "Stored damaged. The file ends early: element (7FE0,0010)"),
+        (
+            "rtplan_truncated.dcm",
+            "What stands behind (300A,0070) cannot be read. Element (300A,00B0) ends after",
+        ),
+    ],
+)
+def test_metadata_of_a_file_that_ends_early_tell_so(pacs, kind, name, words):
+    content = with_own_uid(Path(get_testdata_file(name)).read_bytes())
+    ds = dcmread(BytesIO(content))
+    pacs.store(content)
+    answer = pacs.get(f"{instance_path(ds)}/metadata", kind)
+    assert answer.status_code == 200
+    assert words in answer.headers["Warning"]
+    assert value(documents(answer)[0], "00080018") == ds.SOPInstanceUID
+
+
+def test_each_damaged_instance_of_a_study_is_told_once(pacs, study):
+    cut = make_dataset(StudyInstanceUID=study[0].StudyInstanceUID)
+    pacs.store(encode(cut)[:-5])
+    answer = pacs.get(f"/studies/{cut.StudyInstanceUID}/metadata")
+    assert len(answer.json()) == 4
+    assert answer.headers["Warning"].count("299 ") == 1
+    assert cut.SOPInstanceUID in answer.headers["Warning"]
+
+
+def test_an_instance_of_which_only_its_uids_can_be_given_makes_the_answer_partial(gateway, pacs, study):
+    """Its file was whole when it came, and is not any more."""
+    row = Archive(gateway).instance(study[1].SOPInstanceUID).row
+    file = gateway.data_dir / "objects" / row.object_key
+    file.chmod(0o600)
+    file.write_bytes(bytes(200))
+    answer = pacs.get(f"/studies/{study[0].StudyInstanceUID}/metadata")
+    assert answer.status_code == 206
+    assert values(answer.json(), "00080018") == [ds.SOPInstanceUID for ds in study]
+    assert f"{study[1].SOPInstanceUID}: Its metadata are not whole." in answer.headers["Warning"]
+    assert "00100020" not in answer.json()[1]
 
 
 def with_bulk_data() -> Dataset:

@@ -19,7 +19,7 @@ def metadata_of(content: bytes, bulk_uri: Callable[[str], str]) -> dict[str, Any
         file.write(content)
         file.flush()
         with open_layout(file, dicom_metadata.MAX_HEADER_BYTES) as layout:
-            return json.loads(MetadataWriter().write(layout, bulk_uri), parse_constant=_refuse)
+            return json.loads(MetadataWriter().write(layout, bulk_uri).text, parse_constant=_refuse)
 
 
 def to_json(ds: Dataset, bulk_uri: Callable[[str], str] | None = None) -> dict[str, Any]:

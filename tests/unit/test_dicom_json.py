@@ -2,8 +2,11 @@
 
 import json
 import random
+import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import dcmread
@@ -18,6 +21,7 @@ from gateway.errors import NotDicom
 from mappings import dicom_metadata, dicom_source
 from mappings.dicom_layout import open_layout
 from mappings.dicom_to_json import select_json
+from mappings.native_xml import from_xml, to_xml
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
 from tests.support.metadata import metadata_of
 
@@ -212,4 +216,45 @@ def together(writer: dicom_metadata.MetadataWriter, content: bytes) -> dict:
         file.write(content)
         file.flush()
         with open_layout(file) as layout:
-            return json.loads(writer.write(layout, bulk))
+            return json.loads(writer.write(layout, bulk).text)
+
+
+def test_leading_white_space_of_long_text_is_kept_and_only_spaces_at_its_end_are_padding():
+    ds = make_dataset()
+    ds.PatientComments = "\tTab first  "
+    ds.ImageComments = "  lead\n\tx\r\n"
+    ds.TextValue = "  indented\r\n  text \r\n "
+    ds.add_new(0x00400310, "ST", "  lead ")
+    ds.add_new(0x00080119, "UC", ["  one", "two  "])
+    ds.StudyDescription = "  CT  "
+    found = metadata_of(encode(ds), str)
+    assert found["00104000"]["Value"] == ["\tTab first"]
+    assert found["00204000"]["Value"] == ["  lead\n\tx\r\n"]
+    assert found["0040A160"]["Value"] == ["  indented\r\n  text \r\n"]
+    assert found["00400310"]["Value"] == ["  lead"]
+    assert found["00080119"]["Value"] == ["  one", "two"]
+    assert found["00081030"]["Value"] == ["CT"]
+    assert from_xml(to_xml(found)) == found
+
+
+def test_long_text_of_real_files_is_what_dcmtk_tells():
+    count = 0
+    for path in sorted({*real_files(), *map(Path, get_charset_files("*.dcm"))}):
+        told = subprocess.run(["dcm2json", "-q", path], capture_output=True, check=False, timeout=60)
+        with suppress(ValueError, NotDicom):
+            theirs, ours = json.loads(told.stdout), metadata_of(path.read_bytes(), str)
+            assert long_texts(ours) == long_texts(theirs), path.name
+            count += 1
+    assert count >= 40
+
+
+def long_texts(data_set: dict[str, Any], path: str = "") -> dict[str, list[str]]:
+    """The values of LT, ST, UC and UT, by their paths."""
+    found: dict[str, list[str]] = {}
+    for tag, element in data_set.items():
+        if element["vr"] == "SQ":
+            for number, item in enumerate(element.get("Value", ())):
+                found |= long_texts(item, f"{path}{tag}/{number}/")
+        elif element["vr"] in ("LT", "ST", "UC", "UT"):
+            found[path + tag] = [text and text.rstrip(" ") for text in element.get("Value", ())]
+    return found
