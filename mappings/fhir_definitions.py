@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import typing
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import Enum
 from functools import cache
 from importlib import import_module
@@ -59,6 +60,13 @@ _MODELS = {
     Release.R4B: "fhir.resources.R4B",
     Release.R5: "fhir.resources",
 }
+_JSON_TYPES: dict[str, type] = {
+    "boolean": bool,
+    "decimal": Decimal,
+    "integer": int,
+    "positiveInt": int,
+    "unsignedInt": int,
+}
 _ABSTRACT = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
@@ -80,6 +88,16 @@ class Element:
     @property
     def is_primitive(self) -> bool:
         return self.kind[:1].islower()
+
+    @property
+    def is_resource(self) -> bool:
+        """Contained and inline resources."""
+        return self.kind in ("Resource", "DomainResource")
+
+    @property
+    def json_type(self) -> type:
+        """bool, int or Decimal for the primitives that are no strings in JSON."""
+        return _JSON_TYPES.get(self.kind, str)
 
 
 @cache

@@ -10,17 +10,22 @@ class NotXml(Exception):
 
 @dataclass(slots=True)
 class Node:
-    """An element. Its name is without its namespace."""
+    """An element. Its name is without its namespace, those of its attributes are with it: ``URI name``.
+
+    ``pieces`` are the characters before its first child, ``tail`` those after the element.
+    """
 
     name: str
     attributes: dict[str, str]
+    namespace: str = ""
     children: list["Node"] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
+    tail: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
         """The characters that stand in the element itself."""
-        return "".join(self.pieces)
+        return "".join(self.pieces) + "".join("".join(child.tail) for child in self.children)
 
 
 def parse_xml(content: bytes, max_bytes: int, max_elements: int, max_depth: int) -> Node:
@@ -56,7 +61,8 @@ class _Tree:
             raise NotXml(f"The XML has more than {self._max_elements} elements.")
         if len(self._open) > self._max_depth:
             raise NotXml(f"The XML is nested deeper than {self._max_depth} elements.")
-        node = Node(name.rpartition(" ")[2], attributes)
+        namespace, _, local_name = name.rpartition(" ")
+        node = Node(local_name, attributes, namespace)
         self._open[-1].children.append(node)
         self._open.append(node)
 
@@ -64,7 +70,8 @@ class _Tree:
         self._open.pop()
 
     def characters(self, found: str) -> None:
-        self._open[-1].pieces.append(found)
+        node = self._open[-1]
+        (node.children[-1].tail if node.children else node.pieces).append(found)
 
     def refuse(self, *_declared: object) -> None:
         raise NotXml("The XML has a document type or entities, which are not taken.")

@@ -31,7 +31,7 @@ def answer(
 
 
 def warnings(found: Iterable[Found]) -> list[str]:
-    """One for each study that holds instances of several patients (ADR 30)."""
+    """One for each study that holds instances of several patients (ADR 31)."""
     return [
         f"Study {study.study_instance_uid} holds instances of more than one patient; each is told with its own in a "
         "search of instances, and in its metadata."

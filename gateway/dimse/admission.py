@@ -4,13 +4,17 @@ import threading
 import time
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+from pynetdicom._globals import APPLICATION_CONTEXT_NAME
+from pynetdicom.acse import ACSE
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
 from gateway.auth.ae import Caller, Certificate, authenticate_again, known_ae
 from gateway.case.access import Origin, Partner
 from gateway.dimse.arriving import Peer, StoringDimse
+from gateway.dimse.command_set import SMALLEST_PDU_BYTES
 from gateway.dimse.room import RoomOfProcess
 from gateway.errors import StoreUnavailable, UnknownSender
 
@@ -26,14 +30,17 @@ log = structlog.get_logger(__name__)
 
 CHANNEL = "c-store"
 RECOGNISED_SECONDS = 0.1
+USER_REJECTION = 0x01  # of a presentation context (PS3.8 Table 9-18)
 _CONVERTIBLE = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # Explicit, Implicit VR Little Endian
 
 
 class Refusal(Enum):
     """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 Table 9-21)."""
 
+    APPLICATION_CONTEXT_UNKNOWN = (1, 1, 2)
     CALLED_AE_UNKNOWN = (1, 1, 7)
     CALLING_AE_UNKNOWN = (1, 1, 3)
+    PDU_TOO_SHORT = (1, 2, 1)
     NO_REASON = (2, 1, 1)
     CONGESTION = (2, 3, 1)
     LIMIT_EXCEEDED = (2, 3, 2)
@@ -67,9 +74,15 @@ class Admission:
 
     def _decide(self, assoc: "Association") -> Refusal | None:
         caller = _caller(assoc)
+        if _request(assoc).application_context_name != APPLICATION_CONTEXT_NAME:
+            return Refusal.APPLICATION_CONTEXT_UNKNOWN
+        if not caller.ae_title:
+            return Refusal.CALLING_AE_UNKNOWN
         known = known_ae(self.services, caller)
         if not known.may_call(caller.called_ae_title, self.services.config.ae_title):
             return Refusal.CALLED_AE_UNKNOWN
+        if 0 < (_request(assoc).maximum_length_received or 0) < SMALLEST_PDU_BYTES:
+            return Refusal.PDU_TOO_SHORT  # no answer would fit into what the peer takes
         if not self._takes_place(assoc, known.partner):
             return Refusal.LIMIT_EXCEEDED
         origin = Origin(CHANNEL, f"{caller.ae_title}@{caller.address}")
@@ -94,14 +107,29 @@ class Admission:
             self.room.room.give_back(place)
 
 
+class AssociationControl(ACSE):
+    """pynetdicom's negotiation, but for a context in which the peer will be neither SCU nor SCP: it refuses none of
+    storage, and then fails to answer (PS3.7 D.3.3.4)."""
+
+    def send_accept(self) -> None:
+        roles = self.requestor.role_selection
+        without = {uid for uid, role in roles.items() if not (role.scu_role or role.scp_role)}
+        for context in self.assoc.accepted_contexts:
+            if context.abstract_syntax in without:
+                context.result = USER_REJECTION
+                self.assoc._rejected_cx.append(self.assoc._accepted_cx.pop(cast(int, context.context_id)))
+        answered: list[Any] = self.acceptor._ext_neg[SCP_SCU_RoleSelectionNegotiation]
+        answered[:] = [item for item in answered if item.sop_class_uid not in without]
+        super().send_accept()
+
+
 def prefer_convertible(assoc: "Association") -> None:
     """Where a peer will store (C-GET) and proposes several transfer syntaxes, the one into which most can be made.
 
     pynetdicom accepts the first that is proposed of a storage class, which may be one into which nothing is encoded.
     """
     roles = assoc.requestor.role_selection
-    request = cast("A_ASSOCIATE", assoc.requestor.primitive)
-    for context in request.presentation_context_definition_list:
+    for context in _request(assoc).presentation_context_definition_list:
         if context.abstract_syntax in roles and roles[context.abstract_syntax].scp_role:
             context.transfer_syntax = sorted(context.transfer_syntax, key=_preference)
 
@@ -124,8 +152,13 @@ def partner_now(services: "Services", peer: Peer) -> Partner:
     return peer.recognised.partner
 
 
+def _request(assoc: "Association") -> "A_ASSOCIATE":
+    return cast("A_ASSOCIATE", assoc.requestor.primitive)
+
+
 def _caller(assoc: "Association") -> Caller:
-    request = cast("A_ASSOCIATE", assoc.requestor.primitive)
+    """A title that is none is ''."""
+    request = _request(assoc)
     pdus = cast("AssociationSocket", assoc.dul.socket)
     return Caller(
         ae_title=request.calling_ae_title.strip(),

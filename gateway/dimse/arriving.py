@@ -19,11 +19,11 @@ from gateway.dimse.command_set import (
     StoreRequest,
     command_field,
     read_store_request,
-    store_response_pdu,
+    store_response,
 )
 from gateway.dimse.status import CANNOT_UNDERSTAND, Outcome
 from gateway.dimse.upper_layer import Noticed
-from gateway.errors import GatewayError, NotDicom
+from gateway.errors import GatewayError, NotDicom, NotSupported
 from gateway.store.objects import Spool
 from gateway.workflow.receive_stream import InstanceStream
 from mappings.dicom_file_meta import encode_file_meta
@@ -55,13 +55,14 @@ class ArrivingDataSet:
     """The data set of one C-STORE, which becomes a DICOM file in a spool.
 
     What goes wrong while it arrives is kept for ``received``, and the rest let go: an exception in the thread that
-    reads the socket would end the association and with it the instances that follow.
+    reads the socket would end the association and with it the instances that follow. ``error`` is what is wrong with it
+    before it arrives.
     """
 
-    def __init__(self, open_spool: Callable[[], Spool]) -> None:
+    def __init__(self, open_spool: Callable[[], Spool], error: GatewayError | None = None) -> None:
         self._open_spool = open_spool
         self._spool: Spool | None = None
-        self._error: GatewayError | None = None
+        self._error = error
 
     def write(self, fragment: memoryview) -> None:
         if self._error is not None:
@@ -106,6 +107,9 @@ class StoringDimse(DIMSEServiceProvider):
         self.stream = InstanceStream(services)
         self.msg_queue = Noticed(self._upper_layer.notice)
         self._objects, self._serve = services.objects, serve
+        self._other_services = frozenset(cx.abstract_syntax for cx in assoc.acceptor.supported_contexts)
+        self._context_id = -1  # of the message that comes, or came last
+        self._longest_pdu = 0  # that the peer takes; 0 is any
         self._command = bytearray()
         self._passed_on = 0
         self._storing: tuple[StoreRequest, ArrivingDataSet] | None = None
@@ -115,8 +119,12 @@ class StoringDimse(DIMSEServiceProvider):
         return cast("UpperLayer", self.dul)
 
     def receive_fragment(self, context_id: int, control: int, fragment: memoryview) -> None:
-        """One presentation data value (PS3.8 E.2). Raises when what comes makes no message."""
+        """One presentation data value (PS3.8 E.2). Raises ValueError when what comes makes no message."""
+        if context_id != self._context_id:
+            self._change_context(context_id)
         if self.message is not None:
+            if control & _COMMAND:
+                raise ValueError("a command inside a data set")
             self._pass_on(context_id, control, fragment)
         elif control & _COMMAND:
             self._take_command(context_id, control, fragment)
@@ -129,6 +137,19 @@ class StoringDimse(DIMSEServiceProvider):
                 self._finish(request, arriving)
         else:
             raise ValueError("a data set without a command")
+
+    def _change_context(self, context_id: int) -> None:
+        """All fragments of a message come in one context, without those of another between them (PS3.8 E.1)."""
+        if self._command or self._storing is not None or self.message is not None:
+            raise ValueError("a message in two presentation contexts")
+        if context_id not in self.assoc._accepted_cx:
+            raise ValueError("a message in a presentation context that was not accepted")
+        self._context_id, self._longest_pdu = context_id, self.maximum_pdu_size
+
+    @property
+    def abstract_syntax(self) -> str:
+        """Of the presentation context in which the message came."""
+        return str(self.assoc._accepted_cx[self._context_id].abstract_syntax)
 
     def _take_command(self, context_id: int, control: int, fragment: memoryview) -> None:
         self._command += fragment
@@ -147,16 +168,25 @@ class StoringDimse(DIMSEServiceProvider):
 
     def _begin(self, request: StoreRequest) -> None:
         self.stream.begin()
-        arriving = ArrivingDataSet(lambda: self._new_spool(request))
+        arriving = ArrivingDataSet(lambda: self._new_spool(request), self._what_forbids_storing())
         self._storing = request, arriving
         if not request.has_data_set:
             self._finish(request, arriving)
+
+    def _what_forbids_storing(self) -> NotSupported | None:
+        """In the context of the request (PS3.7 9.1.1.1.9, D.3.3.4)."""
+        context = self.assoc._accepted_cx[self._context_id]
+        if context.abstract_syntax in self._other_services:
+            return NotSupported("This presentation context is not for storage.")
+        if not context.as_scp:
+            return NotSupported("The sender has negotiated not to store this SOP class.")
+        return None
 
     def _finish(self, request: StoreRequest, arriving: ArrivingDataSet) -> None:
         self._storing = None
         with arriving:
             outcome = self._answer(request, arriving)
-        self._upper_layer.send_now(store_response_pdu(request, outcome))
+        self._upper_layer.send_now(store_response(request, outcome, self._longest_pdu))
         if self.stream.is_due:
             self.stream.catch_up()
 
@@ -195,9 +225,7 @@ class StoringDimse(DIMSEServiceProvider):
             self._storing[1].__exit__()
 
     def _new_spool(self, request: StoreRequest) -> Spool:
-        context = self.assoc._accepted_cx.get(request.context_id)
-        if context is None:
-            raise NotDicom("The presentation context was not accepted.")
+        context = self.assoc._accepted_cx[request.context_id]
         spool = self._objects.spool()
         syntax = str(context.transfer_syntax[0])
         spool.write(encode_file_meta(request.sop_class_uid, request.sop_instance_uid, syntax))

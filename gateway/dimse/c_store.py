@@ -5,6 +5,9 @@ It is success too when another data set is here
 under the same UID: both are kept and a person at the receiving hospital decides, while a failure would make the sender
 repeat for ever, and none of the warnings of PS3.4 Table B.2-1 says it. A damaged file whose header is whole is stored
 with the warning B007: what was kept does not keep the rules of its SOP class (ADR 18).
+
+So is an instance of another SOP class than that of the presentation context in which it came (ADR 30). In the context
+of another service, or where the sender has negotiated not to store, it is refused with 0122.
 """
 
 import secrets
@@ -57,6 +60,8 @@ def _store(
     header = dimse.stream.take(partner, arrival, peer.origin)
     if header.sop_class_uid != request.sop_class_uid:
         return outcome(DATA_SET_DOES_NOT_MATCH, "Stored; its SOP class is not the one announced.")
+    if dimse.abstract_syntax != request.sop_class_uid:
+        return outcome(DATA_SET_DOES_NOT_MATCH, "Stored; its presentation context is of another SOP class.")
     if header.fault:
         return outcome(DATA_SET_DOES_NOT_MATCH, f"Stored, damaged. {header.fault}")
     if header.remark:

@@ -9,7 +9,11 @@ C_STORE_RQ, C_STORE_RSP = 0x0001, 0x8001
 NO_DATA_SET = 0x0101
 _SOP_CLASS, _COMMAND, _MESSAGE_ID, _RESPONDED_TO = 0x0002, 0x0100, 0x0110, 0x0120
 _DATA_SET_TYPE, _STATUS, _ERROR_COMMENT, _SOP_INSTANCE = 0x0800, 0x0900, 0x0902, 0x1000
-_LAST_OF_COMMAND = 0x03  # message control header (PS3.8 E.2)
+_COMMAND_HEADER, _LAST_OF_COMMAND = 0x01, 0x03  # message control header (PS3.8 E.2)
+VALUE_HEADER_BYTES = (
+    6  # of a presentation data value: length, context, message control header (PS3.8 9.3.5.1)
+)
+SMALLEST_PDU_BYTES = VALUE_HEADER_BYTES + 2  # that holds something of a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,9 @@ def read_store_request(context_id: int, command: bytes) -> StoreRequest:
     )
 
 
-def store_response_pdu(request: StoreRequest, outcome: Outcome) -> bytes:
-    """A P-DATA-TF with the C-STORE-RSP (PS3.7 Table 9.3-2, PS3.8 9.3.5)."""
+def store_response(request: StoreRequest, outcome: Outcome, longest_pdu: int = 0) -> bytes:
+    """The C-STORE-RSP (PS3.7 Table 9.3-2) in one P-DATA-TF (PS3.8 9.3.5), or more where that is longer than the peer
+    takes: ``longest_pdu`` bytes without its head (D.1), 0 for any."""
     command = b"".join(
         (
             _element(_SOP_CLASS, _padded(request.sop_class_uid, b"\0")),
@@ -54,7 +59,27 @@ def store_response_pdu(request: StoreRequest, outcome: Outcome) -> bytes:
         )
     )
     command = _element(0, struct.pack("<I", len(command))) + command
-    value = struct.pack(">IBB", len(command) + 2, request.context_id, _LAST_OF_COMMAND) + command
+    if not longest_pdu or len(command) + VALUE_HEADER_BYTES <= longest_pdu:
+        return _command_pdu(request.context_id, _LAST_OF_COMMAND, command)
+    size = fragment_bytes(longest_pdu)
+    starts = range(0, len(command), size)
+    return b"".join(
+        _command_pdu(
+            request.context_id,
+            _LAST_OF_COMMAND if at == starts[-1] else _COMMAND_HEADER,
+            command[at : at + size],
+        )
+        for at in starts
+    )
+
+
+def fragment_bytes(longest_pdu: int) -> int:
+    """What of a message a P-DATA-TF of one value holds; an even number (PS3.8 E.1)."""
+    return (longest_pdu - VALUE_HEADER_BYTES) & ~1
+
+
+def _command_pdu(context_id: int, control: int, fragment: bytes) -> bytes:
+    value = struct.pack(">IBB", len(fragment) + 2, context_id, control) + fragment
     return struct.pack(">BxI", 0x04, len(value)) + value
 
 

@@ -9,11 +9,12 @@ from pydicom.dataset import Dataset
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
+from gateway.dimse.command_set import NO_DATA_SET, fragment_bytes
+
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
 MAX_FRAGMENT_BYTES = 128 * 1024
-NO_DATA_SET = 0x0101
 _COMMAND, _LAST = 0x01, 0x02  # bits of the message control header (PS3.8 E.2)
 _MOST_WAITING = 16  # fragments that the peer has not taken yet: no data set is ever whole in memory
 _POLL_SECONDS = 0.001
@@ -36,7 +37,7 @@ def send(assoc: "Association", context_id: int, command: Dataset, data: BinaryIO
 
 
 def _send_fragments(assoc: "Association", context_id: int, control: int, content: BinaryIO) -> bool:
-    size = (min(assoc.dimse.maximum_pdu_size or MAX_FRAGMENT_BYTES, MAX_FRAGMENT_BYTES) - 6) & ~1
+    size = fragment_bytes(min(assoc.dimse.maximum_pdu_size or MAX_FRAGMENT_BYTES, MAX_FRAGMENT_BYTES))
     fragment = content.read(size)
     while following := content.read(size):
         if not _send_fragment(assoc, context_id, control, fragment):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pynetdicom.association import Association
 
-MAX_PDU_BYTES = 1024 * 1024  # an A-ASSOCIATE-RQ of 128 contexts with every transfer syntax is a third of it
 _USUAL_BYTES = 128 * 1024
 SLOWEST_BYTES_PER_SECOND = 1024
 
@@ -28,8 +27,6 @@ def bounded_receive(
 
     def receive(size: int) -> memoryview:
         nonlocal buffer
-        if size > MAX_PDU_BYTES:
-            raise OSError("a PDU of more than is taken")
         if size > len(buffer):
             buffer = memoryview(bytearray(size))
         deadline = time.monotonic() + stall_seconds + size / SLOWEST_BYTES_PER_SECOND

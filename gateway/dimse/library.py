@@ -18,5 +18,6 @@ def configure_pynetdicom() -> None:
 def _name_other_services() -> None:
     """What is not named in pynetdicom's list, as the worklist by its keyword of PS3.6, would be taken for storage."""
     for uid, (name, kind, _, _, keyword) in UID_dictionary.items():
-        if kind in _SERVICE_KINDS and keyword and "Storage" not in name and not hasattr(sop_class, keyword):
+        is_storage = "Storage" in name and "Storage Commitment" not in name and kind == "SOP Class"
+        if kind in _SERVICE_KINDS and keyword and not is_storage and not hasattr(sop_class, keyword):
             setattr(sop_class, keyword, UID(uid))

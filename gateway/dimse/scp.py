@@ -22,7 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined] # made at impor
 from pynetdicom.transport import AssociationServer, RequestHandler
 
 from gateway.dimse import c_find, c_get, c_move, dispatch
-from gateway.dimse.admission import Admission
+from gateway.dimse.admission import Admission, AssociationControl
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
 from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
@@ -121,19 +121,21 @@ def _one_operation_at_a_time(_: evt.Event) -> tuple[int, int]:
     return 1, 1
 
 
-def _on_connection_closed(event: evt.Event) -> None:
-    """Without this, a connection that closes before it asks for anything keeps two threads for 30 seconds."""
-    if event.assoc.requestor.primitive is None:
-        waiting: Any = event.assoc.dul.to_user_queue
-        waiting.put(None)  # as if the time for the A-ASSOCIATE-RQ were over
-
-
 def _in_place_of(made: DULServiceProvider, upper_layer: UpperLayer) -> UpperLayer:
     """With what pynetdicom has set on the one that it made."""
     upper_layer.socket = made.socket
     upper_layer.event_queue = made.event_queue
     upper_layer.artim_timer, upper_layer._idle_timer = made.artim_timer, made._idle_timer
     return upper_layer
+
+
+def _run(assoc: "Association") -> None:
+    """In place of Association.run, whose thread may end by an exception and leave its connection open for ever."""
+    try:
+        assoc.run_reactor()
+    except Exception as error:  # outermost edge of the association's thread
+        log.error("association-failed", exc_info=error)
+        assoc.abort()
 
 
 class GatewayRequestHandler(RequestHandler):
@@ -158,7 +160,9 @@ class GatewayRequestHandler(RequestHandler):
             receive = after_handshake(self.request, receive, ACSE_TIMEOUT_SECONDS)
         assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
         assoc.dimse = StoringDimse(assoc, services, partial(serve_c_store, services))
+        assoc.acse = AssociationControl(assoc)
         serving: Any = assoc
+        serving.run = partial(_run, assoc)
         serving._serve_request = partial(dispatch.serve, services, assoc, assoc._serve_request)
         self.server.connected.append(assoc)
         return assoc
@@ -189,7 +193,6 @@ class GatewayServer(AssociationServer):
             (evt.EVT_ASYNC_OPS, _one_operation_at_a_time),
             (evt.EVT_RELEASED, admission.on_ended),
             (evt.EVT_ABORTED, admission.on_ended),
-            (evt.EVT_CONN_CLOSE, _on_connection_closed),
             (evt.EVT_CONN_CLOSE, admission.on_ended),
         ]
         super().__init__(

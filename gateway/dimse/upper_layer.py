@@ -10,12 +10,16 @@ import select
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from pynetdicom.dul import _PDU_TYPES, DULServiceProvider
+from pynetdicom.pdu import A_ABORT_RQ
+
+from gateway.dimse.associate_request import AssociateRequest
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -24,12 +28,18 @@ if TYPE_CHECKING:
     from gateway.workflow.receive_stream import InstanceStream
 
 P_DATA_TF = 0x04
+MAX_PDU_BYTES = 1024 * 1024  # an A-ASSOCIATE-RQ of 128 contexts with every transfer syntax is a third of it
 DATA_TRANSFER = "Sta6"  # PS3.8 Table 9-4
 CLOSING = "Sta13"
-CONNECTION_CLOSED, PDU_RECEIVED_INVALID = "Evt17", "Evt19"  # PS3.8 Table 9-10
+ASSOCIATE_RQ_RECEIVED = "Evt6"  # PS3.8 Table 9-10
+CONNECTION_CLOSED, PDU_RECEIVED_INVALID = "Evt17", "Evt19"
+SERVICE_PROVIDER = 2  # source of an A-ABORT (PS3.8 9.3.8), and its reasons:
+NO_REASON, UNRECOGNIZED_PDU, UNEXPECTED_PDU, INVALID_PARAMETER_VALUE = 0, 1, 2, 6
 _HEAD = struct.Struct(">BxI")
 _PRESENTATION_DATA_VALUE = struct.Struct(">IBB")  # length, presentation context, message control header
 _WAIT_SECONDS = 0.25  # how late a timer that has run out, or a kill, is noticed at most
+LINGER_SECONDS = 1.0
+_DISCARDED_BYTES = 64 * 1024
 
 log = structlog.get_logger(__name__)
 
@@ -59,19 +69,28 @@ class UpperLayer(DULServiceProvider):
         self.notice = threading.Event()
         self.to_user_queue = Noticed(self.notice)
         self._receive = receive
+        self._abort_reason = UNEXPECTED_PDU  # unless something else is found
         self._waker: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waker_lock = threading.Lock()
 
     def run_reactor(self) -> None:
+        """Whatever ends it, the connection and the association's own thread end too."""
         try:
             super().run_reactor()
+        except Exception as error:  # outermost edge of the upper layer's thread
+            log.error("upper-layer-failed", exc_info=error)
+            self._send(_abort(NO_REASON))
+            self._wait_until_closed()
         finally:
+            if self.socket is not None:
+                self.socket._shutdown_socket()
             self._stream.finish()
             with self._waker_lock:
                 if self._waker is not None:
                     os.close(self._waker)
                 self._waker = None
             self.notice.set()
+            self.to_user_queue.put(None)  # for who still waits for the A-ASSOCIATE-RQ
 
     @property
     def _stream(self) -> "InstanceStream":
@@ -98,13 +117,41 @@ class UpperLayer(DULServiceProvider):
     def _is_transport_event(self) -> bool:
         """Fragments of messages need no state machine: goes on reading as long as nothing else comes."""
         if self.state_machine.current_state == CLOSING:
-            return super()._is_transport_event()
+            self._wait_until_closed()
+            return True
         while self.event_queue.empty() and self._is_readable(self.socket.socket if self.socket else None):
             self._read_pdu_data()
             self._idle_timer.restart()
             if not self.event_queue.empty() or not self.to_provider_queue.empty() or self._kill_thread:
                 return True
         return self.event_queue.empty() and self._process_recv_primitive()
+
+    def _process_recv_primitive(self) -> bool:
+        """What was to be sent when the association ended is let go."""
+        if self.state_machine.current_state == CLOSING:
+            self.to_provider_queue.queue.clear()
+        return super()._process_recv_primitive()
+
+    def _send(self, pdu: Any) -> None:
+        """An A-ABORT of the service provider tells its reason (AA-8), which pynetdicom leaves open."""
+        if isinstance(pdu, A_ABORT_RQ) and pdu.source == SERVICE_PROVIDER and not pdu.reason_diagnostic:
+            pdu.reason_diagnostic = self._abort_reason
+        super()._send(pdu)
+
+    def _wait_until_closed(self) -> None:
+        """By the peer (PS3.8 Table 9-5), for a moment. What still comes is let go (AA-6): if it were left unread, the
+        peer's connection would be reset before it reads how the association ended."""
+        if self.socket is None:
+            return
+        peer, until = self.socket.socket, time.monotonic() + LINGER_SECONDS
+        with suppress(OSError):
+            if peer is not None:
+                peer.shutdown(socket.SHUT_WR)
+            while peer is not None and (left := until - time.monotonic()) > 0:
+                peer.settimeout(left)
+                if not peer.recv(_DISCARDED_BYTES):
+                    break
+        self.socket.close()
 
     def _is_readable(self, peer: socket.socket | None) -> bool:
         """Wait for the peer, or for someone in this process who has something to send."""
@@ -129,6 +176,9 @@ class UpperLayer(DULServiceProvider):
         try:
             head = bytes(self._receive(_HEAD.size))
             kind, length = _HEAD.unpack(head)
+            if length > MAX_PDU_BYTES:
+                self._refuse(INVALID_PARAMETER_VALUE, "a PDU of more than is taken")
+                return
             body = self._receive(length)
         except (OSError, struct.error):
             self.event_queue.put(CONNECTION_CLOSED)
@@ -144,16 +194,26 @@ class UpperLayer(DULServiceProvider):
         """For the state machine, as pynetdicom does it."""
         self._stream.catch_up()
         if bytes(pdu[:1]) not in _PDU_TYPES:
-            self.event_queue.put(PDU_RECEIVED_INVALID)
+            self._refuse(UNRECOGNIZED_PDU, "a PDU of an unknown type")
             return
         try:
             decoded, event = self._decode_pdu(pdu)
-        except Exception as error:  # whatever its bytes are, they are the peer's
-            log.warning("pdu-unreadable", exc_info=error)
-            self.event_queue.put(PDU_RECEIVED_INVALID)
+        except (ValueError, LookupError, TypeError, AssertionError, struct.error) as error:
+            self._refuse(INVALID_PARAMETER_VALUE, str(error))
             return
         self.event_queue.put(event)
         self._recv_pdu.put(decoded)
+
+    def _decode_pdu(self, pdu: bytearray) -> tuple[Any, str]:
+        if _PDU_TYPES[bytes(pdu[:1])][1] == ASSOCIATE_RQ_RECEIVED:
+            return AssociateRequest(bytes(pdu)), ASSOCIATE_RQ_RECEIVED
+        return super()._decode_pdu(pdu)
+
+    def _refuse(self, abort_reason: int, words: str) -> None:
+        """Ends in an A-ABORT (PS3.8 9.2)."""
+        log.warning("pdu-refused", reason=words, address=self.assoc.requestor.address)
+        self._abort_reason = abort_reason
+        self.event_queue.put(PDU_RECEIVED_INVALID)
 
     def _take_fragments(self, body: memoryview) -> None:
         """The presentation data values of a P-DATA-TF (PS3.8 9.3.5.1); what they make is for the DIMSE provider."""
@@ -166,6 +226,14 @@ class UpperLayer(DULServiceProvider):
                     raise ValueError("a presentation data value is longer than its PDU")
                 dimse.receive_fragment(context_id, control, body[at + 6 : at + 4 + length])
                 at += 4 + length
+        except (ValueError, struct.error) as error:
+            self._refuse(INVALID_PARAMETER_VALUE, str(error))
         except Exception as error:  # outermost edge of the thread that reads the socket
             log.warning("message-unreadable", exc_info=error)
-            self.event_queue.put(PDU_RECEIVED_INVALID)
+            self._refuse(NO_REASON, "a message that cannot be read")
+
+
+def _abort(reason: int) -> A_ABORT_RQ:
+    pdu = A_ABORT_RQ()
+    pdu.source, pdu.reason_diagnostic = SERVICE_PROVIDER, reason
+    return pdu

@@ -1,13 +1,10 @@
 """A Bundle's bytes to a Submission: read, checked entry by entry, every fault named."""
 
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn
-
-import simplejson
+from typing import Any
 
 from gateway.errors import InvalidContent, Issue, NotFhir
 from gateway.fhir import versions
+from gateway.fhir.json_format import read_json
 from gateway.fhir.validation import faults
 from gateway.workflow.references import RELATIVE, conditional_identity
 from gateway.workflow.submission import Entry, Submission
@@ -15,7 +12,6 @@ from gateway.workflow.submission import Entry, Submission
 ACCEPTED_TYPES = ("transaction", "batch", "collection", "document", "message")
 _LENIENT = frozenset({"collection", "document", "message"})
 MAX_ENTRIES = 5_000
-MAX_DIGITS = 1000
 
 
 def read_submission(body: bytes) -> Submission:
@@ -42,83 +38,6 @@ def read_submission(body: bytes) -> Submission:
     if head or (bundle_type in _LENIENT and not any(e.resource and not e.refused for e in entries)):
         raise InvalidContent("The bundle holds nothing that can be kept.", (*head, *faulty))
     return Submission(bundle_type, entries)
-
-
-def read_json(body: bytes) -> dict[str, Any]:
-    """One JSON object in UTF-8; decimals keep their digits. Raises NotFhir saying where it stops being JSON."""
-    if not body.strip():
-        raise NotFhir("The body is empty.")
-    try:
-        found = simplejson.loads(
-            body.decode("utf-8-sig"),
-            parse_float=_decimal,
-            parse_int=_whole,
-            parse_constant=_no_constant,
-        )
-    except UnicodeDecodeError as error:
-        raise NotFhir(f"The body is not UTF-8 (byte {error.start}); FHIR JSON is always UTF-8.") from error
-    except simplejson.JSONDecodeError as error:
-        raise NotFhir(
-            f"The body is not JSON: {_reason(error)} at line {error.lineno}, column {error.colno}."
-        ) from error
-    except RecursionError as error:
-        raise NotFhir("The JSON is nested too deeply.") from error
-    if b"\\u" in body and not all(map(_is_text, _strings(found))):
-        raise NotFhir("A string holds NUL or half of a surrogate pair (\\u0000, \\ud800): that is no text.")
-    if not isinstance(found, dict):
-        raise NotFhir("The body is JSON and no object: a FHIR resource is an object with 'resourceType'.")
-    return found
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """Every string of a JSON value, names of members included."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            yield item
-        elif isinstance(item, dict):
-            pending += [*item, *item.values()]
-        elif isinstance(item, list):
-            pending += item
-
-
-def _is_text(string: str) -> bool:
-    return "\0" not in string and not any("\ud800" <= character <= "\udfff" for character in string)
-
-
-def _reason(error: simplejson.JSONDecodeError) -> str:
-    """The parser's own words never hold content; cut all the same."""
-    return str(error.msg).split(":")[0][:60].lower()
-
-
-def _decimal(digits: str) -> Decimal:
-    """Digits as sent; what is read is what can be written again, and counted with."""
-    try:
-        number = Decimal(_bounded(digits))
-    except InvalidOperation as error:
-        raise NotFhir("A number has an exponent that cannot be counted with.") from error
-    if abs(number.adjusted()) > MAX_DIGITS:
-        raise _too_many_digits()
-    return number
-
-
-def _whole(digits: str) -> int:
-    return int(_bounded(digits))
-
-
-def _bounded(digits: str) -> str:
-    if len(digits) > MAX_DIGITS:
-        raise _too_many_digits()
-    return digits
-
-
-def _too_many_digits() -> NotFhir:
-    return NotFhir(f"A number has more than {MAX_DIGITS} digits.")
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise NotFhir(f"{name} is no JSON number.")
 
 
 def _bundle_type(bundle: dict[str, Any]) -> str:

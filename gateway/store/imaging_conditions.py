@@ -2,7 +2,7 @@
 
 An attribute is found in a column where it has one, else in the DICOM JSON of its study or series; names in the table
 of names. What is asked of a patient holds of one patient of a study: of the first, whose columns the study has, or of
-another one (ADR 30).
+another one (ADR 31).
 """
 
 import re

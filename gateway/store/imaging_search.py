@@ -2,7 +2,7 @@
 
 Only what can be retrieved is found: not an instance whose address gives another one. Where instances of a study name
 different patients, the study is found by each of them, and told as that of the one who was asked for, the first where
-several match; a series as that of one who has instances in it, and an instance as that of its own (ADR 30). Studies are
+several match; a series as that of one who has instances in it, and an instance as that of its own (ADR 31). Studies are
 in the order of their arrival, series and instances in that of their numbers. Nothing is ever deleted, so what was
 there when a peer began to page through it is on one of the pages, whatever arrives meanwhile.
 """

@@ -279,7 +279,7 @@ class StudyRow(Row):
 
 
 class OtherPatientRow(Row):
-    """A patient whom instances of a study name, and who is not that of its first instance (ADR 30).
+    """A patient whom instances of a study name, and who is not that of its first instance (ADR 31).
 
     ``number`` is the place in the study's ``patients``, from 1 on. ``attributes`` is the study-level DICOM JSON of the
     first of these instances. The numbers are of them alone, without those that have no address of their own.
@@ -349,7 +349,7 @@ class InstanceRow(Row):
     """A received SOP instance. The same UID with another data set is a second row with ``conflict`` set.
 
     Such a one is ``shadowed`` too where one before it is of the same series: both have the same address, which gives
-    the first. ``patient_number`` is the place in the study's ``patients`` (ADR 30).
+    the first. ``patient_number`` is the place in the study's ``patients`` (ADR 31).
 
     The data set begins at ``dataset_offset`` of the file: who sends an instance writes the preamble and group 0002
     anew, so that one sent by C-STORE and again by STOW-RS differs there and is the same. The transfer syntax stands in

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from gateway.case.model import Source
 from gateway.errors import GatewayError
-from gateway.fhir.bundle import MAX_DIGITS, read_json, read_submission
+from gateway.fhir.bundle import read_submission
+from gateway.fhir.json_format import MAX_DIGITS, read_json
 from gateway.fhir.validation import faults
 from gateway.store.resources import dumps, loads
 from gateway.workflow.references import resolve, targets, wanted_outside

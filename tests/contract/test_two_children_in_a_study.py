@@ -1,4 +1,4 @@
-"""A hospital's mix-up: instances of two children under one Study Instance UID (ADR 30); on SQLite and PostgreSQL."""
+"""A hospital's mix-up: instances of two children under one Study Instance UID (ADR 31); on SQLite and PostgreSQL."""
 
 from collections.abc import Sequence
 

@@ -1,5 +1,6 @@
 """Peers of the DICOM port that are slow, silent or without end take nothing away from others (PS3.8 9.3)."""
 
+import re
 import socket
 import threading
 import time
@@ -10,12 +11,13 @@ from types import SimpleNamespace
 import pytest
 from pynetdicom.sop_class import CTImageStorage
 
-from gateway.dimse import incoming, scp
+from gateway.dimse import incoming, scp, upper_layer
 from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 ASSOCIATE_RQ = b"\x01\x00"
 P_DATA = b"\x04\x00"
+STATEMENT = Path(__file__).parents[2] / "conformance/dicom/conformance-statement.md"
 
 
 def connect(stack: ExitStack, listener: RunningListener) -> socket.socket:
@@ -82,14 +84,6 @@ def test_data_that_trickle_are_cut_off(tmp_path: Path, monkeypatch: pytest.Monke
         assert not assoc.is_established
 
 
-@pytest.mark.parametrize("kind", [ASSOCIATE_RQ, P_DATA])
-def test_a_pdu_of_four_gigabytes_is_not_begun(tmp_path: Path, kind: bytes) -> None:
-    with listener_in_this_process(tmp_path) as listener, ExitStack() as stack:
-        peer = connect(stack, listener)
-        peer.sendall(kind + b"\xff\xff\xff\xff")
-        assert seconds_until_cut_off(peer) < 2
-
-
 def test_the_largest_pdu_is_received_whole_however_it_is_cut(tmp_path: Path) -> None:
     """More than one packet, and pieces that do not fit."""
     ours, theirs = socket.socketpair()
@@ -103,3 +97,19 @@ def test_the_largest_pdu_is_received_whole_however_it_is_cut(tmp_path: Path) -> 
         assert bytes(receive(6)) + bytes(receive(len(content) - 6)) == content
         assert bytes(receive(4)) == b"next"
         sender.join()
+
+
+def test_an_association_is_ended_after_the_times_that_are_claimed() -> None:
+    """The other tests shorten them."""
+    table = STATEMENT.read_text().partition("Times, after which")[2].partition("####")[0]
+    claimed = [row.split("|")[2].strip() for row in table.splitlines() if re.match(r"\| [A-Z]", row)]
+    assert claimed == [
+        f"{scp.ACSE_TIMEOUT_SECONDS}",
+        f"{scp.IDLE_TIMEOUT_SECONDS}",
+        f"{scp.ACSE_TIMEOUT_SECONDS}",
+        f"{scp.STALL_TIMEOUT_SECONDS}",
+        f"{scp.STALL_TIMEOUT_SECONDS}, and one for each KiB",
+        f"{scp.GRACE_SECONDS}",
+        f"{upper_layer.LINGER_SECONDS:.0f}",
+    ]
+    assert incoming.SLOWEST_BYTES_PER_SECOND == 1024

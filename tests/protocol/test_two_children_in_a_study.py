@@ -1,4 +1,4 @@
-"""A hospital's mix-up, instances of two children under one UID: each is told, found and given as its own (ADR 30)."""
+"""A hospital's mix-up, instances of two children under one UID: each is told, found and given as its own (ADR 31)."""
 
 import pytest
 from pydicom import dcmread

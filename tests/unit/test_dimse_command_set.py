@@ -13,7 +13,7 @@ from gateway.dimse.command_set import (
     StoreRequest,
     command_field,
     read_store_request,
-    store_response_pdu,
+    store_response,
 )
 from gateway.dimse.status import Outcome
 
@@ -40,7 +40,7 @@ def test_a_request_is_read() -> None:
 @pytest.mark.parametrize("comment", ["", "odd", "even"])
 def test_a_response_is_what_pynetdicom_reads(comment: str) -> None:
     pdu = P_DATA_TF()
-    pdu.decode(store_response_pdu(StoreRequest(3, 7, CT, UID, True), Outcome(0xA700, comment)))
+    pdu.decode(store_response(StoreRequest(3, 7, CT, UID, True), Outcome(0xA700, comment)))
     message = dimse_messages.C_STORE_RSP()
     assert message.decode_msg(pdu.to_primitive())
     answer: Any = message.message_to_primitive()

@@ -1,0 +1,98 @@
+"""FHIR JSON (FHIR R4 2.6.2) as it is read: whole numbers and decimals with their digits, nothing that is no text."""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+import simplejson
+
+from gateway.errors import NotFhir
+
+MAX_DIGITS = 1000
+_WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+def read_json(body: bytes) -> dict[str, Any]:
+    """One JSON object in UTF-8; decimals keep their digits. Raises NotFhir saying where it stops being JSON."""
+    if not body.strip():
+        raise NotFhir("The body is empty.")
+    try:
+        found = simplejson.loads(
+            body.decode("utf-8-sig"),
+            parse_float=_decimal,
+            parse_int=_whole,
+            parse_constant=_no_constant,
+        )
+    except UnicodeDecodeError as error:
+        raise NotFhir(f"The body is not UTF-8 (byte {error.start}); FHIR JSON is always UTF-8.") from error
+    except simplejson.JSONDecodeError as error:
+        raise NotFhir(
+            f"The body is not JSON: {_reason(error)} at line {error.lineno}, column {error.colno}."
+        ) from error
+    except RecursionError as error:
+        raise NotFhir("The JSON is nested too deeply.") from error
+    if b"\\u" in body and not all(map(_is_text, _strings(found))):
+        raise NotFhir("A string holds NUL or half of a surrogate pair (\\u0000, \\ud800): that is no text.")
+    if not isinstance(found, dict):
+        raise NotFhir("The body is JSON and no object: a FHIR resource is an object with 'resourceType'.")
+    return found
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """Every string of a JSON value, names of members included."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            pending += [*item, *item.values()]
+        elif isinstance(item, list):
+            pending += item
+
+
+def _is_text(string: str) -> bool:
+    return "\0" not in string and not any("\ud800" <= character <= "\udfff" for character in string)
+
+
+def _reason(error: simplejson.JSONDecodeError) -> str:
+    """The parser's own words never hold content; cut all the same."""
+    return str(error.msg).split(":")[0][:60].lower()
+
+
+def _decimal(digits: str) -> Decimal:
+    """Digits as sent; what is read is what can be written again, and counted with."""
+    try:
+        number = Decimal(_bounded(digits))
+    except InvalidOperation as error:
+        raise NotFhir("A number has an exponent that cannot be counted with.") from error
+    if abs(number.adjusted()) > MAX_DIGITS:
+        raise _too_many_digits()
+    return number
+
+
+def _whole(digits: str) -> int:
+    return int(_bounded(digits))
+
+
+def _bounded(digits: str) -> str:
+    if len(digits) > MAX_DIGITS:
+        raise _too_many_digits()
+    return digits
+
+
+def _too_many_digits() -> NotFhir:
+    return NotFhir(f"A number has more than {MAX_DIGITS} digits.")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise NotFhir(f"{name} is no JSON number.")
+
+
+def number(written: str) -> int | Decimal | str:
+    """What the same digits are in JSON; as written where they are no number. Raises NotFhir as ``read_json`` does."""
+    if _WHOLE.fullmatch(written):
+        return _whole(written)
+    return _decimal(written) if _DECIMAL.fullmatch(written) else written
