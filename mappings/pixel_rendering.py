@@ -11,7 +11,7 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from gateway.errors import NotAcceptable
+from gateway.errors import InvalidContent, NotAcceptable
 from mappings.dicom_layout import Layout, StoredLayout, open_layout
 from mappings.dicom_values import items, number
 from mappings.pixel_cells import Pixels, bits_of, values_of
@@ -167,8 +167,9 @@ def _framed(image: Image.Image, viewport: Viewport | None) -> Image.Image:
         return image
     left, top, width, height = viewport.source
     box = (left, top, left + (abs(width) or image.width - left), top + (abs(height) or image.height - top))
+    box = (*box[:2], min(box[2], image.width), min(box[3], image.height)) if _is_rounded(box, image) else box
     if not (0 <= box[0] < box[2] <= image.width and 0 <= box[1] < box[3] <= image.height):
-        raise NotAcceptable(
+        raise InvalidContent(
             f"The region is not inside the image of {image.width} columns and {image.height} rows."
         )
     scale = min(viewport.width / (box[2] - box[0]), viewport.height / (box[3] - box[1]))
@@ -178,6 +179,11 @@ def _framed(image: Image.Image, viewport: Viewport | None) -> Image.Image:
     if width < 0:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if height < 0 else image
+
+
+def _is_rounded(box: tuple[float, float, float, float], image: Image.Image) -> bool:
+    """Whether it passes the image by no more than numbers are rounded, as of WADO-URI's parts of an image."""
+    return max(box[2] - image.width, box[3] - image.height) < 1e-6
 
 
 def _scaled(side: float, scale: float) -> int:

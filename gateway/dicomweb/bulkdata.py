@@ -7,9 +7,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from gateway.dicomweb import media_types
 from gateway.dicomweb.encodings import ANY, OCTET_STREAM
+from gateway.dicomweb.made import MadeParts
 from gateway.dicomweb.media_types import MULTIPART_RELATED
 from gateway.dicomweb.payload import CHUNK_BYTES, Part, Payload, multipart, single
 from gateway.dicomweb.qido_rs import instance_url
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 _PATH = re.compile(r"[0-9A-Fa-f]{8}(/\d{1,6}/[0-9A-Fa-f]{8}){0,64}")
-_RANGE = re.compile(r"bytes=(\d{1,15})-(\d{0,15})")
+_RANGE = re.compile(r"bytes=(\d{0,30})-(\d{0,30})", re.IGNORECASE)
 _WORDS = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8}
 _DOCUMENT, _DOCUMENT_LENGTH = 0x00420011, 0x00420015
 _NOTHING = "There is no value at this address."
@@ -61,11 +63,11 @@ def all_bulk_values(services: "Services", rows: Sequence[InstanceRow], accept: s
     """Every value that metadata gives by its address but pixel data, which has a resource of its own."""
     for wanted in media_types.accepted(accept):
         if wanted.covers(MULTIPART_RELATED) and wanted.parameter("type").lower() in (*ANY, OCTET_STREAM):
-            return multipart(_all_parts(services.objects, rows, base_url), OCTET_STREAM)
+            return _all_in_parts(services, rows, base_url)
     raise NotAcceptable(f'Bulk data of instances is given as {MULTIPART_RELATED}; type="{OCTET_STREAM}".')
 
 
-def document_part(objects: ObjectStore, row: InstanceRow, media_type: str) -> Part:
+def document_part(objects: ObjectStore, row: InstanceRow, media_type: str, location: str = "") -> Part:
     """An Encapsulated Document (0042,0011), of its Encapsulated Document Length (0042,0015). Raises NotAcceptable."""
     with opened(objects, row) as layout:
         element, told = layout.find(_DOCUMENT), layout.find(_DOCUMENT_LENGTH)
@@ -76,7 +78,7 @@ def document_part(objects: ObjectStore, row: InstanceRow, media_type: str) -> Pa
             length = layout.buffer[told.value : told.end]
             size = min(size, int.from_bytes(length, "little" if layout.is_little else "big") or size)
     value = Value("00420011", element.value, element.value + size, 1)
-    return Part(media_type, size, partial(_read, objects, row, value))
+    return Part(media_type, size, partial(_read, objects, row, value), location)
 
 
 def native_pixels(objects: ObjectStore, row: InstanceRow, named: str, location: str) -> Part:
@@ -91,16 +93,20 @@ def is_pixel_data(path: str) -> bool:
     return path.upper() in ("7FE00008", "7FE00009", "7FE00010")
 
 
-def _all_parts(objects: ObjectStore, rows: Sequence[InstanceRow], base_url: str) -> Iterator[Part]:
-    count = 0
+def _all_in_parts(services: "Services", rows: Sequence[InstanceRow], base_url: str) -> Payload:
+    """Where the values stand is looked up before the answer begins: a damaged instance is named in its head."""
+    objects, made = services.objects, MadeParts(services.config.data_dir)
     for row in rows:
-        with opened(objects, row) as layout:
-            values = [_find(layout, path) for path in bulk_paths(layout) if not is_pixel_data(path)]
-        for value in values:
-            count += 1
-            yield _part(objects, row, value, f"{instance_url(base_url, row)}/bulkdata/{value.path}")
-    if not count:
-        raise NotFound("There is no bulk data beside pixel data.")
+        url = instance_url(base_url, row)
+        try:
+            with opened(objects, row) as layout:
+                values = [_find(layout, path) for path in bulk_paths(layout) if not is_pixel_data(path)]
+        except NotAcceptable as error:
+            made.miss(row, error)
+        else:
+            for value in values:
+                made.add([_part(objects, row, value, f"{url}/bulkdata/{value.path}")])
+    return made.payload(OCTET_STREAM, NotFound("There is no bulk data beside pixel data."))
 
 
 def _part(objects: ObjectStore, row: InstanceRow, value: Value, location: str = "") -> Part:
@@ -108,17 +114,35 @@ def _part(objects: ObjectStore, row: InstanceRow, value: Value, location: str = 
 
 
 def _ranged(objects: ObjectStore, row: InstanceRow, value: Value, wanted: str) -> Payload | None:
-    """None where no range is wanted that can be given: then the whole is."""
-    found = _RANGE.fullmatch(wanted.strip())
-    size = value.end - value.start
-    if found is None or int(found[1]) >= size:
+    """None where no range is wanted that is heeded: then the whole is given (RFC 9110 14.2).
+
+    Raises RequestedRangeNotSatisfiable, which is 416.
+    """
+    found, size = _RANGE.fullmatch(wanted.strip()), value.end - value.start
+    if found is None or not (found[1] or found[2]):
         return None
-    first, last = int(found[1]), min(int(found[2] or size - 1), size - 1)
-    if last < first or value.word_bytes > 1:
-        return None
-    part = Value(value.path, value.start + first, value.start + last + 1, 1)
+    first = int(found[1]) if found[1] else max(size - int(found[2]), 0)
+    last = min(int(found[2]), size - 1) if found[1] and found[2] else size - 1
+    if found[1] and found[2] and int(found[2]) < int(found[1]):
+        return None  # no range at all
+    if last < first:
+        raise RequestedRangeNotSatisfiable(size)
     headers = {"Content-Range": f"bytes {first}-{last}/{size}"}
-    return Payload(OCTET_STREAM, last + 1 - first, _read(objects, row, part), headers, 206)
+    return Payload(
+        OCTET_STREAM, last + 1 - first, _read_from(objects, row, value, first, last + 1), headers, 206
+    )
+
+
+def _read_from(objects: ObjectStore, row: InstanceRow, value: Value, first: int, end: int) -> Iterator[bytes]:
+    """Whole words are read, of which the range is cut."""
+    word = value.word_bytes
+    start = value.start + first - first % word
+    words = Value(value.path, start, min(value.start + -(-end // word) * word, value.end), word)
+    skip, left = first % word, end - first
+    for chunk in _read(objects, row, words):
+        wanted = chunk[skip : skip + left]
+        yield wanted
+        skip, left = 0, left - len(wanted)
 
 
 def _read(objects: ObjectStore, row: InstanceRow, value: Value) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from mappings.pixel_syntaxes import ENCODED
 
 OCTET_STREAM = "application/octet-stream"
 ANY = ("", "*/*")
+ANY_APPLICATION = "application/*"
 STORED = "*"
 
 _JPEG = "1.2.840.10008.1.2.4."
@@ -51,7 +52,7 @@ def instance_encodings(wanted: Iterable[MediaType], stored: frozenset[str]) -> I
         syntax = _instance_syntax(one.parameter("transfer-syntax"), stored)
         if not syntax:
             continue
-        if one.essence == DICOM:
+        if one.essence in (DICOM, ANY_APPLICATION):
             yield Encoding(DICOM, syntax, is_multipart=False)
         elif one.covers(MULTIPART_RELATED, DICOM) and one.parameter("type").lower() in (*ANY, DICOM):
             yield Encoding(DICOM, syntax, is_multipart=True)
@@ -75,6 +76,10 @@ def frame_encodings(wanted: Iterable[MediaType], stored: str) -> Iterator[Encodi
 
 
 def _frames_as(media_type: str, told: str, stored: str, is_multipart: bool) -> Iterator[Encoding]:
+    if media_type.endswith("/*") and media_type not in ANY:
+        for one in _of_kind(media_type, stored):
+            yield from _frames_as(one, told, stored, is_multipart)
+        return
     if media_type in (*ANY, OCTET_STREAM):
         syntax = _frame_syntax(told, stored)
         if syntax:
@@ -85,7 +90,7 @@ def _frames_as(media_type: str, told: str, stored: str, is_multipart: bool) -> I
         if media_type != OCTET_STREAM and not told:  # rather as it is than not at all
             yield Encoding(stored_media_type(stored), STORED, is_multipart)
         return
-    allowed = _syntaxes(media_type)
+    allowed = next((known for name, known in MEDIA_TYPES.items() if name.lower() == media_type), ())
     if not allowed or (told and told != STORED and told not in allowed):
         return
     if stored in allowed and told in ("", STORED, stored):
@@ -100,12 +105,11 @@ def _frame_syntax(told: str, stored: str) -> str:
     return _instance_syntax(told, frozenset())
 
 
-def _syntaxes(media_type: str) -> tuple[str, ...]:
-    if media_type == "image/*":
-        return tuple(
-            syntax for name, known in MEDIA_TYPES.items() if name.startswith("image/") for syntax in known
-        )
-    return next((known for name, known in MEDIA_TYPES.items() if name.lower() == media_type), ())
+def _of_kind(media_range: str, stored: str) -> list[str]:
+    """The media types of a range such as image/*, that of what is stored first: a range is none itself."""
+    kinds = (stored_media_type(stored), OCTET_STREAM, *MEDIA_TYPES)
+    found = (name.lower() for name in kinds if name.lower().startswith(media_range.rstrip("*")))
+    return list(dict.fromkeys(found))
 
 
 def stored_media_type(syntax: str) -> str:

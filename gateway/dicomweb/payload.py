@@ -14,13 +14,14 @@ CHUNK_BYTES = 256 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A body to stream; ``size_bytes`` is None where it is not known before it is made."""
+    """A body to stream; ``size_bytes`` is None where it is not known before it is made. ``warnings``: for the peer."""
 
     content_type: str
     size_bytes: int | None
     chunks: Iterator[bytes]
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 200
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

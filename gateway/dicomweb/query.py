@@ -7,6 +7,7 @@ from functools import cache
 
 from pydicom.datadict import keyword_dict, keyword_for_tag
 
+from gateway.dicomweb.warning import passed_over, shown
 from gateway.errors import InvalidContent
 from gateway.store.imaging_criteria import Criterion, Page
 from gateway.workflow.imaging_query import Matching, MatchingKey, matching_key, of_uid, read_criteria
@@ -16,7 +17,6 @@ MAX_RESULTS = 1000
 _IGNORED = frozenset({"accept", "charset"})
 _ATTRIBUTE = re.compile(r"[A-Z][A-Za-z0-9]*|[0-9A-Fa-f]{8}")
 _TAG = re.compile(r"\(?[0-9A-Fa-f]{4}\s*,\s*[0-9A-Fa-f]{4}\)?")
-_SHOWN = re.compile(r"[A-Za-z0-9.]{1,128}")
 _OPTIONS = {
     "fuzzymatching": "fuzzy",
     "emptyvaluematching": "empty",
@@ -67,7 +67,7 @@ def read_query(level: str, addressed: dict[str, str], pairs: Iterable[tuple[str,
                 "such as 00100020 (PS3.18 8.3.4.1)."
             )
         elif name not in _IGNORED:
-            query.warnings.append(f"{_shown(name)} is not a parameter of this search and is passed over.")
+            query.warnings.append(passed_over(name, "search"))
     query.criteria = read_criteria(keys, Matching(**options))
     return query
 
@@ -143,8 +143,4 @@ def _key(level: str, name: str) -> MatchingKey:
     if found := matching_key(level, name):
         return found
     offered = ", ".join(keyword for keyword, one in attributes_down_to(level).items() if one.match)
-    raise InvalidContent(f"{_shown(name)} cannot be matched at {level} level; these can: {offered}.")
-
-
-def _shown(name: str) -> str:
-    return name if _SHOWN.fullmatch(name) else "That parameter"
+    raise InvalidContent(f"{shown(name)} cannot be matched at {level} level; these can: {offered}.")

@@ -1,6 +1,6 @@
 """Retrieve Rendered and Thumbnail (PS3.18 10.4, 8.7.4): images, PDF documents and reports that anybody can open."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,11 +9,13 @@ import structlog
 
 from gateway.dicomweb import media_types
 from gateway.dicomweb.bulkdata import document_part
+from gateway.dicomweb.made import MadeParts
 from gateway.dicomweb.media_types import MULTIPART_RELATED
-from gateway.dicomweb.payload import Part, Payload, multipart, single
+from gateway.dicomweb.payload import Part, Payload, single
+from gateway.dicomweb.qido_rs import instance_url
 from gateway.dicomweb.rendering_query import Look
 from gateway.dicomweb.stored import is_image
-from gateway.errors import NotAcceptable
+from gateway.errors import InvalidContent, NotAcceptable
 from gateway.store.tables import InstanceRow
 from gateway.workflow import images
 
@@ -41,6 +43,7 @@ def rendered(
     accept: str,
     look: Look,
     record: Record,
+    base_url: str,
 ) -> Payload:
     """One image in one body, of several instances the one that stands for them; or all in several parts.
 
@@ -61,7 +64,7 @@ def rendered(
             continue
         if is_multipart:
             record()
-            return multipart(_parts(services, rows, frames, media_type, look), media_type)
+            return _in_parts(services, rows, frames, media_type, look, base_url)
         if len(frames) > 1 and media_type != GIF:
             continue
         return _alone(services, shown, frames, media_type, look, record)
@@ -76,6 +79,7 @@ def thumbnail(
     accept: str,
     look: Look,
     record: Record,
+    _base_url: str,
 ) -> Payload:
     """A small image of what the rows are of. Raises NotAcceptable, also where there is no image."""
     shown = representative(rows)
@@ -127,25 +131,30 @@ def _rendering(
     return images.rendering(services, row, frames=frames, media_type=media_type, **look.parameters())
 
 
-def _parts(
-    services: "Services", rows: Sequence[InstanceRow], frames: list[int], media_type: str, look: Look
-) -> Iterator[Part]:
-    """Of what can be rendered so. Raises NotAcceptable where nothing can."""
-    refusal: Exception = NotAcceptable(f"Nothing of this is rendered as {media_type}.")
-    count = 0
-    for row in rows:
-        if media_type not in _offered(row):
-            continue
-        wanted = frames or (_every_frame(row) if len(rows) == 1 and media_type != GIF else [])
-        try:
-            for part in _of_instance(services, row, wanted, media_type, look):
-                yield part
-                count += 1
-        except NotAcceptable as error:
-            log.info("instance-not-rendered", instance=row.id, cause=type(error).__name__)
-            refusal = error
-    if not count:
-        raise refusal
+def _in_parts(
+    services: "Services",
+    rows: Sequence[InstanceRow],
+    frames: list[int],
+    media_type: str,
+    look: Look,
+    base_url: str,
+) -> Payload:
+    """Of what is rendered so; what should be and cannot is named in the answer's head. Raises why nothing can."""
+    made = MadeParts(services.config.data_dir)
+    try:
+        for row in rows:
+            if media_type not in _offered(row):
+                continue
+            wanted = frames or (_every_frame(row) if len(rows) == 1 and media_type != GIF else [])
+            try:
+                _add(services, row, wanted, media_type, look, base_url, made)
+            except (NotAcceptable, InvalidContent) as error:
+                log.info("instance-not-rendered", instance=row.id, cause=type(error).__name__)
+                made.miss(row, error)
+        return made.payload(media_type, NotAcceptable(f"Nothing of this is rendered as {media_type}."))
+    except BaseException:
+        made.close()
+        raise
 
 
 def _every_frame(row: InstanceRow) -> list[int]:
@@ -154,16 +163,26 @@ def _every_frame(row: InstanceRow) -> list[int]:
     return list(range(1, row.frames + 1)) if row.frames > 1 else []
 
 
-def _of_instance(
-    services: "Services", row: InstanceRow, frames: list[int], media_type: str, look: Look
-) -> Iterator[Part]:
+def _add(
+    services: "Services",
+    row: InstanceRow,
+    frames: list[int],
+    media_type: str,
+    look: Look,
+    base_url: str,
+    made: MadeParts,
+) -> None:
+    url = instance_url(base_url, row)
     if media_type == PDF:
-        yield document_part(services.objects, row, PDF)
+        made.add([document_part(services.objects, row, PDF, f"{url}/rendered")])
         return
     with _rendering(services, row, frames, media_type, look) as rendering:
         contents = rendering.result()
-    for content in contents:
-        yield _part(content, media_type)
+    places = [f"{url}/frames/{frame}/rendered" for frame in frames if media_type != GIF] or [
+        f"{url}/rendered"
+    ]
+    for content, place in zip(contents, places, strict=True):
+        made.add_content(content, media_type, place)
 
 
 def _part(content: bytes, media_type: str) -> Part:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.dicomweb.warning import passed_over
 from gateway.errors import InvalidContent
 
 DEFAULT_QUALITY = 90
@@ -14,6 +15,7 @@ _NOT_DRAWN = {
     "annotation": "annotation is not drawn: the image is given without it.",
     "iccprofile": "iccprofile is not heeded: colours are given as they are, without a profile.",
 }
+_KNOWN = frozenset({"accept", "charset", "quality", "window", "viewport", *_NOT_DRAWN})
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Look:
 def read_look(asked: Mapping[str, str]) -> Look:
     """Raises InvalidContent."""
     look = Look(warnings=[words for name, words in _NOT_DRAWN.items() if name in asked])
+    look.warnings += [passed_over(name, "resource") for name in asked if name not in _KNOWN]
     if "quality" in asked:
         look.quality = read_quality(asked["quality"], "quality")
     if "window" in asked:

@@ -60,7 +60,8 @@ class _Resources:
 
     def instances(self, **uids: str) -> Response:
         read = self._read("instances", RS, **uids)
-        return read.answer(lambda: wado_rs.retrieve(self._services, read.rows, door.accept()))
+        url = door.base_url(self._services)
+        return read.answer(lambda: wado_rs.retrieve(self._services, read.rows, door.accept(), url))
 
     def metadata(self, **uids: str) -> Response:
         read = self._read("metadata", RS, **uids)
@@ -73,7 +74,8 @@ class _Resources:
         return read.answer(lambda: bulkdata.all_bulk_values(self._services, read.rows, door.accept(), url))
 
     def bulk_value(self, value: str, **uids: str) -> Response:
-        asked = request.headers.get("Range", "")
+        is_conditional = "If-Range" in request.headers  # which a weak ETag never fulfils (RFC 9110 13.1.5)
+        asked = "" if is_conditional else request.headers.get("Range", "")
         read = self._read("bulkdata", RS, **uids)
         is_ranged = bool(asked) and read.rows[0].transfer_syntax_uid in NATIVE_LITTLE
         if bulkdata.is_pixel_data(value) and not is_ranged:
@@ -101,11 +103,12 @@ class _Resources:
 
     def wado_uri(self) -> Response:
         partner = door.partner_of(self._services, "r")
-        asked = wado_uri.read_query(request.args)
+        asked = wado_uri.read_query(request.args, request.headers.get("Accept", ""))
+        url = door.base_url(self._services)
         read = self._read_of(partner, "object", URI, asked.study, asked.series, asked.instance)
         record = read.record
         answer = read.answer(
-            lambda: wado_uri.retrieve(self._services, read.rows[0], asked, record), is_recorded=True
+            lambda: wado_uri.retrieve(self._services, read.rows[0], asked, record, url), is_recorded=True
         )
         answer.headers.extend(warning_headers(asked.look.warnings))
         return answer
@@ -114,8 +117,9 @@ class _Resources:
         read = self._read(what, RS, **uids)
         look = read_look(request.args)
         wanted = pixels.read_frame_list(frames) if frames else []
+        url = door.base_url(self._services)
         answer = read.answer(
-            lambda: show(self._services, read.rows, wanted, door.accept(), look, read.record),
+            lambda: show(self._services, read.rows, wanted, door.accept(), look, read.record, url),
             is_recorded=True,
         )
         answer.headers.extend(warning_headers(look.warnings))
@@ -164,6 +168,7 @@ class _Read:
                 self.record()
             chunks = door.while_permitted(self._services, self._partner, "r", payload.chunks)
             answer = Response(chunks, payload.status, payload.headers, content_type=payload.content_type)
+            answer.headers.extend(warning_headers(payload.warnings))
             if payload.size_bytes is not None:
                 answer.content_length = payload.size_bytes
         if len({row.patient_number for row in self.rows}) > 1:

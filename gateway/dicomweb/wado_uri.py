@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.dicomweb import wado_rs
-from gateway.dicomweb.media_types import DICOM
+from gateway.dicomweb.media_types import DICOM, accepted
 from gateway.dicomweb.payload import Payload
 from gateway.dicomweb.rendered import Record, rendered
 from gateway.dicomweb.rendering_query import MAX_SIDE, Look, read_quality, read_window
+from gateway.dicomweb.warning import passed_over
 from gateway.errors import InvalidContent, NotAcceptable, NotSupported
 from gateway.store.tables import InstanceRow
 
@@ -23,6 +24,9 @@ _NOT_DRAWN = "annotation is not drawn: the image is given without it."
 _ONLY_IMAGES = frozenset(
     {"frameNumber", "rows", "columns", "region", "windowCenter", "windowWidth", "imageQuality", "annotation"}
 )
+_KNOWN = _ONLY_IMAGES | {
+    *("requestType", "studyUID", "seriesUID", "objectUID", "contentType", "transferSyntax", "charset"),
+}
 
 
 @dataclass
@@ -40,9 +44,17 @@ class UriQuery:
     region: tuple[float, float, float, float] | None = None
     look: Look = field(default_factory=Look)
 
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the file is wanted most."""
+        return any(one.essence == DICOM for one in accepted(self.content_types)[:1])
 
-def read_query(asked: Mapping[str, str]) -> UriQuery:
-    """Raises InvalidContent, and NotSupported for what would change what the answer means."""
+
+def read_query(asked: Mapping[str, str], accept: str) -> UriQuery:
+    """``accept`` is the header, which counts where no contentType is asked for (8.7.5).
+
+    Raises InvalidContent, and NotSupported for what would change what the answer means.
+    """
     if asked.get("requestType", "") != "WADO":
         raise InvalidContent("requestType is WADO (PS3.18 9.1).")
     for name, words in _NOT_OFFERED.items():
@@ -51,7 +63,8 @@ def read_query(asked: Mapping[str, str]) -> UriQuery:
     study, series, instance = (asked.get(name, "") for name in ("studyUID", "seriesUID", "objectUID"))
     if not (study and series and instance):
         raise InvalidContent("studyUID, seriesUID and objectUID name the object (PS3.18 9.1).")
-    query = UriQuery(study, series, instance, asked.get("contentType", ""), asked.get("transferSyntax", ""))
+    content_types = asked.get("contentType") or accept
+    query = UriQuery(study, series, instance, content_types, asked.get("transferSyntax", ""))
     _require_fitting(query, asked)
     query.frame = _whole(asked, "frameNumber")
     query.rows, query.columns = _whole(asked, "rows"), _whole(asked, "columns")
@@ -62,7 +75,7 @@ def read_query(asked: Mapping[str, str]) -> UriQuery:
 
 def _require_fitting(query: UriQuery, asked: Mapping[str, str]) -> None:
     """9.1.2: what is for rendering has no meaning for a DICOM file, and the transfer syntax only for that."""
-    is_dicom = DICOM in query.content_types
+    is_dicom = query.is_dicom
     unfit = sorted(_ONLY_IMAGES.intersection(asked)) if is_dicom else []
     if unfit:
         raise InvalidContent(f"{', '.join(unfit)} cannot be asked for with contentType {DICOM}.")
@@ -70,20 +83,23 @@ def _require_fitting(query: UriQuery, asked: Mapping[str, str]) -> None:
         raise InvalidContent(f"transferSyntax is asked for with contentType {DICOM} only.")
 
 
-def retrieve(services: "Services", row: InstanceRow, query: UriQuery, record: Record) -> Payload:
+def retrieve(
+    services: "Services", row: InstanceRow, query: UriQuery, record: Record, base_url: str
+) -> Payload:
     """Raises NotAcceptable, NotFound, InvalidContent."""
-    if DICOM in query.content_types:
+    if query.is_dicom:
         syntax = f"; transfer-syntax={query.transfer_syntax}" if query.transfer_syntax else ""
-        payload = wado_rs.retrieve(services, [row], f"{DICOM}{syntax}")
+        payload = wado_rs.retrieve(services, [row], f"{DICOM}{syntax}", base_url)
         record()
         return payload
     query.look.viewport = _viewport(row, query)
     frames = [query.frame] if query.frame else []
-    return rendered(services, [row], frames, query.content_types, query.look, record)
+    return rendered(services, [row], frames, query.content_types, query.look, record, base_url)
 
 
 def _look(asked: Mapping[str, str]) -> Look:
     look = Look(warnings=[_NOT_DRAWN] if "annotation" in asked else [])
+    look.warnings += [passed_over(name, "resource") for name in asked if name not in _KNOWN]
     if "imageQuality" in asked:
         look.quality = read_quality(asked["imageQuality"], "imageQuality")
     told = [asked.get(name, "") for name in ("windowCenter", "windowWidth")]

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import structlog
 
-from gateway.errors import NotAcceptable, NotFound, StoreUnavailable
+from gateway.errors import GatewayError, InvalidContent, NotAcceptable, NotFound, StoreUnavailable
 
 MIB = 1024 * 1024
 AT_ONCE = max(2, os.cpu_count() or 1)
@@ -35,6 +35,7 @@ _BUSY = "The gateway is busy with other images; please ask again."
 log = structlog.get_logger(__name__)
 
 Json = dict[str, Any]
+_CAUSES: dict[Any, type[GatewayError]] = {cause.__name__: cause for cause in (NotFound, InvalidContent)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,10 @@ class Job:
         return self._line
 
     def result(self) -> Json:
-        """Waits. Raises NotAcceptable or NotFound in the job's own words, NotAcceptable when it died or did not end."""
+        """Waits. Raises NotAcceptable, NotFound or InvalidContent in the job's own words.
+
+        NotAcceptable when it died or did not end.
+        """
         said = self._said()
         if not said and self._again is not None:  # the process had waited for longer than it does
             self._line.close()
@@ -73,8 +77,7 @@ class Job:
         reply: Json = json.loads(said)
         self.process = int(reply["process"])
         if "refused" in reply:
-            cause = NotFound if reply.get("cause") == NotFound.__name__ else NotAcceptable
-            raise cause(str(reply["refused"]))
+            raise _CAUSES.get(reply.get("cause"), NotAcceptable)(str(reply["refused"]))
         self.has_ended_well = True
         return dict(reply["result"])
 

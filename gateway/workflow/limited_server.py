@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from gateway.errors import NotAcceptable, NotDicom, NotFound
+from gateway.errors import InvalidContent, NotAcceptable, NotFound
 
 SPARES = 4
 IDLE_SECONDS = 20.0
@@ -135,7 +135,7 @@ def _run(job: Job, source: IO[bytes], sink: IO[bytes], parameters: dict[str, Any
     try:
         source.seek(0)
         return {"result": job(source, sink, **parameters)}
-    except (NotAcceptable, NotDicom, NotFound) as error:
+    except (NotAcceptable, InvalidContent, NotFound) as error:
         return {"refused": str(error), "cause": type(error).__name__}
 
 

@@ -25,6 +25,7 @@ from tests.support.partner import Partner
 
 OCTETS = "application/octet-stream"
 EXPLICIT = "1.2.840.10008.1.2.1"
+JPEG_LS, JPEG_2000 = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90"
 
 
 def related(kind: str, syntax: str = "") -> str:
@@ -301,3 +302,80 @@ def test_segmentations_of_one_bit_are_decoded(pacs, shared_data, name, native):
     bits = np.unpackbits(np.frombuffer(found, np.uint8), bitorder="little")
     expected = dcmread(folder / native).pixel_array.ravel()
     assert np.array_equal(bits[: expected.size], expected)
+
+
+@pytest.fixture
+def mixed(pacs: Pacs) -> list[Dataset]:
+    """A study of three series: a native image, one that nothing decodes, and one in JPEG-LS."""
+    first = make_dataset(Rows=64, Columns=64, PixelData=bytes(range(256)) * 16)
+    same = {"StudyInstanceUID": first.StudyInstanceUID}
+    pacs.store(encode(first))
+    undecodable = make_undecodable(SeriesNumber=2, **same)
+    third = make_dataset(Rows=64, Columns=64, PixelData=bytes(range(256)) * 16, SeriesNumber=3)
+    pacs.store(encode(third))
+    jpeg_ls = dcmread(
+        BytesIO(pacs.get(instance_path(third), f"application/dicom; transfer-syntax={JPEG_LS}").content)
+    )
+    jpeg_ls.StudyInstanceUID = first.StudyInstanceUID
+    jpeg_ls.SeriesInstanceUID, jpeg_ls.SOPInstanceUID = generate_uid(), generate_uid()
+    assert pacs.store(undecodable, encode(jpeg_ls, JPEG_LS)).status_code in (200, 202)
+    return [first, dcmread(BytesIO(undecodable)), jpeg_ls]
+
+
+def test_pixel_data_that_nothing_decodes_is_given_as_stored_among_others_and_that_is_said(pacs, mixed):
+    answer = pacs.get(f"/studies/{mixed[0].StudyInstanceUID}/pixeldata", related(OCTETS))
+    assert answer.status_code == 200
+    kinds = [headers["Content-Type"] for headers, _ in parts_with_headers(answer)]
+    assert kinds == [f"{OCTETS}; transfer-syntax={syntax}" for syntax in (EXPLICIT, JPEG_XL, EXPLICIT)]
+    assert f"{mixed[1].SOPInstanceUID} is given as it is stored" in answer.headers["Warning"]
+    assert parts_with_headers(answer)[1][1] == JPEG_XL_FRAME
+    alone = pacs.get(f"{series_path(mixed[1])}/pixeldata", related(OCTETS))
+    assert (alone.status_code, "cannot be decoded" in alone.json()["detail"]) == (406, True)
+
+
+def test_pixel_data_that_cannot_be_had_as_wanted_are_named_in_the_head_of_a_partial_answer(pacs, mixed):
+    answer = pacs.get(f"/studies/{mixed[0].StudyInstanceUID}/pixeldata", related("image/jls"))
+    assert answer.status_code == 206
+    found = [headers["Content-Location"] for headers, _ in parts_with_headers(answer)]
+    assert found == [f"{pacs.url}{instance_path(ds)}/frames/1" for ds in (mixed[0], mixed[2])]
+    assert f"Instance {mixed[1].SOPInstanceUID} is not among the parts." in answer.headers["Warning"]
+    assert pacs.get(f"{series_path(mixed[1])}/pixeldata", related("image/jls")).status_code == 406
+
+
+def test_a_frame_that_is_damaged_behind_others_is_told_before_the_answer_begins(pacs):
+    good = make_dataset(Rows=64, Columns=64, PixelData=bytes(range(256)) * 16, InstanceNumber=1)
+    pacs.store(encode(good))
+    frame = pacs.get(f"{instance_path(good)}/frames/1", "image/jls").content
+    broken = make_dataset(Rows=64, Columns=64, NumberOfFrames=2, InstanceNumber=2)
+    broken.StudyInstanceUID, broken.SeriesInstanceUID = good.StudyInstanceUID, good.SeriesInstanceUID
+    broken.PixelData = encapsulate([frame, frame[:30] + b"\xff\xd9"])
+    broken["PixelData"].is_undefined_length = True
+    assert pacs.store(encode(broken, JPEG_LS)).status_code in (200, 202)
+    answer = pacs.get(f"{series_path(good)}/pixeldata", related("image/dicom-rle"))
+    assert answer.status_code == 206
+    assert len(parts_with_headers(answer)) == 1
+    assert broken.SOPInstanceUID in answer.headers["Warning"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "told"),
+    [
+        ("image/*", f"image/jls; transfer-syntax={JPEG_LS}"),
+        (related("image/*"), f"image/jls; transfer-syntax={JPEG_LS}"),
+        (f"image/*; transfer-syntax={JPEG_2000}", f"image/jp2; transfer-syntax={JPEG_2000}"),
+        ("application/*", f"{OCTETS}; transfer-syntax={EXPLICIT}"),
+        ("application/*; transfer-syntax=*", f"{OCTETS}; transfer-syntax={JPEG_LS}"),
+    ],
+)
+@pytest.mark.parametrize("resource", ["frames/1", "pixeldata"])
+def test_a_range_of_media_types_is_answered_with_one_of_them(pacs, mixed, resource, accept, told):
+    answer = pacs.get(f"{instance_path(mixed[2])}/{resource}", accept)
+    is_multipart = accept.startswith("multipart")
+    kind = parts_of(answer)[0][0] if is_multipart else answer.headers["Content-Type"]
+    assert (answer.status_code, kind) == (200, told)
+
+
+def test_any_image_of_native_frames_is_one_without_loss(pacs, mixed):
+    answer = pacs.get(f"{instance_path(mixed[0])}/frames/1", "image/*")
+    assert answer.headers["Content-Type"] == "image/dicom-rle; transfer-syntax=1.2.840.10008.1.2.5"
+    assert pacs.get(f"{instance_path(mixed[0])}/frames/1", "video/*").status_code == 406

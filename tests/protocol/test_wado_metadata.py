@@ -272,8 +272,35 @@ def test_a_part_of_a_value_is_given(pacs):
     assert answer.headers["Content-Range"] == "bytes 10-19/2560"
     last = pacs.get(address, OCTETS, {"Range": "bytes=2550-"})
     assert (last.status_code, last.content) == (206, bytes(range(246, 256)))
-    for whole in ("bytes=9000-", "lines=1-2", "bytes=5-1"):
+    end = pacs.get(address, OCTETS, {"Range": "bytes=-5"})
+    assert (end.status_code, end.content) == (206, bytes(range(251, 256)))
+    assert end.headers["Content-Range"] == "bytes 2555-2559/2560"
+    assert pacs.get(address, OCTETS, {"Range": "bytes=-9999"}).headers["Content-Range"] == "bytes 0-2559/2560"
+    for whole in ("lines=1-2", "bytes=5-1", "bytes=-", "bytes=0-1,4-5"):
         assert pacs.get(address, OCTETS, {"Range": whole}).status_code == 200
+    changed = {"Range": "bytes=0-1", "If-Range": pacs.get(address, OCTETS).headers["ETag"]}
+    assert pacs.get(address, OCTETS, changed).status_code == 200
+
+
+@pytest.mark.parametrize("wanted", ["bytes=2560-", "bytes=9000-9001", "bytes=-0"])
+def test_a_part_that_is_not_there_is_refused_with_the_size(pacs, wanted):
+    ds = with_bulk_data()
+    pacs.store(encode(ds))
+    answer = pacs.get(f"{instance_path(ds)}/bulkdata/00091001", OCTETS, {"Range": wanted})
+    assert (answer.status_code, answer.headers["Content-Range"]) == (416, "bytes */2560")
+
+
+@pytest.mark.parametrize(("wanted", "part"), [("bytes=1-4", slice(1, 5)), ("bytes=-3", slice(1997, 2000))])
+def test_a_part_of_big_endian_words_is_cut_from_turned_ones(pacs, wanted, part):
+    ds = make_dataset()
+    words = bytes(range(200)) * 10
+    ds.add_new(0x50003000, "OW", words)
+    pacs.store(encode(ds, ExplicitVRBigEndian))
+    address = f"{instance_path(ds)}/bulkdata/50003000"
+    whole = pacs.get(address, OCTETS).content
+    assert whole[:4] == b"\1\0\3\2"
+    answer = pacs.get(address, OCTETS, {"Range": wanted})
+    assert (answer.status_code, answer.content) == (206, whole[part])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ from pydicom.sequence import Sequence
 from pydicom.uid import EncapsulatedPDFStorage, EnhancedSRStorage
 
 from tests.support.dicom_files import encode, make_dataset, make_undecodable
-from tests.support.dicomweb import Pacs, audit_rows, instance_path, parts_of, series_path, with_own_uid
+from tests.support.dicomweb import (
+    Pacs,
+    audit_rows,
+    instance_path,
+    parts_of,
+    parts_with_headers,
+    series_path,
+    with_own_uid,
+)
 from tests.support.dimse import TEST_FILES
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
@@ -266,7 +274,7 @@ def test_a_parameter_that_is_none_is_refused_in_words(pacs, parameter, told):
 
 def test_a_region_outside_the_image_is_refused_in_words(pacs):
     answer = pacs.get(f"{put(pacs, ct())}/rendered", JPEG, viewport="4,4,2,2,4,4")
-    assert answer.status_code == 406
+    assert answer.status_code == 400
     assert "4 columns and 4 rows" in answer.json()["detail"]
 
 
@@ -275,6 +283,43 @@ def test_what_is_not_drawn_is_said(pacs):
     assert answer.status_code == 200
     assert "annotation is not drawn" in answer.headers["Warning"]
     assert "iccprofile is not heeded" in answer.headers["Warning"]
+
+
+def test_a_parameter_that_is_not_known_is_passed_over_with_a_warning(pacs):
+    address = put(pacs, ct())
+    for resource in ("rendered", "thumbnail", "frames/1/rendered"):
+        answer = pacs.get(f"{address}/{resource}", JPEG, foo="bar", quality="50")
+        assert answer.status_code == 200
+        assert answer.headers["Warning"].endswith(
+            '"foo is not a parameter of this resource and is passed over."'
+        )
+    assert "Warning" not in pacs.get(f"{address}/rendered", accept=JPEG, quality="50").headers
+
+
+def test_an_image_that_cannot_be_rendered_among_others_is_named_in_the_head_of_a_partial_answer(pacs):
+    first, last = ct(), ct(InstanceNumber=3)
+    same = {"StudyInstanceUID": first.StudyInstanceUID, "SeriesInstanceUID": first.SeriesInstanceUID}
+    last.StudyInstanceUID, last.SeriesInstanceUID = same.values()
+    undecodable = make_undecodable(InstanceNumber=2, **same)
+    assert pacs.store(encode(first), undecodable, encode(last)).status_code in (200, 202)
+    answer = pacs.get(f"/studies/{first.StudyInstanceUID}/rendered", f'multipart/related; type="{PNG}"')
+    assert answer.status_code == 206
+    found = [headers["Content-Location"] for headers, _ in parts_with_headers(answer)]
+    assert found == [f"{pacs.url}{instance_path(ds)}/rendered" for ds in (first, last)]
+    missing = dcmread(BytesIO(undecodable)).SOPInstanceUID
+    assert f"Instance {missing} is not among the parts." in answer.headers["Warning"]
+    outside = pacs.get(
+        f"{series_path(first)}/rendered", f'multipart/related; type="{PNG}"', viewport="9,9,8,8,4,4"
+    )
+    assert outside.status_code == 400
+
+
+def test_parts_tell_where_each_image_is(pacs, movie):
+    address = instance_path(movie)
+    parts = parts_with_headers(pacs.get(f"{address}/frames/3,1/rendered", f'multipart/related; type="{PNG}"'))
+    found = [headers["Content-Location"].removeprefix(pacs.url) for headers, _ in parts]
+    assert found == [f"{address}/frames/3/rendered", f"{address}/frames/1/rendered"]
+    assert [pacs.get(one, PNG).content for one in found] == [content for _, content in parts]
 
 
 @pytest.fixture

@@ -16,7 +16,15 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from mappings.dicom_to_header import read_header
 from tests.support.dicom_files import JPEG_XL, encode, make_dataset, make_file, make_undecodable
-from tests.support.dicomweb import Pacs, audit_rows, instance_path, parts_of, series_path, with_own_uid
+from tests.support.dicomweb import (
+    Pacs,
+    audit_rows,
+    instance_path,
+    parts_of,
+    parts_with_headers,
+    series_path,
+    with_own_uid,
+)
 from tests.support.dimse import TEST_FILES
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
@@ -216,6 +224,22 @@ def test_what_no_decoder_reads_is_given_as_stored_among_others_and_refused_alone
     kinds = {content: kind for kind, content in together}
     assert kinds[broken] == f"application/dicom; transfer-syntax={JPEG_XL}"
     assert kinds[other] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+
+
+def test_parts_tell_where_each_instance_is(pacs, study):
+    answer = pacs.get(f"/studies/{study[0].StudyInstanceUID}", MULTIPART_DICOM)
+    found = [headers["Content-Location"] for headers, _ in parts_with_headers(answer)]
+    assert found == [f"{pacs.url}{instance_path(ds)}" for ds in study]
+    alone = pacs.get(instance_path(study[0]), "application/dicom")
+    assert alone.headers["Content-Location"] == found[0]
+
+
+def test_any_application_type_is_a_file_or_an_archive_of_several(pacs, study):
+    alone = pacs.get(instance_path(study[0]), "application/*")
+    assert alone.headers["Content-Type"] == "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"
+    assert alone.content == encode(study[0])
+    several = pacs.get(series_path(study[0]), "application/*")
+    assert several.headers["Content-Type"] == "application/zip"
 
 
 @pytest.mark.parametrize("accept", ["application/zip", "application/zip; transfer-syntax=*"])

@@ -53,6 +53,28 @@ def test_an_image_is_a_jpeg_unless_something_else_is_wanted(pacs, image):
     assert pacs.get("/wado", **named(image, contentType="text/html")).status_code == 406
 
 
+def test_without_a_content_type_the_accept_header_counts(pacs, image):
+    assert pacs.get("/wado", PNG, **named(image)).headers["Content-Type"] == PNG
+    file = pacs.get("/wado", "application/dicom", **named(image))
+    assert file.headers["Content-Type"].startswith("application/dicom")
+    browser = "text/html,application/xhtml+xml,image/webp,*/*;q=0.8"
+    assert pacs.get("/wado", browser, **named(image)).headers["Content-Type"] == "image/jpeg"
+    assert pacs.get("/wado", "text/html", **named(image)).status_code == 406
+    chosen = pacs.get("/wado", "text/html", **named(image, contentType=PNG))
+    assert chosen.headers["Content-Type"] == PNG
+
+
+def test_a_parameter_that_is_not_known_is_passed_over_with_a_warning(pacs, image):
+    answer = pacs.get("/wado", **named(image, foo="bar"))
+    assert answer.headers["Warning"].endswith('"foo is not a parameter of this resource and is passed over."')
+    assert "Warning" not in pacs.get("/wado", **named(image, rows="5", charset="UTF-8")).headers
+
+
+@pytest.mark.parametrize("left", [0.1, 0.3, 0.55, 0.7, 0.9])
+def test_a_region_up_to_the_edge_is_inside_however_it_is_rounded(pacs, image, left):
+    assert pacs.get("/wado", **named(image, region=f"{left},{left},1,1")).status_code == 200
+
+
 def test_the_file_is_given_as_stored_or_in_the_transfer_syntax_that_is_asked_for(pacs):
     content = with_own_uid((TEST_FILES / "MR_small_RLE.dcm").read_bytes())
     pacs.store(content)
