@@ -1,4 +1,4 @@
-"""HTTP answers in FHIR JSON, and what of a request decides them."""
+"""HTTP answers in FHIR JSON or XML, and what of a request decides them."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,32 +9,76 @@ from werkzeug.http import http_date
 from gateway.errors import Issue, NotAcceptable
 from gateway.fhir import outcome
 from gateway.fhir.served import Served
-from gateway.fhir.versions import MEDIA_TYPE
+from gateway.fhir.versions import FORMATS, JSON, XML
+from gateway.fhir.xml_format import to_xml
 from gateway.store.resources import dumps
 from gateway.workflow.submission import Accepted, EntryOutcome, Submission
 
-_ACCEPTABLE = (MEDIA_TYPE, "application/json", "text/json")
 _CODES = {"created": "201 Created", "updated": "200 OK", "unchanged": "200 OK"}
+_SHORT = {"json": JSON, "xml": XML}
 
 
-def fhir_json(resource: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A resource as application/fhir+json; fhirVersion=4.0 (FHIR R4 3.1.0.1.10)."""
-    answer = Response(dumps(resource), status, headers)
-    answer.content_type = f"{MEDIA_TYPE}; fhirVersion=4.0; charset=utf-8"
+def fhir_answer(
+    resource: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
+) -> Response:
+    """A resource in the format that is asked for, with fhirVersion=4.0 (FHIR R4 3.1.0.1.10, 3.1.0.1.11).
+
+    Who is told that none of them can be had is told so in JSON.
+    """
+    media_type = _asked_format() or JSON
+    body = to_xml(resource) if media_type == XML else dumps(resource)
+    answer = Response(body, status, headers)
+    answer.content_type = f"{media_type}; fhirVersion=4.0; charset=utf-8"
     answer.headers.setdefault("Cache-Control", "no-store")
     return answer
 
 
-def require_json_answer() -> None:
-    """Raises NotAcceptable when neither ``_format`` nor Accept allows FHIR JSON."""
-    asked = request.args.get("_format", "")
-    if asked:
-        if asked.split(";")[0].strip() not in (*_ACCEPTABLE, "json"):
-            raise NotAcceptable(f"The answer can be had as {MEDIA_TYPE} only.")
-        return
-    accept = request.accept_mimetypes
-    if accept and not any(accept.quality(kind) > 0 for kind in _ACCEPTABLE):
-        raise NotAcceptable(f"The answer can be had as {MEDIA_TYPE} only.")
+def require_fhir_answer() -> None:
+    """Raises NotAcceptable when neither ``_format`` nor Accept allows FHIR JSON or XML."""
+    if _asked_format() is None:
+        raise NotAcceptable(f"The answer can be had as {JSON} and as {XML} only.")
+
+
+def wants_fhir() -> bool:
+    """Whether FHIR is asked for by name, and not only anything."""
+    asked = request.args.get("_format", "") or request.headers.get("Accept", "")
+    return "json" in asked or "xml" in asked
+
+
+def _asked_format() -> str | None:
+    """``_format`` goes before Accept; of equals the format of what was sent, then JSON. None: neither will do."""
+    if asked := request.args.get("_format", ""):
+        return _named(asked.split(";")[0].strip().replace(" ", "+").casefold())
+    if not request.accept_mimetypes:
+        return _sent_format()
+    wanted = sorted({JSON, XML}, key=lambda one: (-_quality(one), one != _sent_format()))
+    return wanted[0] if _quality(wanted[0]) > 0 else None
+
+
+def _named(name: str) -> str | None:
+    return _SHORT.get(name) or FORMATS.get(name)
+
+
+def _sent_format() -> str:
+    return FORMATS.get(request.mimetype, JSON)
+
+
+def _quality(wanted: str) -> float:
+    """Of the most telling range of Accept that covers one of the format's media types (RFC 9110 12.5.1)."""
+    found = [
+        (_precision(essence), quality)
+        for asked, quality in request.accept_mimetypes
+        if _covers(essence := asked.split(";")[0].strip().casefold(), wanted)
+    ]
+    return max(found, default=(0, 0.0))[1]
+
+
+def _covers(essence: str, wanted: str) -> bool:
+    return essence in ("*/*", "application/*") or FORMATS.get(essence) == wanted
+
+
+def _precision(essence: str) -> int:
+    return 0 if essence == "*/*" else 1 if essence.endswith("/*") else 2
 
 
 def of_served(served: Served, base: str) -> Response:
@@ -45,7 +89,7 @@ def of_served(served: Served, base: str) -> Response:
         "Last-Modified": http_date(served.updated_at),
         "Content-Location": location,
     }
-    return fhir_json(served.resource, headers=headers)
+    return fhir_answer(served.resource, headers=headers)
 
 
 def transaction_response(submission: Submission, accepted: Accepted, base: str) -> dict[str, Any]:

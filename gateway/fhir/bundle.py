@@ -1,10 +1,9 @@
-"""A Bundle's bytes to a Submission: read, checked entry by entry, every fault named."""
+"""A Bundle to a Submission: checked entry by entry, every fault named."""
 
 from typing import Any
 
 from gateway.errors import InvalidContent, Issue, NotFhir
 from gateway.fhir import versions
-from gateway.fhir.json_format import read_json
 from gateway.fhir.validation import faults
 from gateway.workflow.references import RELATIVE, conditional_identity
 from gateway.workflow.submission import Entry, Submission
@@ -14,17 +13,16 @@ _LENIENT = frozenset({"collection", "document", "message"})
 MAX_ENTRIES = 5_000
 
 
-def read_submission(body: bytes) -> Submission:
+def read_submission(bundle: dict[str, Any]) -> Submission:
     """Raises InvalidContent, NotFhir or UnsupportedVersion with all faults.
 
     Collection, document and message bundles are kept with their faults as long as an entry is a resource of
     R4; of a batch only the faulty entries are refused; a transaction's faults are in the Submission, which the
     workflow refuses as a whole when it has seen the references too.
     """
-    bundle = read_json(body)
     type_name = bundle.get("resourceType")
     if not isinstance(type_name, str):
-        raise NotFhir("The body is JSON and no FHIR resource: the element 'resourceType' is missing.")
+        raise NotFhir("The body is no FHIR resource: the element 'resourceType' is missing.")
     if type_name != "Bundle":
         raise NotFhir(f"A Bundle was expected, and a {type_name[:64]} was sent.")
     bundle_type = _bundle_type(bundle)

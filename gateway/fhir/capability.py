@@ -6,7 +6,7 @@ from gateway import __version__
 from gateway.fhir.bundle import ACCEPTED_TYPES
 from gateway.fhir.search import PARAMETERS
 from gateway.fhir.served import READABLE
-from gateway.fhir.versions import MEDIA_TYPE
+from gateway.fhir.versions import JSON, XML
 
 PUBLISHED = "2026-11-24"
 
@@ -21,7 +21,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
         "software": {"name": "Second Opinion Gateway", "version": __version__},
         "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
         "fhirVersion": "4.0.1",
-        "format": [MEDIA_TYPE, "json"],
+        "format": [JSON, "json", XML, "xml"],
         "rest": [
             {
                 "mode": "server",

@@ -29,6 +29,8 @@ from gateway.errors import (
 from gateway.fhir import answers, narrowing, outcome, search, served, versions
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
+from gateway.fhir.json_format import read_json
+from gateway.fhir.xml_format import read_xml
 from gateway.store.objects import Spool
 from gateway.workflow import deliver, disclosure, receive
 from gateway.workflow.receive_bundle import receive_bundle
@@ -41,6 +43,7 @@ log = structlog.get_logger()
 _CHUNK_BYTES = 1024 * 1024
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
 _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
+_READERS = {versions.JSON: read_json, versions.XML: read_xml}
 _REFUSED = (InvalidContent, UnsupportedMediaType)
 
 
@@ -56,8 +59,8 @@ def blueprint(services: Services) -> Blueprint:
 
     @door.get("/metadata")
     def metadata() -> Response:
-        answers.require_json_answer()
-        return answers.fhir_json(capability_statement(services.config.base_url))
+        answers.require_fhir_answer()
+        return answers.fhir_answer(capability_statement(services.config.base_url))
 
     @door.get("/<type_name>/<fhir_id>")
     def read(type_name: str, fhir_id: str) -> Response:
@@ -101,12 +104,10 @@ def _post_bundle(services: Services, base: str) -> Response:
         _fill(spool)
         try:
             media_type, parameters = parse_options_header(content_type)
-            versions.check_content_type(
-                media_type.casefold(), {k.casefold(): v for k, v in parameters.items()}
-            )
-            answers.require_json_answer()
+            sent = versions.format_of(media_type.casefold(), {k.casefold(): v for k, v in parameters.items()})
+            answers.require_fhir_answer()
             with spool.reader() as reader:
-                submission = read_submission(reader.read())
+                submission = read_submission(_READERS[sent](reader.read()))
             accepted = receive_bundle(services, partner, spool, submission, _origin(), content_type)
         except _REFUSED as error:
             receive.keep_refused(services, partner, spool, _origin(), content_type, error)
@@ -120,8 +121,8 @@ def _post_bundle(services: Services, base: str) -> Response:
         tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
     location = {"Location": f"{base}/Task/{tasks[0].id}"} if tasks else {}
     if submission.bundle_type in ("transaction", "batch"):
-        return answers.fhir_json(answers.transaction_response(submission, accepted, base), headers=location)
-    return answers.fhir_json(tasks[0].resource, 201 if accepted.opened else 200, location)
+        return answers.fhir_answer(answers.transaction_response(submission, accepted, base), headers=location)
+    return answers.fhir_answer(tasks[0].resource, 201 if accepted.opened else 200, location)
 
 
 def _fill(spool: Spool) -> None:
@@ -142,9 +143,9 @@ def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Respon
     require_scope(partner, type_name, "r")
     with services.database.reading() as session:
         found = served.read(services, session, partner, type_name, fhir_id)
-    native = type_name == "Binary" and not _wants_json()
+    native = type_name == "Binary" and not answers.wants_fhir()
     if not native:
-        answers.require_json_answer()
+        answers.require_fhir_answer()
     unchanged = not native and request.headers.get("If-None-Match") == f'W/"{found.version}"'
     _record_reads(services, partner, "read", type_name, [found], carried=not unchanged)
     if native:
@@ -152,14 +153,8 @@ def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Respon
     return Response(status=304) if unchanged else answers.of_served(found, base)
 
 
-def _wants_json() -> bool:
-    """A Binary goes out in its own media type unless FHIR is asked for (FHIR R4 2.24.5)."""
-    asked = request.args.get("_format", "") or request.headers.get("Accept", "")
-    return "json" in asked
-
-
 def _native(found: served.Served) -> Response:
-    """The bytes themselves; a browser must not run them as a page of the gateway."""
+    """The bytes themselves, unless FHIR is asked for (FHIR R4 2.24.5); no browser runs them as the gateway's page."""
     try:
         body = base64.b64decode(str(found.resource.get("data") or ""))
     except ValueError as error:
@@ -176,7 +171,7 @@ def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str
     partner = _partner(services)
     _require_readable(type_name)
     require_scope(partner, type_name, "s")
-    answers.require_json_answer()
+    answers.require_fhir_answer()
     strict = "handling=strict" in request.headers.get("Prefer", "")
     query = search.parse(type_name, pairs, strict)
     if type_name == "Binary" and not any(name == "_id" for name, _ in query.asked):
@@ -188,7 +183,7 @@ def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str
     _record_reads(services, partner, "search", type_name, page)
     links = _links(base, query, len(found))
     ignored = () if query.only_total else query.ignored
-    return answers.fhir_json(answers.searchset(page, len(found), base, links, ignored))
+    return answers.fhir_answer(answers.searchset(page, len(found), base, links, ignored))
 
 
 def _links(base: str, query: search.Query, total: int) -> list[dict[str, str]]:
@@ -251,16 +246,16 @@ def _of_error(error: GatewayError) -> Response:
         headers["WWW-Authenticate"] = challenge(request.headers)
     if status == 503:
         headers["Retry-After"] = "30"
-    return answers.fhir_json(outcome.of_error(error), status, headers)
+    return answers.fhir_answer(outcome.of_error(error), status, headers)
 
 
 def _of_http(error: HTTPException) -> Response:
     code = {404: "not-found", 405: "not-supported", 413: "too-long"}.get(error.code or 500, "invalid")
     issue = Issue("error", code, error.description or error.name)
-    return answers.fhir_json(outcome.of_issues([issue]), error.code or 500)
+    return answers.fhir_answer(outcome.of_issues([issue]), error.code or 500)
 
 
 def _of_unknown(error: Exception) -> Response:
     reference = secrets.token_hex(8)
     log.error("fhir request failed", reference=reference, exc_info=error)
-    return answers.fhir_json(outcome.of_unknown(reference), 500)
+    return answers.fhir_answer(outcome.of_unknown(reference), 500)

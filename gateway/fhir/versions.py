@@ -5,8 +5,12 @@ from typing import Any
 
 from gateway.errors import Issue, UnsupportedMediaType, UnsupportedVersion
 
-MEDIA_TYPE = "application/fhir+json"
-_JSON = frozenset({MEDIA_TYPE, "application/json", "text/json"})
+JSON, XML = "application/fhir+json", "application/fhir+xml"
+FORMATS = {
+    **dict.fromkeys((JSON, "application/json", "text/json"), JSON),
+    **dict.fromkeys((XML, "application/xml", "text/xml"), XML),
+}
+"""The two formats by every media type that names them (FHIR R4 2.6.0.1, 3.1.0.1.11)."""
 _BEFORE_STU3 = frozenset({"application/json+fhir", "application/xml+fhir"})
 _RELEASES = {"0.5": "DSTU1", "1.0": "DSTU2", "3.0": "STU3", "4.3": "R4B", "5.0": "R5"}
 SPOKEN = "FHIR R4 (4.0.1)"
@@ -34,19 +38,20 @@ _ELEMENTS = {
 }
 
 
-def check_content_type(media_type: str, parameters: dict[str, str]) -> None:
-    """Raises UnsupportedVersion or UnsupportedMediaType, naming what was seen and what is spoken."""
+def format_of(media_type: str, parameters: dict[str, str]) -> str:
+    """JSON or XML. Raises UnsupportedVersion or UnsupportedMediaType, naming what was seen and what is spoken."""
     if media_type in _BEFORE_STU3:
         raise UnsupportedVersion(
-            f"{media_type} is a media type of DSTU2; the gateway speaks {SPOKEN}, {MEDIA_TYPE}."
+            f"{media_type} is a media type of DSTU2; the gateway speaks {SPOKEN}, {JSON}."
         )
-    if media_type not in _JSON:
+    if media_type not in FORMATS:
         seen = media_type or "no media type"
-        raise UnsupportedMediaType(f"The body is {seen}; the gateway reads {MEDIA_TYPE}, {SPOKEN}.")
+        raise UnsupportedMediaType(f"The body is {seen}; the gateway reads {JSON} and {XML}, {SPOKEN}.")
     version = parameters.get("fhirversion", "4.0")
     if not (version == "4.0" or version.startswith("4.0.")):
         release = _RELEASES.get(".".join(version.split(".")[:2]), "unknown")
         raise UnsupportedVersion(f"fhirVersion {version[:16]} ({release}) is not spoken here; {SPOKEN} is.")
+    return FORMATS[media_type]
 
 
 def check_content(resources: Iterable[tuple[str, dict[str, Any]]]) -> None:

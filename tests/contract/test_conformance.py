@@ -27,6 +27,7 @@ from gateway.case.model import (
 )
 from gateway.errors import NotFhir
 from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission
+from gateway.fhir.json_format import read_json
 from gateway.fhir.search import PARAMETERS
 from gateway.fhir.served import READABLE
 from gateway.workflow import examination
@@ -114,7 +115,7 @@ def test_every_json_file_is_fhir_r4(file: Path) -> None:
     content = json.loads(file.read_text("utf-8"))
     get_fhir_model_class(content["resourceType"]).model_validate(content)
     try:
-        submission = read_submission(file.read_bytes())
+        submission = read_submission(read_json(file.read_bytes()))
     except NotFhir:
         assert content["resourceType"] == "CapabilityStatement"
     else:

@@ -86,7 +86,7 @@ def test_a_bundle_of_it_is_taken_or_refused_in_words(
     entry = {"fullUrl": "urn:uuid:1", "resource": resource, "request": request_}
     body = dumps({"resourceType": "Bundle", "type": bundle_type, "entry": [entry]}).encode()
     with suppress(GatewayError):
-        assert read_submission(body).entries
+        assert read_submission(read_json(body)).entries
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from gateway.case.model import Case
 from gateway.config import Config
 from gateway.errors import Conflict, Forbidden, NotFound, ReviewBlocked
 from gateway.fhir.bundle import read_submission
+from gateway.fhir.json_format import read_json
 from gateway.processes import prepare
 from gateway.services import Services, build_services
 from gateway.store import cases, partners, users
@@ -44,7 +45,7 @@ class Desk:
         content = json.dumps(bundle).encode()
         with self.services.objects.spool() as spool:
             spool.write(content)
-            submission = read_submission(content)
+            submission = read_submission(read_json(content))
             got = receive_bundle(self.services, self.hospital, spool, submission, Origin("fhir"), FHIR_JSON)
         return got.case_ids[0]
 

@@ -158,7 +158,7 @@ def test_real_stu3_files_are_refused_by_name(ehr: FhirClient, shared_data: Path 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/fhir+xml", "text/plain", "application/pdf", "multipart/form-data; boundary=x", ""],
+    ["text/turtle", "text/plain", "application/pdf", "multipart/form-data; boundary=x", ""],
 )
 def test_other_media_types_are_refused(ehr: FhirClient, content_type: str) -> None:
     answer = ehr.post(referral(), **{"Content-Type": content_type})
@@ -167,9 +167,9 @@ def test_other_media_types_are_refused(ehr: FhirClient, content_type: str) -> No
 
 
 def test_an_answer_that_cannot_be_written_is_refused(ehr: FhirClient) -> None:
-    assert ehr.post(referral(), Accept="application/fhir+xml").status_code == 406
-    assert ehr.get("Patient", Accept="application/fhir+xml").status_code == 406
-    assert ehr.get("Patient?_format=xml").status_code == 406
+    assert ehr.post(referral(), Accept="text/turtle").status_code == 406
+    assert ehr.get("Patient", Accept="text/html, application/fhir+json;q=0, */*;q=0").status_code == 406
+    assert ehr.get("Patient?_format=ttl").status_code == 406
 
 
 def test_a_double_full_url_is_named(ehr: FhirClient) -> None:

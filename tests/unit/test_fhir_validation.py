@@ -6,6 +6,7 @@ import pytest
 
 from gateway.errors import GatewayError, InvalidContent
 from gateway.fhir.bundle import MAX_ENTRIES, read_submission
+from gateway.fhir.json_format import read_json
 from gateway.fhir.outcome import of_error
 from gateway.fhir.validation import MAX_DEPTH, faults
 from gateway.store.resources import dumps
@@ -61,12 +62,16 @@ def test_a_bundle_has_5_000_entries_at_most() -> None:
     assert MAX_ENTRIES == 5_000
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{}] * (MAX_ENTRIES + 1)}
     with pytest.raises(InvalidContent) as refused:
-        read_submission(dumps(bundle).encode())
+        read_submission(read_json(dumps(bundle).encode()))
     assert "more than 5000 entries" in refused.value.issues[0].text
 
 
 def bundle(kind: str, *entries: dict[str, Any]) -> bytes:
     return dumps({"resourceType": "Bundle", "type": kind, "entry": list(entries)}).encode()
+
+
+def sent(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
+    return read_json(bundle(kind, *entries))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ def bundle(kind: str, *entries: dict[str, Any]) -> bytes:
 )
 def test_each_refusal_of_a_body_has_its_code(body: bytes, code: str) -> None:
     with pytest.raises(GatewayError) as refused:
-        read_submission(body)
+        read_submission(read_json(body))
     assert [issue["code"] for issue in of_error(refused.value)["issue"]] == [code]
 
 
@@ -101,13 +106,13 @@ def test_each_refusal_of_a_body_has_its_code(body: bytes, code: str) -> None:
 )
 def test_each_refusal_of_a_request_has_its_code(request_: dict[str, str], code: str) -> None:
     entry = {"fullUrl": "urn:uuid:1", "resource": PATIENT, "request": request_}
-    found = read_submission(bundle("transaction", entry)).faults
+    found = read_submission(sent("transaction", entry)).faults
     assert [issue.code for issue in found] == [code]
 
 
 def test_the_same_full_url_twice_is_a_duplicate() -> None:
     entry = {"fullUrl": "urn:uuid:1", "resource": PATIENT, "request": {"method": "POST", "url": "Patient"}}
-    assert [issue.code for issue in read_submission(bundle("transaction", entry, entry)).faults] == [
+    assert [issue.code for issue in read_submission(sent("transaction", entry, entry)).faults] == [
         "duplicate"
     ]
 
