@@ -33,9 +33,13 @@ class Written(NamedTuple):
 
 
 class MetadataWriter:
-    """Writes the metadata of one instance after another, and remembers texts for as long as one answer is made."""
+    """Writes the metadata of one instance after another, and remembers texts for as long as one answer is made.
 
-    def __init__(self) -> None:
+    ``is_spelt``: DS and IS are texts, as the file has them, which XML keeps and a number of JSON would not.
+    """
+
+    def __init__(self, *, is_spelt: bool = False) -> None:
+        self._is_spelt = is_spelt
         self._texts: dict[bytes, dict[bytes, str]] = {}
         self._kept_bytes = 0
 
@@ -102,7 +106,7 @@ class MetadataWriter:
             left_out.append(f"{_name(int(path[:8], 16))} {why}.")
 
         found = {_CHARACTER_SET: _UTF_8} if _CHARACTER_SET in missing else {}
-        for name, value in select_json(dataset, missing, uri, leave_out).items():
+        for name, value in select_json(dataset, missing, uri, leave_out, is_spelt=self._is_spelt).items():
             tag = int(name, 16)
             found[tag] = text = f'"{name}":{_json(value)}'
             if name not in own:

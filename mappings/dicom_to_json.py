@@ -25,6 +25,7 @@ _SPECIFIC_CHARACTER_SET = 0x00080005
 _BINARY_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _INTEGER_VRS = frozenset({"IS", "SL", "SS", "SV", "UL", "US", "UV"})
 _DECIMAL_VRS = frozenset({"DS", "FD", "FL"})
+_SPELT_VRS = frozenset({"DS", "IS"})
 _LONG_TEXT_VRS = frozenset({"LT", "ST", "UC", "UT"})
 _INTEGER = re.compile(r"[+-]?\d{1,15}")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -43,6 +44,7 @@ LeftOut = Callable[[str, str], None]
 class _Writing(NamedTuple):
     bulk_uri: BulkUri | None
     left_out: LeftOut
+    is_spelt: bool
 
 
 def select_json(
@@ -50,13 +52,16 @@ def select_json(
     tags: Iterable[int],
     bulk_uri: BulkUri | None = None,
     left_out: LeftOut = lambda _path, _why: None,
+    *,
+    is_spelt: bool = False,
 ) -> Json:
     """Only the elements of ``tags``, without Specific Character Set, which is always ISO_IR 192 (F.2).
 
-    Binary values over 1 KiB and pixel data are BulkDataURI; without ``bulk_uri`` they are left out.
+    Binary values over 1 KiB and pixel data are BulkDataURI; without ``bulk_uri`` they are left out. With ``is_spelt``,
+    DS and IS are texts, as they are written in the file.
     """
     wanted = sorted(tag for tag in tags if tag in dataset and tag != _SPECIFIC_CHARACTER_SET)
-    writing = _Writing(bulk_uri, left_out)
+    writing = _Writing(bulk_uri, left_out, is_spelt)
     return {f"{tag:08X}": _element(dataset, BaseTag(tag), writing, "", 0) for tag in wanted}
 
 
@@ -80,7 +85,8 @@ def _element(dataset: Dataset, tag: BaseTag, writing: _Writing, path: str, depth
             return _sequence(element, writing, path, depth)
         if vr in _BINARY_VRS or isinstance(element.value, bytes):
             return _binary(tag, vr, element.value, writing.bulk_uri, path)
-        return _with_values(vr, [_value(vr, one) for one in _values(element)])
+        as_written = writing.is_spelt and vr in _SPELT_VRS
+        return _with_values(vr, [_value("LO" if as_written else vr, one) for one in _values(element)])
     except PYDICOM_ERRORS:
         found = _unreadable(raw_element(dataset, tag))
         if not found.keys() & {"Value", "InlineBinary"}:

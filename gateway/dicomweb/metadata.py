@@ -38,8 +38,9 @@ class _Told:
 def metadata(objects: ObjectStore, rows: Sequence[InstanceRow], base_url: str, accept: str) -> Payload:
     """As DICOM JSON, or each instance as a document of the Native DICOM Model. Raises NotAcceptable."""
     told = _Told()
-    texts = _texts(objects, rows, base_url, told)
-    if media_types.json_or_xml(accept) == DICOM_XML:
+    is_xml = media_types.json_or_xml(accept) == DICOM_XML
+    texts = _texts(MetadataWriter(is_spelt=is_xml), objects, rows, base_url, told)
+    if is_xml:
         written = multipart(_as_xml(texts), DICOM_XML)
         return _complete(written.content_type, written.chunks, told)
     return _complete(DICOM_JSON, _as_json(texts), told)
@@ -73,8 +74,9 @@ def _as_xml(texts: Iterator[str]) -> Iterator[Part]:
         yield Part(DICOM_XML, len(document), partial(iter, [document]))
 
 
-def _texts(objects: ObjectStore, rows: Sequence[InstanceRow], base_url: str, told: _Told) -> Iterator[str]:
-    writer = MetadataWriter()
+def _texts(
+    writer: MetadataWriter, objects: ObjectStore, rows: Sequence[InstanceRow], base_url: str, told: _Told
+) -> Iterator[str]:
     for row in rows:
         written = _of_instance(writer, objects, row, base_url, told)
         why = [f"Stored damaged. {row.fault}"] if row.fault else []

@@ -92,6 +92,24 @@ def test_metadata_as_xml_says_what_json_says(pacs, study):
     assert [from_xml(document) for _, document in parts] == pacs.get(address).json()
 
 
+def test_xml_keeps_how_numbers_are_written(pacs):
+    ds = make_dataset(ImageComments="  lead\r\n")
+    ds.ImagePositionPatient = ["1E2", "1.50", "-0.0"]
+    ds.AcquisitionNumber = "+7"
+    ds.WindowCenter = ["40", "", "1.10"]
+    file = encode(ds)
+    assert b"1E2\\1.50\\-0.0" in file
+    pacs.store(file)
+    answer = pacs.get(f"{instance_path(ds)}/metadata", KINDS[1])
+    ((_, document),) = parts_of(answer)
+    for text in ("1E2", "1.50", "-0.0", "+7", "40", "1.10"):
+        assert f">{text}</Value>".encode() in document
+    (told,) = pacs.get(f"{instance_path(ds)}/metadata", KINDS[0]).json()
+    assert told["00200032"]["Value"] == [100, 1.5, 0]
+    assert told["00281050"]["Value"] == [40, None, 1.1]
+    assert told["00204000"]["Value"] == ["  lead\r\n"]
+
+
 def test_metadata_of_another_kind_is_refused(pacs, study):
     assert pacs.get(f"{instance_path(study[0])}/metadata", "text/html").status_code == 406
 
