@@ -26,7 +26,7 @@ from gateway.dicomweb.retrieve_routes import add_retrieve
 from gateway.dicomweb.status import status_of
 from gateway.dicomweb.warning import warning_headers
 from gateway.errors import GatewayError, Unauthenticated
-from gateway.multipart import read_body
+from gateway.request_body import read_body
 from gateway.workflow import disclosure, imaging_find
 from gateway.workflow.imaging_find import Matches
 
