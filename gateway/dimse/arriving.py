@@ -18,6 +18,7 @@ from gateway.dimse.command_set import (
     C_STORE_RQ,
     StoreRequest,
     command_field,
+    read_elements,
     read_store_request,
     store_response,
 )
@@ -159,8 +160,9 @@ class StoringDimse(DIMSEServiceProvider):
             return
         command = bytes(self._command)
         self._command.clear()
-        if command_field(command) == C_STORE_RQ:
-            self._begin(read_store_request(context_id, command))
+        elements = read_elements(command)
+        if command_field(elements) == C_STORE_RQ:
+            self._begin(read_store_request(context_id, elements))
         else:
             self.stream.catch_up()
             self._passed_on = 0

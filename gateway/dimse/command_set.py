@@ -15,6 +15,9 @@ VALUE_HEADER_BYTES = (
 )
 SMALLEST_PDU_BYTES = VALUE_HEADER_BYTES + 2  # that holds something of a message
 
+Elements = dict[int, bytes]
+"""The values of a command set by the element's number; the group is 0000."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoreRequest:
@@ -27,14 +30,27 @@ class StoreRequest:
     has_data_set: bool
 
 
-def command_field(command: bytes) -> int | None:
-    """Command Field (0000,0100). Raises ValueError when the bytes are no command set."""
-    return _number(_elements(command), _COMMAND)
-
-
-def read_store_request(context_id: int, command: bytes) -> StoreRequest:
+def read_elements(command: bytes) -> Elements:
     """Raises ValueError when the bytes are no command set."""
-    found = _elements(command)
+    found, at = {}, 0
+    while at < len(command):
+        try:
+            group, element, length = struct.unpack_from("<HHI", command, at)
+        except struct.error as error:
+            raise ValueError("the command set ends inside an element") from error
+        at += 8 + length
+        if group != 0 or at > len(command):
+            raise ValueError("the command set is broken")
+        found[element] = command[at - length : at]
+    return found
+
+
+def command_field(found: Elements) -> int | None:
+    """Command Field (0000,0100)."""
+    return _number(found, _COMMAND)
+
+
+def read_store_request(context_id: int, found: Elements) -> StoreRequest:
     return StoreRequest(
         context_id,
         _number(found, _MESSAGE_ID),
@@ -83,26 +99,12 @@ def _command_pdu(context_id: int, control: int, fragment: bytes) -> bytes:
     return struct.pack(">BxI", 0x04, len(value)) + value
 
 
-def _elements(command: bytes) -> dict[int, bytes]:
-    found, at = {}, 0
-    while at < len(command):
-        try:
-            group, element, length = struct.unpack_from("<HHI", command, at)
-        except struct.error as error:
-            raise ValueError("the command set ends inside an element") from error
-        at += 8 + length
-        if group != 0 or at > len(command):
-            raise ValueError("the command set is broken")
-        found[element] = command[at - length : at]
-    return found
-
-
-def _number(found: dict[int, bytes], element: int) -> int | None:
+def _number(found: Elements, element: int) -> int | None:
     value = found.get(element, b"")
     return int.from_bytes(value, "little") if len(value) == 2 else None
 
 
-def _uid(found: dict[int, bytes], element: int) -> str:
+def _uid(found: Elements, element: int) -> str:
     return found.get(element, b"").decode("ascii", "replace").strip("\0 ")
 
 

@@ -2,15 +2,17 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import structlog
 from pynetdicom.dimse_primitives import C_FIND, C_GET, C_MOVE, N_ACTION
+from pynetdicom.sop_class import StorageCommitmentPushModel  # type: ignore[attr-defined] # made at import
 
 from gateway.dimse import c_find, c_get, c_move, retrieve, storage_commitment
 from gateway.dimse.serving import Request
 from gateway.dimse.status import Outcome, outcome_of, outcome_of_unexpected
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotSupported
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -20,11 +22,23 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_SERVICES: dict[type, tuple[Callable[[Request], None], Callable[[Exception], Outcome | None]]] = {
-    C_FIND: (c_find.serve_c_find, lambda _: None),
-    C_MOVE: (c_move.serve_c_move, retrieve.refusal),
-    C_GET: (c_get.serve_c_get, retrieve.refusal),
-    N_ACTION: (storage_commitment.serve_n_action, storage_commitment.refusal),
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """``refusal`` has the statuses that only this service has."""
+
+    sop_classes: tuple[str, ...]
+    serve: Callable[[Request], None]
+    refusal: Callable[[Exception], Outcome | None] = lambda _: None
+
+
+_SERVICES: dict[type, Service] = {
+    C_FIND: Service(c_find.SOP_CLASSES, c_find.serve_c_find),
+    C_MOVE: Service(c_move.SOP_CLASSES, c_move.serve_c_move, retrieve.refusal),
+    C_GET: Service(c_get.SOP_CLASSES, c_get.serve_c_get, retrieve.refusal),
+    N_ACTION: Service(
+        (StorageCommitmentPushModel,), storage_commitment.serve_n_action, storage_commitment.refusal
+    ),
 }
 
 
@@ -54,16 +68,17 @@ def serve(
     if type(message) not in _SERVICES or context is None or not message.is_valid_request:
         others(message, context_id)
         return
-    serve_request, refusal = _SERVICES[type(message)]
+    service = _SERVICES[type(message)]
     request = Request(services, assoc, message, context)
     assoc.dimse.cancel_req = {}
     assoc._is_paused = True  # nothing else reads the association's messages meanwhile
     try:
-        serve_request(request)
+        _require_its_context(service, request)
+        service.serve(request)
     except GatewayError as error:
-        service = type(message).__name__
-        log.warning("request-refused", service=service, cause=type(error).__name__, reason=str(error))
-        _answer(request, refusal(error) or outcome_of(error))
+        name = type(message).__name__
+        log.warning("request-refused", service=name, cause=type(error).__name__, reason=str(error))
+        _answer(request, service.refusal(error) or outcome_of(error))
     except Exception as error:  # outermost edge of the association's thread
         reference = secrets.token_hex(4)
         log.error("request-failed", service=type(message).__name__, reference=reference, exc_info=error)
@@ -71,6 +86,15 @@ def serve(
     finally:
         assoc._is_paused = False
         assoc.dimse.cancel_req = {}
+
+
+def _require_its_context(service: Service, request: Request) -> None:
+    """The SOP class of a request is the abstract syntax of its presentation context. Raises NotSupported, answered with
+    0122 (PS3.7 C.4.2, 9.1.2.1.9)."""
+    message = request.message
+    asked = getattr(message, "AffectedSOPClassUID", None) or getattr(message, "RequestedSOPClassUID", None)
+    if asked not in service.sop_classes or asked != request.context.abstract_syntax:
+        raise NotSupported("The presentation context is of another SOP class.")
 
 
 def _answer(request: Request, found: Outcome) -> None:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 P_DATA_TF = 0x04
 MAX_PDU_BYTES = 1024 * 1024  # an A-ASSOCIATE-RQ of 128 contexts with every transfer syntax is a third of it
-DATA_TRANSFER = "Sta6"  # PS3.8 Table 9-4
+AWAITING_REQUEST = "Sta2"  # PS3.8 Tables 9-2, 9-3, 9-5
+DATA_TRANSFER = "Sta6"
 CLOSING = "Sta13"
 ASSOCIATE_RQ_RECEIVED = "Evt6"  # PS3.8 Table 9-10
 CONNECTION_CLOSED, PDU_RECEIVED_INVALID = "Evt17", "Evt19"
@@ -69,7 +70,7 @@ class UpperLayer(DULServiceProvider):
         self.notice = threading.Event()
         self.to_user_queue = Noticed(self.notice)
         self._receive = receive
-        self._abort_reason = UNEXPECTED_PDU  # unless something else is found
+        self._abort_reason = INVALID_PARAMETER_VALUE
         self._waker: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waker_lock = threading.Lock()
 
@@ -201,6 +202,8 @@ class UpperLayer(DULServiceProvider):
         except (ValueError, LookupError, TypeError, AssertionError, struct.error) as error:
             self._refuse(INVALID_PARAMETER_VALUE, str(error))
             return
+        if event != ASSOCIATE_RQ_RECEIVED or self.state_machine.current_state != AWAITING_REQUEST:
+            self._abort_reason = UNEXPECTED_PDU  # if it is none that may come now
         self.event_queue.put(event)
         self._recv_pdu.put(decoded)
 
@@ -230,7 +233,7 @@ class UpperLayer(DULServiceProvider):
             self._refuse(INVALID_PARAMETER_VALUE, str(error))
         except Exception as error:  # outermost edge of the thread that reads the socket
             log.warning("message-unreadable", exc_info=error)
-            self._refuse(NO_REASON, "a message that cannot be read")
+            self._refuse(INVALID_PARAMETER_VALUE, "a message that cannot be read")
 
 
 def _abort(reason: int) -> A_ABORT_RQ:

@@ -10,6 +10,7 @@ from pynetdicom import AE, build_role, evt
 from pynetdicom.sop_class import (
     CTImageStorage,
     MRImageStorage,
+    PatientRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
     Verification,
@@ -23,11 +24,13 @@ from tests.support.processes import wait_until
 from tests.support.wire_peer import (
     ABORT,
     ASSOCIATE_AC,
+    C_FIND_RQ,
+    C_STORE_RQ,
     COMMAND,
     LAST,
     Request,
     WirePeer,
-    c_store_command,
+    command_of,
     context,
     role,
     user_information,
@@ -64,7 +67,7 @@ def uid(file: Path) -> str:
 
 
 def command(file: Path) -> bytes:
-    return c_store_command(CTImageStorage, uid(file))
+    return command_of(C_STORE_RQ, CTImageStorage, uid(file))
 
 
 @contextmanager
@@ -119,8 +122,7 @@ def test_a_command_in_two_contexts_aborts(gateway: GatewayProcess, archive: Arch
 def test_an_identifier_with_something_else_within_aborts(
     gateway: GatewayProcess, archive: Archive, ct: Path, context_id: int, control: int
 ) -> None:
-    find = command(ct).replace(b"\0\0\0\1\2\0\0\0\1\0", b"\0\0\0\1\2\0\0\0\x20\0")
-    assert find != command(ct)
+    find = command_of(C_FIND_RQ, StudyRootQueryRetrieveInformationModelFind)
     with negotiated(gateway) as peer:
         peer.send_values(
             (FIND, COMMAND | LAST, find), (FIND, 0, b"\x08\0\x52\0"), (context_id, control, b"CS")
@@ -202,6 +204,32 @@ def test_a_pdu_that_is_longer_than_announced_is_taken(
     with negotiated(gateway) as peer:
         assert store(peer, file) == (CT, Answer(SUCCESS))
     assert archive.instance(uid(file)).dataset_bytes == dataset_bytes(file)
+
+
+@pytest.mark.parametrize(
+    ("context_id", "sop_class_uid"),
+    [
+        (CT, StudyRootQueryRetrieveInformationModelFind),
+        (FIND, CTImageStorage),
+        (CT, CTImageStorage),
+        (FIND, PatientRootQueryRetrieveInformationModelFind),
+    ],
+)
+def test_a_search_in_the_context_of_something_else_is_refused(
+    gateway: GatewayProcess, context_id: int, sop_class_uid: str
+) -> None:
+    asked = b"\x08\0\x52\0CS\6\0STUDY "
+    with negotiated(gateway) as peer:
+        peer.send_values(
+            (context_id, COMMAND | LAST, command_of(C_FIND_RQ, sop_class_uid)), (context_id, LAST, asked)
+        )
+        refused = peer.receive_answer()
+        find = command_of(C_FIND_RQ, StudyRootQueryRetrieveInformationModelFind)
+        peer.send_values((FIND, COMMAND | LAST, find), (FIND, LAST, asked + b"\x20\0\x0d\0UI\2\0001\0"))
+        in_its_own = peer.receive_answer()
+    comment = "The presentation context is of another SOP class."
+    assert refused == (context_id, Answer(SOP_CLASS_NOT_SUPPORTED, comment))
+    assert in_its_own == (FIND, Answer(SUCCESS))
 
 
 def test_searching_and_retrieving_work_with_the_shortest_pdus_that_hold_anything(

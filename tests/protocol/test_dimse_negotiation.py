@@ -1,5 +1,6 @@
 """The A-ASSOCIATE-RQ, what is wrong with it, and what becomes of it (PS3.8 9.3.2 to 9.3.4, PS3.7 Annex D)."""
 
+import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from tests.support.wire_peer import (
     Pdu,
     Request,
     context,
+    element,
     item,
     pdu,
     role,
@@ -248,6 +250,10 @@ NO_PDU: dict[str, tuple[Callable[[], bytes], tuple[int, int]]] = {
     "unknown-type": (lambda: pdu(9, b"abcd"), (2, 1)),
     "second-request": (lambda: Request(ECHO).encoded(), (2, 2)),
     "four-gigabytes": (lambda: b"\x04\0\xff\xff\xff\xff", (2, 6)),
+    "command-that-lacks-everything": (
+        lambda: pdu(P_DATA, struct.pack(">IBB", 12, 1, 3) + element(0x0100, b"\x20\0")),
+        (2, 6),
+    ),
     "value-longer-than-its-pdu": (lambda: pdu(P_DATA, b"\0\0\x13\x88\1\3abcd"), (2, 6)),
     "value-without-its-header": (lambda: pdu(P_DATA, b"\0\0\0\1\1"), (2, 6)),
 }

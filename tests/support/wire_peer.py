@@ -12,7 +12,8 @@ from tests.support.dimse import Answer, Listener
 ASSOCIATE_RQ, ASSOCIATE_AC, ASSOCIATE_RJ, P_DATA, RELEASE_RQ, RELEASE_RP, ABORT = range(1, 8)
 COMMAND, LAST = 0x01, 0x02  # message control header (PS3.8 E.2)
 APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
-C_STORE_RQ, C_STORE_RSP, DATA_SET, NO_DATA_SET = 0x0001, 0x8001, 0x0001, 0x0101
+C_STORE_RQ, C_FIND_RQ = 0x0001, 0x0020  # Command Field (PS3.7 Table E.1-1)
+DATA_SET = 0x0001
 
 
 def item(kind: int, content: bytes) -> bytes:
@@ -62,14 +63,15 @@ def element(number: int, value: bytes) -> bytes:
     return struct.pack("<HHI", 0, number, len(value)) + value
 
 
-def c_store_command(sop_class_uid: str, sop_instance_uid: str) -> bytes:
+def command_of(request: int, sop_class_uid: str, sop_instance_uid: str = "") -> bytes:
+    """A request that a data set follows."""
     elements = (
         element(0x0002, _uid(sop_class_uid)),
-        element(0x0100, struct.pack("<H", C_STORE_RQ)),
+        element(0x0100, struct.pack("<H", request)),
         element(0x0110, struct.pack("<H", 1)),
         element(0x0700, struct.pack("<H", 2)),
         element(0x0800, struct.pack("<H", DATA_SET)),
-        element(0x1000, _uid(sop_instance_uid)),
+        element(0x1000, _uid(sop_instance_uid)) if sop_instance_uid else b"",
     )
     return element(0, struct.pack("<I", len(b"".join(elements)))) + b"".join(elements)
 

@@ -12,6 +12,7 @@ from gateway.dimse.command_set import (
     C_STORE_RQ,
     StoreRequest,
     command_field,
+    read_elements,
     read_store_request,
     store_response,
 )
@@ -33,8 +34,9 @@ def request() -> bytes:
 
 
 def test_a_request_is_read() -> None:
-    assert command_field(request()) == C_STORE_RQ
-    assert read_store_request(3, request()) == StoreRequest(3, 7, CT, UID, True)
+    elements = read_elements(request())
+    assert command_field(elements) == C_STORE_RQ
+    assert read_store_request(3, elements) == StoreRequest(3, 7, CT, UID, True)
 
 
 @pytest.mark.parametrize("comment", ["", "odd", "even"])
@@ -61,8 +63,8 @@ def test_a_response_is_what_pynetdicom_reads(comment: str) -> None:
 )
 def test_what_is_no_command_set_is_told(broken: bytes) -> None:
     with pytest.raises(ValueError, match="command set"):
-        command_field(broken)
+        read_elements(broken)
 
 
 def test_missing_elements_are_empty() -> None:
-    assert read_store_request(1, b"") == StoreRequest(1, None, "", "", True)
+    assert read_store_request(1, read_elements(b"")) == StoreRequest(1, None, "", "", True)
