@@ -5,17 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydicom.charset import convert_encodings, python_encoding
 from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
+from mappings.dicom_answer_character_sets import pieces_of, true_character_sets
 from mappings.dicom_to_json import Json
 from mappings.dicom_values import PYDICOM_ERRORS, clean, texts
 
-UTF_8 = "ISO_IR 192"
-_JIS_X_0201 = "shift_jis"  # what pydicom calls ISO_IR 13: of Shift JIS the single bytes
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _NO_KEYS = frozenset({_SPECIFIC_CHARACTER_SET, 0x00080052, 0x00080053})  # and Query/Retrieve Level, View
 _BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # PS3.5 6.1.2.3
@@ -63,7 +61,7 @@ def answer(match: Json, asked: Sequence[AskedKey], always: Json, character_sets:
         _add(ds, key.tag, _answering(match.get(f"{key.tag:08X}"), key))
     for tag, element in always.items():
         _add(ds, int(tag, 16), element)
-    chosen = _character_sets(character_sets, list(_texts(ds)))
+    chosen = true_character_sets(character_sets, set(_pieces(ds)))
     if chosen:
         ds.SpecificCharacterSet = chosen[0] if len(chosen) == 1 else list(chosen)
     return ds
@@ -113,41 +111,12 @@ def _add(ds: Dataset, tag: int, element: Json) -> None:
         ds.add(DataElement(tag, element["vr"], None))
 
 
-def _texts(ds: Dataset) -> Iterator[str]:
+def _pieces(ds: Dataset) -> Iterator[str]:
     for element in ds.iterall():
         if element.VR in _BY_CHARACTER_SET:
             values: Any = element.value
             for value in values if isinstance(values, MultiValue | list) else [values]:
-                yield str(value) if value is not None else ""
-
-
-def _character_sets(asked: Sequence[str], found: Sequence[str]) -> Sequence[str]:
-    known = all(one in python_encoding for one in asked)
-    if all(text.isascii() for text in found):
-        return [one for one in asked if one] if known else []
-    return asked if asked and known and _can_hold(asked, found) else [UTF_8]
-
-
-def _can_hold(asked: Sequence[str], found: Iterable[str]) -> bool:
-    """Whether one of the character sets has each letter; with code extensions a text may go from one to another."""
-    encodings = convert_encodings(list(asked))
-    pieces = {piece for text in found for piece in re.split(r"[\^=]", text)}
-    if encodings == [_JIS_X_0201] and any(not piece.isascii() and not _is_kana(piece) for piece in pieces):
-        return False
-    return all(any(_has(encoding, letter) for encoding in encodings) for letter in set().union(*pieces))
-
-
-def _is_kana(piece: str) -> bool:
-    """Has no ASCII: pydicom encodes a piece in one half of JIS X 0201 or in the other."""
-    return not any(letter.isascii() for letter in piece)
-
-
-def _has(encoding: str, letter: str) -> bool:
-    try:
-        encoded = letter.encode(encoding)
-    except UnicodeError:
-        return False
-    return encoding != _JIS_X_0201 or len(encoded) == 1
+                yield from pieces_of(element.VR, str(value)) if value is not None else ()
 
 
 def character_sets(identifier: Dataset) -> list[str]:

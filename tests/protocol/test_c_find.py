@@ -325,6 +325,22 @@ def test_japanese_with_code_extensions_is_matched_and_answered(gateway, pacs, nu
         assert found.PatientName == name
 
 
+@pytest.mark.parametrize(
+    "character_set",
+    [None, "", "ISO_IR 6", "ISO 2022 IR 6", ["", "ISO 2022 IR 87"], ["ISO 2022 IR 6", "ISO 2022 IR 87"]],
+)
+def test_the_default_repertoire_is_of_seven_bits(gateway, pacs, number, character_set):
+    """An empty key is what many workstations send."""
+    ds = make_dataset(
+        SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jörg", PatientID=f"{number}-latin"
+    )
+    assert pacs.store(encode(ds)).status_code == 200
+    keys = {} if character_set is None else {"SpecificCharacterSet": character_set}
+    found = findscu(gateway, identifier("STUDY", PatientID=ds.PatientID, PatientName=None, **keys))
+    answers = {(one.SpecificCharacterSet, str(one.PatientName)) for one in found}
+    assert answers == {("ISO_IR 192", "Müller^Jörg")}
+
+
 @pytest.mark.parametrize("character_set", [None, "ISO_IR 100", "ISO_IR 999"])
 def test_what_the_character_set_of_the_request_cannot_hold_is_answered_in_utf_8(
     gateway, number, ct, character_set

@@ -58,6 +58,11 @@ def test_a_value_that_its_vr_cannot_hold_is_left_out_and_others_are_answered():
         ("ISO_IR 100", "Nowák^Řehoř", "ISO_IR 192"),
         ("ISO_IR 101", "Nowák^Řehoř", "ISO_IR 101"),
         ("", "Müller", "ISO_IR 192"),
+        ("ISO_IR 6", "Müller", "ISO_IR 192"),
+        ("ISO 2022 IR 6", "Müller", "ISO_IR 192"),
+        ("ISO 2022 IR 87", "山田^太郎", "ISO_IR 192"),
+        ("ISO_IR 13", "A~B", "ISO_IR 192"),
+        ("GBK", "王^小東", "GBK"),
         ("nonsense", "Müller", "ISO_IR 192"),
     ],
 )
