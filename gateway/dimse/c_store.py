@@ -7,7 +7,8 @@ repeat for ever, and none of the warnings of PS3.4 Table B.2-1 says it. A damage
 with the warning B007: what was kept does not keep the rules of its SOP class (ADR 18).
 
 So is an instance of another SOP class than that of the presentation context in which it came (ADR 30). In the context
-of another service, or where the sender has negotiated not to store, it is refused with 0122.
+of another service, or where the sender has negotiated not to store, it is refused with 0122. Who may not store (no
+scope ``c`` of ImagingStudy, as STOW-RS needs it) is refused with 0124; of that only a row on the trail is kept.
 """
 
 import secrets
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from gateway.auth.ae import require_imaging_scope
 from gateway.dimse.admission import partner_now
 from gateway.dimse.arriving import ArrivingDataSet, StoringDimse
 from gateway.dimse.command_set import StoreRequest
@@ -27,7 +29,7 @@ from gateway.dimse.status import (
     outcome_of_unexpected,
 )
 from gateway.errors import Forbidden, GatewayError
-from gateway.workflow.receive import Arrival
+from gateway.workflow.receive import Arrival, record_refusal
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -56,6 +58,11 @@ def _store(
     if dimse.peer is None:
         raise Forbidden("This association may not store.")
     peer, partner = dimse.peer, partner_now(services, dimse.peer)
+    try:
+        require_imaging_scope(partner, "c")
+    except Forbidden as error:
+        record_refusal(services, partner, peer.origin, error)
+        raise
     arrival = Arrival(arriving.received(), sop_instance_uid=request.sop_instance_uid)
     header = dimse.stream.take(partner, arrival, peer.origin)
     if header.sop_class_uid != request.sop_class_uid:

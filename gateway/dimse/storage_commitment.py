@@ -22,6 +22,7 @@ from gateway.workflow.commit_storage import Event
 from mappings.storage_commitment import REQUEST_ACTION_TYPE, SOP_CLASS_UID, SOP_INSTANCE_UID, read_request
 
 CHANNEL = "n-action"
+_INTERACTIONS = ("s", "c")
 N_EVENT_REPORT_RQ = 0x0100  # Command Field (0000,0100), PS3.7 Table E.1-1
 ANSWER_SECONDS = 30.0
 LINGER_SECONDS = 0.3  # a peer that is about to release the association does so now
@@ -31,7 +32,10 @@ log = structlog.get_logger(__name__)
 
 
 def serve_n_action(request: Request) -> None:
-    """Success is answered when the request is kept. Raises GatewayError."""
+    """Success is answered when the request is kept. Raises GatewayError.
+
+    Asked of is what is kept, as by a search; and who may only store must hear of it too, before it deletes its own.
+    """
     message = request.message
     if message.RequestedSOPInstanceUID != SOP_INSTANCE_UID:
         request.respond(outcome(NO_SUCH_INSTANCE, "Only the well-known instance takes requests."))
@@ -39,7 +43,7 @@ def serve_n_action(request: Request) -> None:
     if message.ActionTypeID != REQUEST_ACTION_TYPE:
         request.respond(outcome(NO_SUCH_ACTION, "Only action type 1 is offered."))
         return
-    partner = request.permitted("s", "c")
+    partner = request.permitted(*_INTERACTIONS)
     asked = read_request(request.data_set(message.ActionInformation))
     ae_title, origin = request.peer.caller.ae_title, request.origin(CHANNEL)
     commitment_id = commit_storage.request(request.services, partner, ae_title, asked, origin)
@@ -56,7 +60,7 @@ def _report_here(request: Request, commitment_id: str) -> None:
     try:
         if _stays(request):
             event = commit_storage.examine(request.services, commitment_id, lambda: request.is_open)
-            request.permitted("s", "c")
+            request.permitted(*_INTERACTIONS)
             if event is not None and _is_taken(request, event):
                 commit_storage.record_reported(request.services, commitment_id)
                 return

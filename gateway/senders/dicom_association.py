@@ -75,6 +75,7 @@ class Association:
         self._fragment_bytes = (pdu_bytes - _VALUE.size) & ~1  # of even length (PS3.8 E.2)
         self._is_open = True
         self._message_id = 0
+        self._arrived: Iterator[tuple[int, int, memoryview]] = iter(())
 
     def next_message_id(self) -> int:
         """1 to 65,535 (PS3.7 E.1), anew from 1 after that."""
@@ -126,23 +127,29 @@ class Association:
         target: BinaryIO = data
         found: Dataset | None = None
         while True:
-            for context_id, control, fragment in self._fragments():
-                if control & _COMMAND:
-                    command.write(fragment)
-                    if not control & _LAST:
-                        continue
-                    found = _read_command(command)
-                    if found.get("CommandDataSetType", _NO_DATA_SET) == _NO_DATA_SET:
-                        return Message(context_id, found, None)
-                    target = (sink and sink(context_id, found)) or data
-                elif found is None:
-                    raise self.broken("a data set without a command")
-                else:
-                    target.write(fragment)
-                    if control & _LAST:
-                        return Message(context_id, found, data.getvalue() if target is data else None)
-                if command.tell() + data.tell() > MAX_MESSAGE_BYTES:
-                    raise self.broken("a message of more than is taken")
+            context_id, control, fragment = self._next_fragment()
+            if control & _COMMAND:
+                command.write(fragment)
+                if not control & _LAST:
+                    continue
+                found = _read_command(command)
+                if found.get("CommandDataSetType", _NO_DATA_SET) == _NO_DATA_SET:
+                    return Message(context_id, found, None)
+                target = (sink and sink(context_id, found)) or data
+            elif found is None:
+                raise self.broken("a data set without a command")
+            else:
+                target.write(fragment)
+                if control & _LAST:
+                    return Message(context_id, found, data.getvalue() if target is data else None)
+            if command.tell() + data.tell() > MAX_MESSAGE_BYTES:
+                raise self.broken("a message of more than is taken")
+
+    def _next_fragment(self) -> tuple[int, int, memoryview]:
+        """A P-DATA-TF has one presentation data value or more, also of several messages (PS3.8 9.3.5, Annex E)."""
+        while (fragment := next(self._arrived, None)) is None:
+            self._arrived = self._fragments()
+        return fragment
 
     def _fragments(self) -> Iterator[tuple[int, int, memoryview]]:
         """Of the next P-DATA-TF."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 DICOM_MEDIA_TYPE = "application/dicom"
-UNEXPECTED = "Unexpected"
+UNEXPECTED, REFUSED = "Unexpected", "refused"
 _CHUNK_BYTES = 1024 * 1024
 _keepers = ThreadPoolExecutor(16, "keeper")  # they wait for the disk
 
@@ -207,6 +207,13 @@ def _receipt(header: InstanceHeader, status: str) -> InstanceReceipt:
     )
 
 
+def record_refusal(services: Services, partner: Partner, origin: Origin, error: GatewayError) -> None:
+    """Of what a partner may not send: it has it still, and is told so."""
+    with services.database.transaction() as session:
+        cause = type(error).__name__
+        audit.record(session, partner, REFUSED, f"partner:{partner.id}", origin=origin, cause=cause)
+
+
 def keep_refused(
     services: Services, partner: Partner, spool: Spool, origin: Origin, content_type: str, error: Exception
 ) -> str:
@@ -218,5 +225,5 @@ def keep_refused(
     stored = services.objects.keep(spool)
     with services.database.transaction() as session:
         receipt = receipts.add(session, partner, stored, origin, content_type, state=receipts.REFUSED)
-        audit.record(session, partner, "refused", f"receipt:{receipt.id}", origin=origin, cause=cause)
+        audit.record(session, partner, REFUSED, f"receipt:{receipt.id}", origin=origin, cause=cause)
         return receipt.id

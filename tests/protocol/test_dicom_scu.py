@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -16,12 +17,16 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
 from pynetdicom import AE, evt
+from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import CTImageStorage, StorageCommitmentPushModel
 
 from gateway.config import Config
 from gateway.errors import DeliveryFailed, PeerRefused, PeerUnreachable
 from gateway.senders import dicom_negotiation
+from gateway.senders.dicom_association import Association, Patience
+from gateway.senders.dicom_find import FIND, find_instances
 from gateway.senders.dicom_negotiation import Called
 from gateway.senders.dicom_scu import Scu, call
 from gateway.services import build_services
@@ -186,6 +191,41 @@ def test_a_peer_that_accepts_nothing_of_what_is_proposed_is_no_error_until_it_is
         assert scu.context_of(StorageCommitmentPushModel) is None
         with pytest.raises(PeerRefused):
             scu.report_event(StorageCommitmentPushModel, "1.2.840.10008.1.20.1.1", 1, Dataset())
+
+
+def message(number: int, status: int, match: Dataset | None) -> Iterator[bytes]:
+    """The presentation data values of a C-FIND-RSP (PS3.8 9.3.5.1)."""
+    command = Dataset()
+    command.AffectedSOPClassUID, command.CommandField = FIND, 0x8020
+    command.MessageIDBeingRespondedTo, command.Status = number, status
+    command.CommandDataSetType = 0x0101 if match is None else 0x0001
+    for control, ds, is_implicit in ((0x03, command, True), (0x02, match, False)):
+        if ds is not None:
+            fragment = encode(ds, is_implicit, True) or b""
+            yield struct.pack(">IBB", len(fragment) + 2, 1, control) + fragment
+
+
+def match(keyword: str, uid: str) -> Dataset:
+    ds = Dataset()
+    setattr(ds, keyword, uid)
+    return ds
+
+
+@pytest.mark.parametrize("in_one_pdu", [1, 2, 3, 100])
+def test_several_messages_may_come_in_one_pdu(in_one_pdu: int) -> None:
+    uids = [generate_uid() for _ in range(4)]
+    series = [*message(1, 0xFF00, match("SeriesInstanceUID", "1.2.3")), *message(1, 0, None)]
+    images = [v for one in uids for v in message(2, 0xFF00, match("SOPInstanceUID", one))]
+    values = [series, [*images, *message(2, 0, None)]]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for answer in values:
+            for first in range(0, len(answer), in_one_pdu):
+                pdu = b"".join(answer[first : first + in_one_pdu])
+                theirs.sendall(struct.pack(">BxI", 4, len(pdu)) + pdu)
+        association = Association(ours, Patience(answer=1.0), {1: (FIND, EXPLICIT_LITTLE)}, 0)
+        found = find_instances(Scu(association), "1.2")
+    assert [one.address.sop_instance_uid for one in found] == uids
 
 
 @pytest.mark.parametrize(

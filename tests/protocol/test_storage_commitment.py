@@ -25,7 +25,7 @@ from mappings.storage_commitment import SOP_INSTANCE_UID
 from tests.support.dimse import Archive, send
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.processes import wait_until
-from tests.support.retrieving import CT, Imaging, imaging, series, uid
+from tests.support.retrieving import CT, Imaging, imaging, reference, request, series, uid
 
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 SUCCESS, NO_SUCH_INSTANCE, INVALID_ARGUMENT, NO_SUCH_ACTION = 0x0000, 0x0112, 0x0115, 0x0123
@@ -62,21 +62,6 @@ class Reports:
     def only(self) -> tuple[int, Dataset]:
         (event,) = self.events
         return event
-
-
-def request(*references: tuple[str, str], transaction_uid: str = "") -> Dataset:
-    ds = Dataset()
-    ds.TransactionUID = transaction_uid or generate_uid()
-    ds.ReferencedSOPSequence = []
-    for sop_class_uid, sop_instance_uid in references:
-        item = Dataset()
-        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
-        ds.ReferencedSOPSequence.append(item)
-    return ds
-
-
-def reference(file: Path) -> tuple[str, str]:
-    return uid(file, "SOPClassUID"), uid(file)
 
 
 @contextmanager

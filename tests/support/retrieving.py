@@ -140,6 +140,22 @@ def identifier(level: str = "STUDY", **keys: Any) -> Dataset:
     return ds
 
 
+def request(*references: tuple[str, str], transaction_uid: str = "") -> Dataset:
+    """Of storage commitment: Action Information (PS3.4 Table J.3-1)."""
+    ds = Dataset()
+    ds.TransactionUID = transaction_uid or generate_uid()
+    ds.ReferencedSOPSequence = []
+    for sop_class_uid, sop_instance_uid in references:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class_uid, sop_instance_uid
+        ds.ReferencedSOPSequence.append(item)
+    return ds
+
+
+def reference(file: Path) -> tuple[str, str]:
+    return uid(file, "SOPClassUID"), uid(file)
+
+
 @dataclass(frozen=True)
 class Retrieved:
     """Every response of a C-MOVE or C-GET, and the Failed SOP Instance UID List of the last."""
