@@ -14,16 +14,19 @@ from mappings.pixel_frames import PixelFrames
 from mappings.pixel_stream import read_stream
 
 BITS = 12
+_END_OF_IMAGE, _PADDED_END = b"\xff\xd9", 10
 
 
 def decode_12_bits(frames: PixelFrames, encoded_frame: bytes) -> Pixels:
-    """Rows x columns of 16 bits. Raises NotAcceptable for colour, and where the image is not of that size."""
+    """Rows x columns of 16 bits. Raises NotAcceptable for colour, and where the image is not of that size or not whole."""
     description = frames.description
     if description.samples != 1 or description.bits_allocated != 16:
         raise NotAcceptable("JPEG of 12 bits is decoded where it is grey and has 16 bits allocated.")
     stream = read_stream(BytesIO(encoded_frame), 0, len(encoded_frame))
     if (stream.rows, stream.columns, stream.samples) != (description.rows, description.columns, 1):
         raise NotAcceptable("The JPEG image is of another size than its header says.")
+    if _END_OF_IMAGE not in encoded_frame[-_PADDED_END:]:  # GDCM would make the rest of it grey
+        raise NotAcceptable("The JPEG image ends early.")
     fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
     fragment.SetByteStringValue(encoded_frame)
     fragments.AddFragment(fragment)

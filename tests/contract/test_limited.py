@@ -113,7 +113,11 @@ def test_a_bomb_is_a_refusal(limited, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["JPEG2000.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_RLE.dcm"]
+    "name",
+    [
+        *("JPEG2000.dcm", "SC_rgb_jpeg_dcmtk.dcm", "MR_small_jpeg_ls_lossless.dcm", "MR_small_RLE.dcm"),
+        "JPGExtended.dcm",
+    ],
 )
 def test_damaged_frames_are_refused_or_rendered_and_stop_nothing(limited, name):
     content = (TEST_FILES / name).read_bytes()

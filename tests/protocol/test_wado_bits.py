@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, generate_frames
 from pydicom.pixels import pixel_array
 
 from tests.support.dicom_files import encode, make_dataset
@@ -205,6 +206,17 @@ def test_every_process_of_twelve_bits_is_decoded_as_dcmtk_does(pacs, tmp_path, o
     decoded = dcmread(BytesIO(pacs.get(instance_path(encoded), "application/dicom").content))
     assert decoded.PixelData == expected.PixelData
     assert decoded.PixelRepresentation == expected.PixelRepresentation
+
+
+@pytest.mark.parametrize(("left", "words"), [(0.5, "ends early"), (1.0, "of another size")])
+def test_a_jpeg_of_twelve_bits_that_is_cut_off_or_of_another_size_is_refused(pacs, tmp_path, left, words):
+    encoded = dcmtk(["dcmcjpeg", "+ee"], encode(image(RAMP, 12, 11)), tmp_path)
+    frame = next(generate_frames(encoded.PixelData, number_of_frames=1))
+    encoded.PixelData = encapsulate([frame[: int(len(frame) * left)]])
+    encoded.Rows = SIDE if left < 1 else SIDE + 8
+    assert pacs.store(encode(encoded, encoded.file_meta.TransferSyntaxUID)).status_code in (200, 202)
+    answer = pacs.get(f"{instance_path(encoded)}/rendered", "image/png")
+    assert (answer.status_code, words in answer.json()["detail"]) == (406, True)
 
 
 def test_a_value_a_little_above_its_bits_in_lossy_jpeg_is_no_dark_pixel(pacs, tmp_path):
