@@ -18,7 +18,7 @@ _END_OF_IMAGE, _PADDED_END = b"\xff\xd9", 10
 
 
 def decode_12_bits(frames: PixelFrames, encoded_frame: bytes) -> Pixels:
-    """Rows x columns of 16 bits. Raises NotAcceptable for colour, and where the image is not of that size or not whole."""
+    """Rows x columns of 16 bits. Raises NotAcceptable for colour, another size and what is not whole."""
     description = frames.description
     if description.samples != 1 or description.bits_allocated != 16:
         raise NotAcceptable("JPEG of 12 bits is decoded where it is grey and has 16 bits allocated.")
