@@ -14,6 +14,9 @@ MAX_DEPTH = 64
 _LEVEL_BYTES = 16  # the head of a sequence and of its item, at least
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_ITEM_BYTES = {True: b"\xfe\xff\x00\xe0", False: b"\xff\xfe\xe0\x00"}  # little endian or not
+_OPEN_UNKNOWN = b"UN\0\0\xff\xff\xff\xff"  # what is inside has no VRs (PS3.5 6.2.2)
+_LOOKED_AHEAD_BYTES = 1024 * 1024
 _LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
@@ -34,6 +37,19 @@ def least_deep_bytes(depth: int) -> int:
     return (MAX_DEPTH - depth) * _LEVEL_BYTES
 
 
+def may_be_deep(
+    value: bytes, start: int, end: int, *, is_implicit: bool, is_little: bool, depth: int = 0
+) -> bool:
+    """Whether there are as many items and sequences between these places as it takes, in one another or not."""
+    if end - start < least_deep_bytes(depth):
+        return False
+    least = MAX_DEPTH - depth
+    if value.count(_ITEM_BYTES[is_little], start, end) < least:
+        return False
+    has_implicit = is_implicit or value.find(_OPEN_UNKNOWN, start, end) >= 0
+    return has_implicit or value.count(b"SQ", start, end) >= least
+
+
 def pass_nested(
     source: Source, length: int, *, is_item: bool, is_implicit: bool, is_little: bool, depth: int
 ) -> tuple[int, bool]:
@@ -42,6 +58,11 @@ def pass_nested(
     How many of its bytes were there, and whether sequences in it are nested deeper than MAX_DEPTH.
     """
     start = source.at
+    ahead = source.ahead(length) if length <= _LOOKED_AHEAD_BYTES else b""
+    if len(ahead) == length and not may_be_deep(
+        ahead, 0, length, is_implicit=is_implicit, is_little=is_little, depth=depth
+    ):
+        return source.skip(length), False
     top = _Level(not is_item, is_implicit, start + length, True)
     is_deep = _Nesting(source, top, is_little, depth).is_deep()
     source.skip(start + length - source.at)

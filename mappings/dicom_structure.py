@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple, NoReturn
 from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from gateway.errors import NotDicom
-from mappings.dicom_nesting import MAX_DEPTH, least_deep_bytes, pass_nested
+from mappings.dicom_nesting import MAX_DEPTH, least_deep_bytes, may_be_deep, pass_nested
 from mappings.dicom_source import FileSource, InflatedSource, Source
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
@@ -252,7 +252,6 @@ class _Walk:
         """
         at, top, size, found = 0, max(self._top, 0), len(ahead), []
         unpack, wanted, kept = _PLAIN_HEAD.unpack_from, self.wanted, self.kept
-        deep_bytes = least_deep_bytes(0)
         while at < size - 12:
             group, element, vr, length = unpack(ahead, at)
             tag, value = group << 16 | element, at + 8
@@ -263,7 +262,7 @@ class _Walk:
             until = value + length
             if tag <= top or group >= _FIRST_UNPLAIN_GROUP or until > size:
                 break
-            if vr == b"SQ" and length >= deep_bytes:
+            if vr == b"SQ" and may_be_deep(ahead, value, until, is_implicit=False, is_little=True):
                 break
             if tag in wanted and length <= MAX_KEPT_BYTES:
                 kept[tag] = ahead[at:until]
@@ -352,6 +351,7 @@ class _Walk:
             self._recording = bytearray(head)
         if self._may_be_deep(length) and _is_sequence(tag, vr):
             self._look_into(tag, length, is_item=False)
+            self._is_plain = self.is_little and not self._levels[0].is_implicit
         else:
             self._pass(tag, length)
         if is_kept:

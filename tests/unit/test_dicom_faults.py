@@ -260,6 +260,28 @@ def test_sequences_of_defined_length_are_told_too_when_they_are_nested_too_deep(
     assert f"nested deeper than {MAX_DEPTH}" in fault_of(with_depth(MAX_DEPTH + 1))
 
 
+def test_many_sequences_side_by_side_are_not_deep():
+    file = make_file()
+    pixels = file.index(PIXELS)
+    items = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(nested(3))) + nested(3) for _ in range(100))
+    wide = struct.pack("<HH2s2xI", 0x0040, 0xA730, b"SQ", len(items)) + items
+    assert fault_of(file[:pixels] + wide + file[pixels:]) == ""
+
+
+@pytest.mark.parametrize(("depth", "words"), [(62, ""), (63, "nested deeper than 64 in (0040,A730)")])
+def test_sequences_without_vr_inside_an_unknown_one_are_counted_too(depth, words):
+    file = make_file()
+    pixels = file.index(PIXELS)
+    inside = nested(depth, is_implicit=True)
+    item = struct.pack("<HHI", 0xFFFE, 0xE000, len(inside)) + inside
+    unknown = b"\x41\x00\x01\x10UN\0\0\xff\xff\xff\xff" + item + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    outer = struct.pack("<HHI", 0xFFFE, 0xE000, len(unknown)) + unknown
+    sequence = struct.pack("<HH2s2xI", 0x0040, 0xA730, b"SQ", len(outer)) + outer
+    told = fault_of(file[:pixels] + sequence + file[pixels:])
+    assert words in told
+    assert bool(words) is bool(told)
+
+
 def test_behind_what_is_nested_too_deep_in_a_defined_length_the_file_is_read_on():
     file = make_file(PixelData=bytes(14))
     pixels = file.index(PIXELS)
