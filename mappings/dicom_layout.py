@@ -66,9 +66,11 @@ class Layout:
             tag, vr, value, length = heads.read(self.buffer, at)
             if not tag:  # padding after the last element
                 return
-            end, is_deep = value + length, False
+            is_deep = False
             if length == UNDEFINED:
                 end, is_deep = self._end_of_undefined(tag, vr, value)
+            else:
+                end = value + length
             if end > self.end:
                 if tag not in PIXEL_TAGS or value > self.end:
                     raise NotDicom(f"Element ({tag >> 16:04X},{tag & 0xFFFF:04X}) ends after the file.")

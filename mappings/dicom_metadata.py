@@ -55,8 +55,6 @@ class MetadataWriter:
             tag = element.tag
             if not tag & 0xFFFF:  # group lengths describe the file's encoding, not its content
                 continue
-            if tag in found or tag in missing:
-                left_out.append(f"{_name(tag)} stands twice, and is given once.")
             if element.is_deep:
                 left_out.append(f"{_name(tag)} {TOO_DEEP}.")
                 found[tag] = f'"{tag:08X}":{{"vr":"SQ"}}'
@@ -136,6 +134,8 @@ def _readable(layout: Layout) -> tuple[list[Element], list[str]]:
         if not found:
             raise
         return found, [f"What stands behind {_name(found[-1].tag)} cannot be read. {error}"]
+    if len({element.tag for element in found}) < len(found):
+        return found, ["An element stands twice, and is given once."]
     return found, []
 
 

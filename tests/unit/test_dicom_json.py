@@ -20,6 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from gateway.errors import NotDicom
 from mappings import dicom_metadata, dicom_source
 from mappings.dicom_layout import open_layout
+from mappings.dicom_metadata import MetadataWriter
 from mappings.dicom_to_json import select_json
 from mappings.native_xml import from_xml, to_xml
 from tests.support.dicom_files import encode, make_dataset, make_file, real_files
@@ -258,3 +259,16 @@ def long_texts(data_set: dict[str, Any], path: str = "") -> dict[str, list[str]]
         elif element["vr"] in ("LT", "ST", "UC", "UT"):
             found[path + tag] = [text and text.rstrip(" ") for text in element.get("Value", ())]
     return found
+
+
+def test_an_element_that_stands_twice_is_given_once_and_told():
+    file = make_file()
+    pixels = file.index(b"\xe0\x7f\x10\x00")
+    again = b"\x28\x00\x06\x01US\x02\0\1\0" * 2
+    with tempfile.TemporaryFile() as stored:
+        stored.write(file[:pixels] + again + file[pixels:])
+        stored.flush()
+        with open_layout(stored) as layout:
+            assert MetadataWriter().write(layout, bulk).left_out == [
+                "An element stands twice, and is given once."
+            ]
