@@ -70,14 +70,6 @@ def read_all(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-def read_range(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    with file:
-        file.seek(start)
-        while start < end and (chunk := file.read(min(CHUNK_BYTES, end - start))):
-            start += len(chunk)
-            yield chunk
-
-
 def _multipart(parts: Iterable[Part], boundary: str) -> Iterator[bytes]:
     waiting = b""
     for part in parts:
