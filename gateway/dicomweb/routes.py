@@ -11,9 +11,9 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestedRangeN
 
 from gateway.auth.bearer import challenge
 from gateway.case.access import Partner
+from gateway.content_encoding import ACCEPTED, decoded
 from gateway.dicomweb import media_types, qido_rs, stow_rs
 from gateway.dicomweb.capabilities import answer_options
-from gateway.dicomweb.content_encoding import ACCEPTED, decoded
 from gateway.dicomweb.door import accept as _accept
 from gateway.dicomweb.door import base_url as _base_url
 from gateway.dicomweb.door import json_answer as _json

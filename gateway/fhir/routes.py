@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import secrets
-import sys
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -16,8 +15,8 @@ from werkzeug.http import parse_options_header
 
 from gateway.auth.bearer import authenticate_partner, challenge, require_scope
 from gateway.case.access import Origin, Partner
+from gateway.content_encoding import decoded
 from gateway.errors import (
-    BodyBroken,
     GatewayError,
     InvalidContent,
     Issue,
@@ -31,6 +30,7 @@ from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.json_format import read_json
 from gateway.fhir.xml_format import read_xml
+from gateway.request_body import read_body
 from gateway.store.objects import Spool
 from gateway.workflow import deliver, disclosure, receive
 from gateway.workflow.receive_bundle import receive_bundle
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 log = structlog.get_logger()
-_CHUNK_BYTES = 1024 * 1024
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
 _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
 _READERS = {versions.JSON: read_json, versions.XML: read_xml}
@@ -99,9 +98,9 @@ def _post_bundle(services: Services, base: str) -> Response:
     partner = _partner(services)
     require_scope(partner, "Bundle", "c")
     content_type = request.headers.get("Content-Type", "")
-    request.max_content_length = sys.maxsize  # the limit of this door is its own, and counted while reading
-    with services.objects.spool(services.config.max_fhir_bytes) as spool:
-        _fill(spool)
+    max_bytes = services.config.max_fhir_bytes
+    with services.objects.spool(max_bytes) as spool:
+        _fill(spool, max_bytes)
         try:
             media_type, parameters = parse_options_header(content_type)
             sent = versions.format_of(media_type.casefold(), {k.casefold(): v for k, v in parameters.items()})
@@ -125,16 +124,12 @@ def _post_bundle(services: Services, base: str) -> Response:
     return answers.fhir_answer(tasks[0].resource, 201 if accepted.opened else 200, location)
 
 
-def _fill(spool: Spool) -> None:
+def _fill(spool: Spool, max_bytes: int) -> None:
     """Raises TooLarge before more than the limit is on disk, BodyBroken when the connection breaks off."""
-    try:
-        while chunk := request.stream.read(_CHUNK_BYTES):
-            spool.write(chunk)
-    except OSError as error:
-        raise BodyBroken("The body breaks off before its end; please send again.") from error
-    declared = request.content_length
-    if declared is not None and spool.size_bytes < declared:
-        raise BodyBroken(f"The body ended after {spool.size_bytes} of {declared} bytes; please send again.")
+    stream = request.environ["wsgi.input"]  # werkzeug's has errors that hide the cause
+    sent = read_body(stream, max_bytes, request.content_length)
+    for chunk in decoded(sent, request.headers.get("Content-Encoding", ""), max_bytes):
+        spool.write(chunk)
 
 
 def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Response:

@@ -1,5 +1,7 @@
 """FHIR in XML and in JSON: what is sent in one can be had in the other (FHIR R4 2.6.0.1, 3.1.0.1.11)."""
 
+import gzip
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -113,3 +115,31 @@ def test_a_client_that_takes_neither_format_is_told_so_in_json(ehr: FhirClient) 
     answer = ehr.get("metadata", Accept="text/turtle")
     assert answer.status_code == 406
     assert answer.headers["Content-Type"].startswith(FHIR_JSON)
+
+
+@pytest.mark.parametrize("content_type", [FHIR_JSON, FHIR_XML])
+def test_a_body_in_gzip_is_taken(ehr: FhirClient, content_type: str) -> None:
+    sent = referral()
+    body = to_xml(sent) if content_type == FHIR_XML else json.dumps(sent).encode()
+    headers = {"Content-Type": content_type, "Content-Encoding": "gzip", "Accept": FHIR_JSON}
+    answer = ehr.post(gzip.compress(body), **headers)
+    assert answer.status_code == 200, answer.text
+    assert ehr.post(sent).headers["Location"] == answer.headers["Location"]
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "status", "words"),
+    [
+        (b"no gzip", "gzip", 400, "cannot be inflated"),
+        (gzip.compress(b"{}" * 1000)[:-8], "gzip", 400, "breaks off"),
+        (b"{}", "br", 415, "gzip is taken"),
+        (gzip.compress(bytes(300 * 1024 * 1024)), "gzip", 413, "more than is taken"),
+    ],
+    ids=["none", "cut", "unknown", "bomb"],
+)
+def test_what_cannot_be_inflated_is_refused_in_words(
+    ehr: FhirClient, body: bytes, coding: str, status: int, words: str
+) -> None:
+    answer = ehr.post(body, **{"Content-Encoding": coding})
+    assert answer.status_code == status
+    assert words in answer.json()["issue"][0]["diagnostics"]

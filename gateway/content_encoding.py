@@ -1,4 +1,7 @@
-"""Content-Encoding of a request: gzip, or none (RFC 9110 8.4; PS3.18 10.5.1.3). Inflated on the way, and never far."""
+"""Content-Encoding of a request: gzip, or none (RFC 9110 8.4; PS3.18 10.5.1.3, FHIR R4 3.1.0.1.13).
+
+Inflated on the way, and never far.
+"""
 
 import zlib
 from collections.abc import Iterator
