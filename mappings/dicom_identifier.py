@@ -16,6 +16,7 @@ from mappings.dicom_values import PYDICOM_ERRORS, clean, texts
 
 _SPECIFIC_CHARACTER_SET = 0x00080005
 _NO_KEYS = frozenset({_SPECIFIC_CHARACTER_SET, 0x00080052, 0x00080053})  # and Query/Retrieve Level, View
+_SPELT = frozenset({"DS", "IS"})
 _BY_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})  # PS3.5 6.1.2.3
 
 
@@ -106,9 +107,28 @@ def _pattern(value: str) -> re.Pattern[str]:
 def _add(ds: Dataset, tag: int, element: Json) -> None:
     """A value that its VR cannot hold is left out."""
     try:
-        ds.add(Dataset.from_json({f"{tag:08X}": element})[tag])
+        ds.add(_element(tag, element))
     except PYDICOM_ERRORS:
         ds.add(DataElement(tag, element["vr"], None))
+
+
+def _element(tag: int, element: Json) -> DataElement:
+    """Numbers that come as texts are written as they are spelt."""
+    values = element.get("Value", ())
+    if element["vr"] == "SQ":
+        return DataElement(tag, "SQ", [_item(item) for item in values])
+    if element["vr"] in _SPELT and any(isinstance(value, str) for value in values):
+        return DataElement(
+            tag, element["vr"], "\\".join("" if value is None else str(value) for value in values)
+        )
+    return Dataset.from_json({f"{tag:08X}": element})[tag]
+
+
+def _item(item: Json) -> Dataset:
+    ds = Dataset()
+    for tag, element in item.items():
+        _add(ds, int(tag, 16), element)
+    return ds
 
 
 def _pieces(ds: Dataset) -> Iterator[str]:

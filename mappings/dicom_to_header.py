@@ -65,15 +65,18 @@ def read_header(file: BinaryIO, assigning_authority: str) -> InstanceHeader:
         raise NotDicom("The data set of the file cannot be read.") from error
 
 
-def read_attributes(file: BinaryIO, tags: frozenset[int]) -> Json:
+def read_attributes(file: BinaryIO, tags: frozenset[int], *, is_spelt: bool = False) -> Json:
     """These attributes of a stored file, as DICOM JSON; a private one with its Private Creator (PS3.5 7.8.1).
 
-    None longer than 64 KiB, and of pixel data only that there is some. Raises NotDicom.
+    None longer than 64 KiB, and of pixel data only that there is some. With ``is_spelt``, DS and IS are texts, as they
+    are written in the file. Raises NotDicom.
     """
     creators = {tag & 0xFFFF0000 | tag >> 8 & 0xFF for tag in tags if tag >> 16 & 1}
     wanted = tags | creators
     try:
-        return select_json(_whole(walk_file(file, wanted | {_SPECIFIC_CHARACTER_SET})), wanted)
+        return select_json(
+            _whole(walk_file(file, wanted | {_SPECIFIC_CHARACTER_SET})), wanted, is_spelt=is_spelt
+        )
     except PYDICOM_ERRORS as error:
         raise NotDicom("The data set of the file cannot be read.") from error
 

@@ -27,6 +27,7 @@ from gateway.dimse.status import (
     Outcome,
     outcome,
 )
+from gateway.errors import InvalidContent
 from gateway.store.imaging_criteria import Criterion, Page
 from gateway.workflow import disclosure, imaging_find
 from gateway.workflow.imaging_find import Matches
@@ -142,9 +143,17 @@ def _read(request: Request) -> Query | None:
         read_criteria(keys, extended.matching()),
         answered,
         unmatched or len(answered) < len(asked),
-        frozenset(key.tag for key in answered if _is_in_file(_LEVELS[level], key)),
+        _extra_tags(_LEVELS[level], answered),
         character_sets(identifier),
     )
+
+
+def _extra_tags(level: str, answered: list[AskedKey]) -> frozenset[int]:
+    """What only the files tell; where they are read, also how Instance Number is spelt: the index has its value."""
+    in_files = frozenset(key.tag for key in answered if _is_in_file(level, key))
+    if level != "instance" or not in_files:
+        return in_files
+    return in_files | {key.tag for key in answered if key.keyword == "InstanceNumber"}
 
 
 def _is_answered(level: str, key: AskedKey) -> bool:
@@ -174,7 +183,13 @@ def _pages(request: Request, partner: Partner, query: Query) -> Iterator[Matches
     """Each on the trail before it is answered. The order is stable and nothing is deleted: none is left out."""
     for offset in range(0, MOST_MATCHES, PAGE):
         matches = imaging_find.find(
-            request.services, partner, query.level, query.criteria, Page(PAGE, offset), query.extra_tags
+            request.services,
+            partner,
+            query.level,
+            query.criteria,
+            Page(PAGE, offset),
+            query.extra_tags,
+            is_spelt=True,
         )
         disclosure.record(
             request.services,
@@ -195,6 +210,11 @@ def _identifier(request: Request, query: Query, match: Json) -> "Dataset":
         "00080054": {"vr": "AE", "Value": [request.peer.caller.called_ae_title]},
     }
     return answer(match, query.asked, always, query.character_sets)
+
+
+def refusal(error: Exception) -> Outcome | None:
+    """PS3.4 Table C.4-1; as for C-MOVE and C-GET."""
+    return outcome(IDENTIFIER_DOES_NOT_MATCH, str(error)) if isinstance(error, InvalidContent) else None
 
 
 def _end(request: Request, code: int, count: int, words: str = "") -> None:

@@ -33,7 +33,7 @@ class Service:
 
 
 _SERVICES: dict[type, Service] = {
-    C_FIND: Service(c_find.SOP_CLASSES, c_find.serve_c_find),
+    C_FIND: Service(c_find.SOP_CLASSES, c_find.serve_c_find, c_find.refusal),
     C_MOVE: Service(c_move.SOP_CLASSES, c_move.serve_c_move, retrieve.refusal),
     C_GET: Service(c_get.SOP_CLASSES, c_get.serve_c_get, retrieve.refusal),
     N_ACTION: Service(

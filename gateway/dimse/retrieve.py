@@ -179,6 +179,10 @@ def _finish(request: Request, progress: Progress, ended: Outcome) -> None:
     if progress.failed_uids:
         failed = Dataset()
         failed.FailedSOPInstanceUIDList = progress.failed_uids
+        if progress.ended[SubOperation.FAILED] > _MOST_FAILED_UIDS:
+            ended = outcome(
+                ended.code, f"More failed than the {_MOST_FAILED_UIDS} instances that are listed."
+            )
     counts = progress.parameters(with_remaining=ended.code == CANCELLED)
     request.respond(ended, ("Identifier", failed) if failed else None, **counts)
     service = type(request.message).__name__

@@ -44,11 +44,14 @@ def find(
     criteria: Sequence[Criterion],
     page: Page,
     extra_tags: frozenset[int] = frozenset(),
+    *,
+    is_spelt: bool = False,
 ) -> Matches:
     """One page of what matches at the level: patient, study, series or instance.
 
     ``extra_tags`` are read from the stored file of each match, the first of a study or series, and are absent where
-    that does not have them. Raises StoreUnavailable.
+    that does not have them; DS and IS of them with ``is_spelt`` as texts, as they are written there. Raises
+    StoreUnavailable.
     """
     with services.database.reading() as session:
         rows = _SEARCHES[level](session, viewer, criteria, Page(page.limit + 1, page.offset))
@@ -56,7 +59,7 @@ def find(
         keys = _object_keys(session, found) if extra_tags else ()
     attributes: Iterable[Json] = map(imaging_matches.of, found)
     if keys:
-        files = (_in_file(services.objects, key, extra_tags) for key in keys)
+        files = (_in_file(services.objects, key, extra_tags, is_spelt) for key in keys)
         attributes = [match | file for match, file in zip(attributes, files, strict=True)]
     return Matches(found, attributes, len(rows) > page.limit)
 
@@ -67,9 +70,9 @@ def _object_keys(session: Session, found: Sequence[Any]) -> Sequence[str]:
     return imaging_search.first_files(session, found)
 
 
-def _in_file(objects: ObjectStore, key: str, tags: frozenset[int]) -> Json:
+def _in_file(objects: ObjectStore, key: str, tags: frozenset[int], is_spelt: bool) -> Json:
     with objects.open(key) as file:
         try:
-            return read_attributes(file, tags)
+            return read_attributes(file, tags, is_spelt=is_spelt)
         except NotDicom:  # it was readable when it came
             return {}

@@ -21,19 +21,21 @@ from pynetdicom.sop_class import (
 from sqlalchemy import select
 
 from gateway.config import Config
-from gateway.dimse import c_get
+from gateway.dimse import c_get, retrieve
 from gateway.store.database import Database
 from gateway.store.partners import ApplicationEntity
 from gateway.store.tables import AuditRow
-from tests.support.dimse import dataset_bytes, dcmtk
+from tests.support.dimse import dataset_bytes, dcmtk, send
 from tests.support.processes import wait_until
 from tests.support.retrieving import (
+    CT,
     Imaging,
     Retrieved,
     data_sets,
     identifier,
     imaging,
     retrieved,
+    series,
     serving,
     study_id,
     uid,
@@ -205,6 +207,26 @@ def test_what_the_peer_refuses_is_listed_and_warnings_are_counted(kept: Imaging)
         done = scu.get(level="IMAGE", SOPInstanceUID=[uid(file) for file in asked])
     assert (done.status, done.counts) == (WARNING, (1, 1, 1))
     assert done.failed_uids == [list(scu.received)[1]]
+
+
+def test_a_list_of_what_failed_that_is_too_long_says_that_it_is(
+    kept: Imaging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retrieve, "_MOST_FAILED_UIDS", 2)
+    with getting(kept, answer=lambda: 0xA700) as scu:
+        done = scu.get(StudyInstanceUID=uid(kept.first[0], "StudyInstanceUID"))
+    assert (done.status, done.counts, len(done.failed_uids)) == (REFUSED, (0, 4, 0), 2)
+    assert done.responses[-1].ErrorComment == "More failed than the 2 instances that are listed."
+
+
+def test_two_children_under_one_patient_id_are_both_given(kept: Imaging, tmp_path: Path) -> None:
+    """PS3.4 C.6.1.1.2: Patient ID is the unique key of the level, and says no more of whom."""
+    names = ("Okafor^Amara", "Eze^Chidi")
+    files = [file for name in names for file in series(tmp_path, CT, PatientID="SHARED", PatientName=name)]
+    assert {answer.status for answer in send(kept.listener, *files)} == {SUCCESS}
+    with getting(kept, model=PATIENT_ROOT) as scu:
+        scu.get(PATIENT_ROOT, level="PATIENT", PatientID="SHARED")
+    assert scu.received == data_sets(*files)
 
 
 def test_it_is_on_the_audit_trail_before_it_goes_out(kept: Imaging) -> None:
