@@ -102,6 +102,17 @@ def test_a_fragment_of_another_context_in_the_middle_of_a_data_set_aborts(
         assert is_aborted(peer, archive, ct)
 
 
+def test_what_was_acknowledged_before_an_abort_stays(
+    gateway: GatewayProcess, archive: Archive, ct: Path, tmp_path: Path
+) -> None:
+    before = [new_instance(tmp_path / f"{number}.dcm", TEST_FILES / "CT_small.dcm") for number in range(5)]
+    with negotiated(gateway) as peer:
+        assert [store(peer, file) for file in before] == [(CT, Answer(SUCCESS))] * 5
+        peer.send_values((CT, COMMAND | LAST, command(ct)), (MR, LAST, dataset_bytes(ct)))
+        assert is_aborted(peer, archive, ct)
+    assert [archive.instance(uid(file)).dataset_bytes for file in before] == [*map(dataset_bytes, before)]
+
+
 @pytest.mark.parametrize("context_id", [CT, MR])
 def test_a_command_in_the_middle_of_a_data_set_aborts(
     gateway: GatewayProcess, archive: Archive, ct: Path, context_id: int

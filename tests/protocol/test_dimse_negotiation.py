@@ -1,5 +1,6 @@
 """The A-ASSOCIATE-RQ, what is wrong with it, and what becomes of it (PS3.8 9.3.2 to 9.3.4, PS3.7 Annex D)."""
 
+import random
 import struct
 import threading
 from collections.abc import Callable
@@ -171,18 +172,38 @@ def test_a_request_that_is_broken_is_aborted_at_once(listener: RunningListener, 
     wait_until(lambda: acceptors() == [])
 
 
+def test_of_two_hundred_damaged_requests_each_is_answered_at_once(listener: RunningListener) -> None:
+    user = user_information(role(CTImageStorage, 1, 1), item(0x53, b"\0\1\0\1"), item(0x58, b"\1\0\0\1u\0\0"))
+    whole = Request((*ECHO, context(3, CTImageStorage, EXPLICIT_LITTLE)), user).encoded()[6:]
+    chance = random.Random(1)
+    kinds = set()
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 2, 5))):
+            at, size = chance.randrange(len(damaged)), chance.randrange(5)
+            damaged[at : at + chance.randrange(5)] = chance.randbytes(size)
+        with wire_peer(listener) as peer:
+            peer.send(pdu(ASSOCIATE_RQ, bytes(damaged)))
+            answer = peer.receive()
+            assert answer.seconds < AT_ONCE_SECONDS, damaged
+            kinds.add(answer.kind)
+    assert kinds == {ASSOCIATE_AC, ASSOCIATE_RJ, ABORT}
+    wait_until(lambda: acceptors() == [])
+
+
 def test_whatever_fails_while_an_association_is_negotiated_ends_it(
-    listener: RunningListener, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> None:
         raise IndexError
 
-    with monkeypatch.context() as patch, wire_peer(listener) as peer:
-        patch.setattr(acse, "negotiate_unrestricted", failing)
-        assert peer.ask(Request(ECHO)).kind == ABORT
-        assert peer.is_closed()
-    wait_until(lambda: acceptors() == [])
-    assert answered(listener, Request(ECHO)).kind == ASSOCIATE_AC
+    with listener_in_this_process(tmp_path, max_associations=1) as listener:
+        with monkeypatch.context() as patch, wire_peer(listener) as peer:
+            patch.setattr(acse, "negotiate_unrestricted", failing)
+            assert peer.ask(Request(ECHO)).kind == ABORT
+            assert peer.is_closed()
+        wait_until(lambda: acceptors() == [])
+        assert answered(listener, Request(ECHO)).kind == ASSOCIATE_AC
 
 
 def test_whatever_fails_in_the_upper_layer_ends_the_association(
@@ -225,6 +246,13 @@ def test_a_context_in_which_the_peer_will_be_neither_user_nor_provider_is_refuse
     contexts = (context(1, CTImageStorage, IMPLICIT_LITTLE), context(3, MRImageStorage, IMPLICIT_LITTLE))
     answer = answered(listener, Request(contexts, user_information(role(CTImageStorage, 0, 0))))
     assert answer.results == {1: USER_REJECTION, 3: 0}
+
+
+def test_a_role_may_be_said_for_each_context_of_a_class(listener: RunningListener) -> None:
+    """PS3.7 D.3.3.4.1 has it once for a class; nothing is unclear when it is there again."""
+    contexts = (context(1, CTImageStorage, IMPLICIT_LITTLE), context(3, CTImageStorage, EXPLICIT_LITTLE))
+    roles = (role(CTImageStorage, 1, 1), role(CTImageStorage, 1, 1))
+    assert answered(listener, Request(contexts, user_information(*roles))).results == {1: 0, 3: 0}
 
 
 def test_the_retired_storage_commitment_pull_is_no_storage(listener: RunningListener) -> None:
