@@ -1,4 +1,4 @@
-"""PDUs as they come from a peer that nobody knows yet (PS3.8 9.3.1): bounded in size and in time."""
+"""PDUs as they come from a peer that nobody knows yet (PS3.8 9.3.1): bounded in time; how long one may be, the upper layer knows."""
 
 import socket
 import time
@@ -17,7 +17,7 @@ SLOWEST_BYTES_PER_SECOND = 1024
 def bounded_receive(
     assoc: "Association", peer: socket.socket, acse_seconds: float, stall_seconds: float
 ) -> Callable[[int], memoryview]:
-    """In place of AssociationSocket.recv, which takes up to 4 GiB and waits anew for every byte.
+    """In place of AssociationSocket.recv, which waits anew for every byte.
 
     What it gives stands until the next is asked for. The whole A-ASSOCIATE-RQ must be there ``acse_seconds`` after the
     connection. Raises OSError, by which the connection ends.
