@@ -1,4 +1,4 @@
-"""PDUs as they come from a peer that nobody knows yet (PS3.8 9.3.1): bounded in time; how long one may be, the upper layer knows."""
+"""PDUs as they come from a peer that nobody knows yet (PS3.8 9.3.1): bounded in time."""
 
 import socket
 import time
