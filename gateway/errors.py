@@ -18,7 +18,8 @@
     ├── NotFound                  nothing of that identity that the caller may see
     ├── Conflict                  the state does not allow the act
     │   ├── TransitionRefused     the case's status does not allow the act
-    │   └── ReviewBlocked         a finding that blocks review is open
+    │   ├── ReviewBlocked         a finding that blocks review is open
+    │   └── VersionMismatch       another version is here than the one that a change is made for
     ├── StoreUnavailable          database or object store cannot be reached, or is full
     └── DeliveryFailed            the receiver did not take what was sent
         ├── PeerUnreachable       may succeed later
@@ -124,6 +125,10 @@ class TransitionRefused(Conflict):
 
 
 class ReviewBlocked(Conflict):
+    pass
+
+
+class VersionMismatch(Conflict):
     pass
 
 

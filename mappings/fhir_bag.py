@@ -65,4 +65,5 @@ class Bag:
         )
 
     def binaries(self) -> dict[str, Resource]:
-        return {key: r.content for key, r in self._by_reference.items() if r.type == "Binary"}
+        """What an attachment's address may name: Binary, or Bundle where a FHIR document came as one."""
+        return {key: r.content for key, r in self._by_reference.items() if r.type in ("Binary", "Bundle")}

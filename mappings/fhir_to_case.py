@@ -12,6 +12,7 @@ from gateway.case.model import (
     Name,
     Question,
     Record,
+    Relation,
 )
 from gateway.case.patient_match import contradictions, same_name
 from mappings.attached_manifests import attached_studies
@@ -102,7 +103,12 @@ def subject_of(resource: Resource) -> str:
 
 def contained_patient(resource: Resource) -> Resource | None:
     """The contained Patient whom a resource is about."""
-    wanted = subject_of(resource)
+    return patient_inside(resource, {"reference": subject_of(resource)})
+
+
+def patient_inside(resource: Resource, element: Resource) -> Resource | None:
+    """The contained resource that a Reference of ``resource`` names."""
+    wanted = reference(element)
     inside = objects(resource.get("contained")) if wanted.startswith("#") else []
     return next((c for c in inside if f"#{text(c.get('id'))}" == wanted), None)
 
@@ -130,10 +136,14 @@ def _is_about(
     if not elements:
         return resource.type not in _ABOUT_SOMEBODY or resource.source.receipt_id not in shared_receipts
     element = elements[0]
+    told = bag.follow(resource, source_patient_info(resource.content))
+    if told is not None and contradictions(child, demographics_of(told.content, assigning_authority)):
+        return False
     if wanted := reference(element):
         found = bag.follow(resource, element)
         if found is None or found.container is None:
-            return wanted == subject.reference
+            outside = subject_of(subject.container.content) if subject.container else ""
+            return wanted in (subject.reference, outside)
         return not contradictions(child, demographics_of(found.content, assigning_authority))
     if logical := identifiers([element.get("identifier")], assigning_authority):
         return logical[0] in child.identifiers
@@ -159,7 +169,20 @@ def _subject(bag: Bag, requests: list[Sourced]) -> Sourced | None:
         if found is not None and found.type == "Patient":
             return found
     patients = bag.of("Patient")
-    return patients[0] if patients else None
+    return patients[0] if patients else _told_in_documents(bag)
+
+
+def _told_in_documents(bag: Bag) -> Sourced | None:
+    """The Patient inside a document, where documents are about one who is on another server (IHE MHD)."""
+    inside = (bag.follow(r, source_patient_info(r.content)) for r in bag.of("DocumentReference"))
+    return next((p for p in inside if p is not None and p.type == "Patient"), None)
+
+
+def source_patient_info(document: Resource) -> Resource:
+    """DocumentReference.context.sourcePatientInfo (0..1): whom the source of a document knows it to be about."""
+    context = document.get("context")
+    told = context.get("sourcePatientInfo") if isinstance(context, dict) else None
+    return told if isinstance(told, dict) else {}
 
 
 def _question(request: Sourced) -> Question:
@@ -190,10 +213,10 @@ def _medication(bag: Bag) -> Callable[[str], Resource | None]:
 def _documents(bag: Bag) -> tuple[Document, ...]:
     binaries = bag.binaries()
     replaced = {
-        reference(relation.get("target"))
-        for r in bag.of("DocumentReference")
-        for relation in objects(r.content.get("relatesTo"))
-        if relation.get("code") == "replaces"
+        relation.target
+        for r in _standing(bag, "DocumentReference")
+        for relation in _relations(r.content)
+        if relation.code == "replaces"
     }
     found: list[Document] = []
     for resource in bag.of("DocumentReference", "DiagnosticReport", "Media"):
@@ -207,6 +230,15 @@ def _documents(bag: Bag) -> tuple[Document, ...]:
             document = _document(resource, index, attachment, binaries)
             found.append(replace(document, superseded=superseded))
     return tuple(found)
+
+
+def _relations(content: Resource) -> tuple[Relation, ...]:
+    """DocumentReference.relatesTo (0..*)."""
+    return tuple(
+        Relation(text(relation.get("code")), target)
+        for relation in objects(content.get("relatesTo"))
+        if (target := reference(relation.get("target")))
+    )
 
 
 def _document(resource: Sourced, index: int, attachment: Resource, binaries: dict[str, Resource]) -> Document:
@@ -232,4 +264,5 @@ def _document(resource: Sourced, index: int, attachment: Resource, binaries: dic
         problem=opened.problem,
         source=resource.source,
         sha256=hashlib.sha256(opened.bytes_).hexdigest() if opened.bytes_ else "",
+        relations=_relations(content),
     )

@@ -125,6 +125,18 @@ class Content(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Relation:
+    """How a document stands to another one.
+
+    ``code`` is of FHIR R4 document-relationship-type: replaces, transforms (a translation or another form of it),
+    appends, signs. ``target`` is the other one's DocumentReference (``Type/id``, or as it was sent).
+    """
+
+    code: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A document of the record. ``content`` says if it can be opened, ``problem`` why not.
 
@@ -143,6 +155,7 @@ class Document:
     source: Source
     sha256: str = ""  # of the decoded bytes, empty where there are none
     superseded: bool = False
+    relations: tuple[Relation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

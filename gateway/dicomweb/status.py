@@ -50,6 +50,7 @@ STATUS: dict[type[GatewayError], Status] = {
     errors.Conflict: Status(409, PROCESSING_FAILURE),
     errors.TransitionRefused: Status(409, PROCESSING_FAILURE),
     errors.ReviewBlocked: Status(409, PROCESSING_FAILURE),
+    errors.VersionMismatch: Status(409, PROCESSING_FAILURE),
     errors.StoreUnavailable: Status(503, OUT_OF_RESOURCES),
     errors.DeliveryFailed: Status(502, PROCESSING_FAILURE),
     errors.PeerUnreachable: Status(504, PROCESSING_FAILURE),

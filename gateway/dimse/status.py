@@ -56,6 +56,7 @@ STATUS: dict[type[GatewayError], int] = {
     errors.Conflict: PROCESSING_FAILURE,
     errors.TransitionRefused: PROCESSING_FAILURE,
     errors.ReviewBlocked: PROCESSING_FAILURE,
+    errors.VersionMismatch: PROCESSING_FAILURE,
     errors.StoreUnavailable: OUT_OF_RESOURCES,
     errors.DeliveryFailed: SUB_OPERATIONS_REFUSED,
     errors.PeerUnreachable: SUB_OPERATIONS_REFUSED,

@@ -104,7 +104,9 @@ def transaction_response(submission: Submission, accepted: Accepted, base: str) 
 
 def _entry(entry: EntryOutcome) -> dict[str, Any]:
     if entry.status == "refused":
-        return {"response": {"status": "400 Bad Request", "outcome": outcome.of_issues(entry.issues)}}
+        stale = any(issue.code == "conflict" for issue in entry.issues)
+        status = "412 Precondition Failed" if stale else "400 Bad Request"
+        return {"response": {"status": status, "outcome": outcome.of_issues(entry.issues)}}
     response: dict[str, Any] = {"status": _CODES[entry.status]}
     response["location"] = f"{entry.reference}/_history/{entry.version}" if entry.version else entry.reference
     if entry.version:

@@ -3,12 +3,20 @@
 from typing import Any
 
 from gateway.errors import InvalidContent, Issue, NotFhir
-from gateway.fhir import versions
+from gateway.fhir import provide_documents, versions
 from gateway.fhir.validation import faults
 from gateway.workflow.references import RELATIVE, conditional_identity
 from gateway.workflow.submission import Entry, Submission
+from mappings.fhir_elements import objects, text
 
 ACCEPTED_TYPES = ("transaction", "batch", "collection", "document", "message")
+_TYPES_OF_ANSWERS = {
+    "searchset": " (it is a server's answer to a search: send what was found as a collection)",
+    "history": " (it tells versions of resources: send those that hold now as a collection)",
+    "transaction-response": " (it is a server's answer to a transaction)",
+    "batch-response": " (it is a server's answer to a batch)",
+    "subscription-notification": " (the gateway has no subscription at any server)",
+}
 _LENIENT = frozenset({"collection", "document", "message"})
 MAX_ENTRIES = 5_000
 
@@ -30,9 +38,13 @@ def read_submission(bundle: dict[str, Any]) -> Submission:
     versions.check_content((f"Bundle.entry[{i}].resource", r) for i, r in _resources(items))
     entries = tuple(_entry(index, item, bundle_type) for index, item in enumerate(items))
     head = _bundle_faults(bundle, bundle_type, entries)
+    if level := provide_documents.level_of(bundle, entries):
+        head += provide_documents.bundle_faults(bundle_type, entries)
+        entries = provide_documents.with_faults(level, entries)
     faulty = tuple(i for entry in entries for i in entry.issues if i.severity == "error")
     if bundle_type == "transaction":
-        return Submission(bundle_type, entries, (*head, *faulty))
+        elsewhere = level is not None and provide_documents.tell_their_patient(entries)
+        return Submission(bundle_type, entries, (*head, *faulty), elsewhere)
     if head or (bundle_type in _LENIENT and not any(e.resource and not e.refused for e in entries)):
         raise InvalidContent("The bundle holds nothing that can be kept.", (*head, *faulty))
     return Submission(bundle_type, entries)
@@ -44,8 +56,9 @@ def _bundle_type(bundle: dict[str, Any]) -> str:
         issue = Issue("error", "required", "The required element 'type' is missing.", "Bundle.type")
         raise InvalidContent(issue.text, (issue,))
     if bundle_type not in ACCEPTED_TYPES:
-        text = f"Bundles of type '{bundle_type[:32]}' are not taken; these are: {', '.join(ACCEPTED_TYPES)}."
-        raise InvalidContent(text, (Issue("error", "not-supported", text, "Bundle.type"),))
+        why = _TYPES_OF_ANSWERS.get(bundle_type, "")
+        words = f"Bundles of type '{bundle_type[:32]}' are not taken{why}; these are: {', '.join(ACCEPTED_TYPES)}."
+        raise InvalidContent(words, (Issue("error", "not-supported", words, "Bundle.type"),))
     return bundle_type
 
 
@@ -55,10 +68,10 @@ def _items(bundle: dict[str, Any]) -> list[Any]:
         issue = Issue("error", "structure", "A list (JSON array) was expected.", "Bundle.entry")
         raise InvalidContent(issue.text, (issue,))
     if not items or len(items) > MAX_ENTRIES:
-        text = (
+        words = (
             "The bundle has no entries." if not items else f"The bundle has more than {MAX_ENTRIES} entries."
         )
-        raise InvalidContent(text, (Issue("error", "invalid", text, "Bundle.entry"),))
+        raise InvalidContent(words, (Issue("error", "invalid", words, "Bundle.entry"),))
     return items
 
 
@@ -77,13 +90,13 @@ def _bundle_faults(bundle: dict[str, Any], bundle_type: str, entries: tuple[Entr
     seen: set[str] = set()
     for entry in entries:
         if entry.full_url and entry.full_url in seen:
-            text = "The fullUrl stands in the bundle more than once (bdl-7)."
-            found.append(Issue("error", "duplicate", text, f"{entry.path}.fullUrl"))
+            words = "The fullUrl stands in the bundle more than once (bdl-7)."
+            found.append(Issue("error", "duplicate", words, f"{entry.path}.fullUrl"))
         seen.add(entry.full_url)
     leader = {"document": "Composition", "message": "MessageHeader"}.get(bundle_type)
     if leader and entries[0].type != leader:
-        text = f"The first entry of a {bundle_type} must be a {leader}."
-        found.append(Issue("error", "structure", text, "Bundle.entry[0].resource"))
+        words = f"The first entry of a {bundle_type} must be a {leader}."
+        found.append(Issue("error", "structure", words, "Bundle.entry[0].resource"))
     return found
 
 
@@ -99,7 +112,7 @@ def _entry(index: int, item: Any, bundle_type: str) -> Entry:
     if bundle_type in _LENIENT:
         request = {}  # only a transaction or a batch asks for anything (bdl-3)
     method, url = str(request.get("method", "")), str(request.get("url", ""))
-    condition = str(request.get("ifNoneExist", ""))
+    condition, if_match = str(request.get("ifNoneExist", "")), str(request.get("ifMatch", ""))
     resource = item.get("resource")
     if not isinstance(resource, dict):
         resource = None
@@ -112,7 +125,7 @@ def _entry(index: int, item: Any, bundle_type: str) -> Entry:
     refused = unknown or (bundle_type == "batch" and bool(issues))
     if bundle_type in _LENIENT and not refused:
         issues = [Issue("warning", i.code, i.text, i.expression) for i in issues]
-    return Entry(index, full_url or "", resource, method, url, condition, tuple(issues), refused)
+    return Entry(index, full_url or "", resource, method, url, condition, if_match, tuple(issues), refused)
 
 
 def _request_faults(
@@ -121,30 +134,55 @@ def _request_faults(
     """Bundle.entry.request of a transaction or batch (FHIR R4 3.1.0.11)."""
     if bundle_type in _LENIENT:
         return []
+    where = f"{path}.request.url"
+    if method == "PATCH" and supersedes(resource, url):
+        return []
     if method not in ("POST", "PUT"):
-        text = f"The method {method[:8] or '(none)'} is not supported; POST and PUT are."
-        return [Issue("error", "not-supported" if method else "required", text, f"{path}.request.method")]
+        known = _NOT_OFFERED.get(method, "")
+        words = f"The method {method[:8] or '(none)'} is not supported; POST and PUT are.{known}"
+        return [Issue("error", "not-supported" if method else "required", words, f"{path}.request.method")]
     type_name = str((resource or {}).get("resourceType", ""))
-    expected = f"{type_name}" if method == "POST" else f"{type_name}/[id]"
     if method == "PUT" and "?" in url:
-        return [
-            Issue("error", "not-supported", "Conditional updates are not supported.", f"{path}.request.url")
-        ]
-    matches = (
-        url == type_name if method == "POST" else bool(RELATIVE.match(url)) and url.split("/")[0] == type_name
-    )
-    if resource is not None and not matches:
-        return [
-            Issue(
-                "error",
-                "value",
-                f"The url does not fit the resource; expected {expected}.",
-                f"{path}.request.url",
-            )
-        ]
+        words = "Conditional updates are not supported: name the resource by its id, or create it with ifNoneExist."
+        return [Issue("error", "not-supported", words, where)]
+    if resource is not None and not _fits(method, url, type_name):
+        expected = type_name if method == "POST" else f"{type_name}/[id]"
+        return [Issue("error", "value", f"The url does not fit the resource; expected {expected}.", where)]
     if method == "PUT" and resource is not None and resource.get("id") != url.split("/")[1]:
         return [Issue("error", "value", "The resource's id differs from the url's.", f"{path}.resource.id")]
     if condition and conditional_identity(condition, type_name) is None:
-        text = "Only identifier=system|value is supported as a condition."
-        return [Issue("error", "not-supported", text, f"{path}.request.ifNoneExist")]
+        words = "Only identifier=system|value is supported as a condition."
+        return [Issue("error", "not-supported", words, f"{path}.request.ifNoneExist")]
     return []
+
+
+_NOT_OFFERED = {
+    "GET": " What is to be read or searched is asked for by itself, outside a bundle.",
+    "HEAD": " What is to be read or searched is asked for by itself, outside a bundle.",
+    "DELETE": " Nothing that was sent is taken away: send the resource again with the status entered-in-error.",
+    "PATCH": " Send the whole resource by PUT; one status alone may be patched, a DocumentReference's to superseded.",
+}
+
+
+def _fits(method: str, url: str, type_name: str) -> bool:
+    if method == "POST":
+        return url == type_name
+    return bool(RELATIVE.match(url)) and url.split("/")[0] == type_name
+
+
+def supersedes(patch: dict[str, Any] | None, url: str) -> bool:
+    """Whether a PATCH by FHIRPath Parameters says that a document is superseded (IHE.MHD.Patch.Parameters)."""
+    if not patch or patch.get("resourceType") != "Parameters" or not RELATIVE.match(url):
+        return False
+    operations = [
+        objects(p.get("part")) for p in objects(patch.get("parameter")) if p.get("name") == "operation"
+    ]
+    told = [{text(p.get("name")): p for p in parts} for parts in operations]
+    return url.startswith("DocumentReference/") and [_operation(parts) for parts in told] == [
+        ("replace", "DocumentReference.status", "superseded")
+    ]
+
+
+def _operation(parts: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+    named = (("type", "valueCode"), ("path", "valueString"), ("value", "valueCode"))
+    return tuple(text(parts.get(name, {}).get(element)) for name, element in named)

@@ -25,6 +25,7 @@ STATUS: dict[type[GatewayError], tuple[int, str]] = {
     errors.Conflict: (409, "conflict"),
     errors.TransitionRefused: (409, "business-rule"),
     errors.ReviewBlocked: (409, "business-rule"),
+    errors.VersionMismatch: (412, "conflict"),
     errors.StoreUnavailable: (503, "transient"),
     errors.DeliveryFailed: (502, "exception"),
     errors.PeerUnreachable: (502, "transient"),

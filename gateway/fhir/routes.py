@@ -24,6 +24,7 @@ from gateway.errors import (
     NotSupported,
     Unauthenticated,
     UnsupportedMediaType,
+    VersionMismatch,
 )
 from gateway.fhir import answers, narrowing, outcome, search, served, versions
 from gateway.fhir.bundle import read_submission
@@ -43,7 +44,7 @@ log = structlog.get_logger()
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
 _MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
 _READERS = {versions.JSON: read_json, versions.XML: read_xml}
-_REFUSED = (InvalidContent, UnsupportedMediaType)
+_REFUSED = (InvalidContent, UnsupportedMediaType, VersionMismatch)
 
 
 def blueprint(services: Services) -> Blueprint:

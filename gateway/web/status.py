@@ -22,6 +22,7 @@ HTTP_STATUS: dict[type[GatewayError], int] = {
     errors.Conflict: 409,
     errors.TransitionRefused: 409,
     errors.ReviewBlocked: 409,
+    errors.VersionMismatch: 409,
     errors.StoreUnavailable: 503,
     errors.DeliveryFailed: 502,
     errors.PeerUnreachable: 502,

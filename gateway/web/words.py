@@ -52,6 +52,12 @@ CONTENT = {
     Content.ELSEWHERE: "Not sent",
     Content.UNDECODABLE: "Damaged",
 }
+RELATION = {
+    "replaces": "Replaces:",
+    "transforms": "Translation or other form of:",
+    "appends": "Addition to:",
+    "signs": "Signature of:",
+}
 DELIVERY = {
     DeliveryState.AVAILABLE: "Ready to be fetched",
     DeliveryState.PENDING: "On its way",

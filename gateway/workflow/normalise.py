@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _BESIDE = frozenset(
     {
         *("Patient", "RelatedPerson", "Practitioner", "PractitionerRole", "Organization", "Medication"),
-        *("Binary", "Endpoint"),
+        *("Binary", "Bundle", "Endpoint"),
     }
 )
 _BESIDE_DEPTH = 3

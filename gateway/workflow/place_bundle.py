@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from gateway.case.access import Partner
 from gateway.case.model import Demographics
-from gateway.case.patient_match import Verdict, match
+from gateway.case.patient_match import Verdict, contradictions, match
 from gateway.case.status import OPEN, UNDER_REVIEW
 from gateway.clock import utc_now
 from gateway.store import cases, resources
@@ -19,13 +18,12 @@ from mappings.fhir_elements import references, text
 from mappings.fhir_people import demographics_of
 from mappings.fhir_to_case import (
     contained_patient,
+    patient_inside,
+    source_patient_info,
     subject_of,
     to_demographics,
 )
 from mappings.second_opinion_request import asks_for_second_opinion
-
-if TYPE_CHECKING:
-    pass
 
 _INACTIVE = frozenset({"revoked", "entered-in-error", "completed", "draft"})
 
@@ -109,6 +107,16 @@ def _patient(session: Session, partner: Partner, reference: str) -> Demographics
     return to_demographics(sourced(found[0]), partner.assigning_authority) if is_patient else None
 
 
+def _told_in_documents(partner: Partner, stored: list[StoredResource]) -> Demographics | None:
+    """The child whom documents tell of inside themselves, where none of them contradicts another."""
+    inside = [
+        p for r in stored if (p := patient_inside(r.content, source_patient_info(r.content))) is not None
+    ]
+    told = [demographics_of(p, partner.assigning_authority) for p in inside]
+    agree = told and not any(contradictions(told[0], other) for other in told[1:])
+    return told[0] if agree else None
+
+
 def _open_case_of(session: Session, partner: Partner, child: Demographics) -> CaseRow | None:
     """The one case under review whose very Patient this is, whatever it says now; else the one of the same child."""
     known = cases.known(session, partner, sorted(UNDER_REVIEW))
@@ -151,7 +159,7 @@ def _case_without_request(
         subject_of(r.content) for r in stored
     } - {""}
     if len(subjects) == 1:
-        child = _patient(session, partner, next(iter(subjects)))
+        child = _patient(session, partner, next(iter(subjects))) or _told_in_documents(partner, stored)
         if child is not None and (case := _open_case_of(session, partner, child)) is not None:
             return case, False
     return cases.open_case(session, partner, "", utc_now()), True

@@ -16,7 +16,7 @@ from gateway.store.database import Session
 from gateway.store.ids import new_id
 from gateway.store.objects import Spool, Stored
 from gateway.store.resources import NewVersion, Outcome, StoredResource
-from gateway.workflow import place_bundle
+from gateway.workflow import changes, place_bundle
 from gateway.workflow.normalise import renew_record
 from gateway.workflow.references import (
     RELATIVE,
@@ -74,6 +74,7 @@ def _keep(
 ) -> Accepted:
     now = utc_now()
     receipt = receipts.add(session, partner, stored, origin, content_type, received_at=now)
+    submission = changes.applied(session, partner, submission)
     resolved = _resolve(session, partner, submission, services.config.fhir_base)
     _refuse_faulty_transaction(submission, resolved)
     saved = resources.save(session, partner, receipt, [version for _, version in resolved.versions], now)
@@ -99,7 +100,7 @@ def _keep(
 
 def _refuse_faulty_transaction(submission: Submission, resolved: _Resolved) -> None:
     """All or nothing, and all faults at once (FHIR R4 3.1.0.11.2)."""
-    unresolved = [issue for issues in resolved.faults.values() for issue in issues]
+    unresolved = [i for issues in resolved.faults.values() for i in issues if i.severity == "error"]
     faults = (*submission.faults, *unresolved)
     if submission.bundle_type == "transaction" and faults:
         raise InvalidContent(f"The transaction has {len(faults)} faults and was not taken.", faults)
@@ -130,7 +131,7 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
         kind, fhir_id = given[entry.index].split("/")
         content = copy.deepcopy(entry.resource) or {}
         path = f"{entry.path}.resource"
-        if issues := resolve(content, path, names, known, server):
+        if issues := resolve(content, path, names, known, server, submission.subject_elsewhere):
             resolved.faults[entry.index] = issues
         content["id"] = fhir_id
         resolved.versions.append((entry, NewVersion(kind, fhir_id, keys[entry.index][1], path, content)))

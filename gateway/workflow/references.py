@@ -40,8 +40,13 @@ def targets(entries: Mapping[int, str], submission: tuple[Entry, ...]) -> dict[s
 
 
 def referenced(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str, str, str]]:
-    """Each ``reference`` or Attachment ``url`` in a resource: (holder, key, value, FHIRPath)."""
+    """Each ``reference`` or Attachment ``url`` in a resource: (holder, key, value, FHIRPath).
+
+    A Bundle inside a bundle has names of its own (2.36.4.1): nothing of it is looked at.
+    """
     if isinstance(value, dict):
+        if value.get("resourceType") == "Bundle":
+            return
         for key, item in value.items():
             if key in ("reference", "url") and isinstance(item, str):
                 yield value, key, item, f"{path}.{key}"
@@ -53,12 +58,18 @@ def referenced(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str, str
 
 
 def resolve(
-    resource: dict[str, Any], path: str, names: Mapping[str, str], known: Mapping[str, str], server: str
+    resource: dict[str, Any],
+    path: str,
+    names: Mapping[str, str],
+    known: Mapping[str, str],
+    server: str,
+    subject_elsewhere: bool = False,
 ) -> list[Issue]:
     """Point references to entries of the bundle at the resources they became; name those that lead nowhere.
 
     ``names`` are the bundle's own (see ``targets``), ``known`` the sender's earlier resources: reference as
-    written to reference as stored. Absolute URLs elsewhere are kept and never followed.
+    written to reference as stored. Absolute URLs elsewhere are kept and never followed. With ``subject_elsewhere`` a
+    document's or a list's subject is kept as it is too, and only a warning.
     """
     unresolved = []
     contained = {f"#{c.get('id')}" for c in objects(resource.get("contained"))} | {"#"}
@@ -69,7 +80,9 @@ def resolve(
         if target is not None:
             holder[key] = target
         elif key == "reference" and not _leads_elsewhere(value, local, contained):
-            unresolved.append(Issue("error", "not-found", _nowhere(value), where))
+            kept = subject_elsewhere and where == f"{path}.subject.reference" and value.startswith("Patient/")
+            kept = kept and resource.get("resourceType") in ("DocumentReference", "List")
+            unresolved.append(Issue("warning" if kept else "error", "not-found", _nowhere(value), where))
     return unresolved
 
 

@@ -8,7 +8,7 @@ from gateway.errors import Issue
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One Bundle.entry. ``method`` is POST, PUT or empty (collection, document, message).
+    """One Bundle.entry. ``method`` is POST, PUT, PATCH or empty (collection, document, message).
 
     ``refused``: the entry of a batch that is not taken, with the reason in ``issues``.
     """
@@ -19,6 +19,7 @@ class Entry:
     method: str = ""
     url: str = ""
     if_none_exist: str = ""
+    if_match: str = ""
     issues: tuple[Issue, ...] = ()
     refused: bool = False
 
@@ -36,11 +37,13 @@ class Submission:
     """``bundle_type``: transaction, batch, collection, document or message.
 
     ``faults`` refuse the whole (a transaction's only): told together with references that lead nowhere.
+    ``subject_elsewhere``: documents and lists may be about a Patient that is not here (IHE MHD ITI-65 2:3.65.4.1.2.2).
     """
 
     bundle_type: str
     entries: tuple[Entry, ...]
     faults: tuple[Issue, ...] = ()
+    subject_elsewhere: bool = False
 
     @property
     def kept(self) -> tuple[Entry, ...]:

@@ -181,7 +181,11 @@ def test_a_double_full_url_is_named(ehr: FhirClient) -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"method": "DELETE", "url": "Patient/1"}, "DELETE is not supported"),
+        ({"method": "DELETE", "url": "Patient/1"}, "send the resource again with the status entered-in-error"),
+        ({"method": "DELETE", "url": "Patient?identifier=x|1"}, "DELETE is not supported"),
+        ({"method": "PATCH", "url": "Patient/1"}, "Send the whole resource by PUT"),
+        ({"method": "GET", "url": "Patient/1"}, "asked for by itself, outside a bundle"),
+        ({"method": "PUT", "url": "Patient?identifier=x|1"}, "Conditional updates are not supported"),
         ({"method": "POST", "url": "Practitioner"}, "expected Patient"),
         ({"method": "PUT", "url": "Patient/1"}, "id differs"),
         ({"method": "POST", "url": "Patient", "ifNoneExist": "name=x"}, "identifier=system|value"),
@@ -196,6 +200,26 @@ def test_a_request_that_is_not_offered_is_named(
     answer = ehr.post(sent)
     assert answer.status_code == 400
     assert any(words in text for _, text in issues(answer)), issues(answer)
+
+
+@pytest.mark.parametrize(
+    ("bundle_type", "words"),
+    [
+        ("searchset", "a server's answer to a search: send what was found as a collection"),
+        ("history", "it tells versions of resources: send those that hold now as a collection"),
+        ("transaction-response", "a server's answer to a transaction"),
+        ("batch-response", "a server's answer to a batch"),
+        ("subscription-notification", "has no subscription at any server"),
+        ("basket", "Bundles of type 'basket' are not taken; these are: transaction, batch"),
+    ],
+)
+def test_bundles_that_are_no_submission_are_refused_with_what_they_are_for(
+    ehr: FhirClient, bundle_type: str, words: str
+) -> None:
+    answer = ehr.post(referral() | {"type": bundle_type})
+    assert answer.status_code == 400
+    [(expression, text)] = issues(answer)
+    assert (expression, words in text) == ("Bundle.type", True), text
 
 
 def test_without_a_token_nothing_is_taken_or_read(ehr: FhirClient) -> None:

@@ -190,6 +190,29 @@ def test_a_put_keeps_the_sender_s_own_id(ehr: FhirClient) -> None:
     assert ehr.get(f"Patient/{own}").json()["id"] == own
 
 
+def test_a_put_is_made_for_the_version_that_it_names(ehr: FhirClient) -> None:
+    own_id = uuid4().hex
+    sent = referral()
+    sent["entry"][0]["resource"]["id"] = own_id
+    sent["entry"][0]["request"] = {"method": "PUT", "url": f"Patient/{own_id}"}
+    assert ehr.post(sent).status_code == 200
+
+    sent["entry"][0]["resource"]["language"] = "yo"
+    sent["entry"][0]["request"]["ifMatch"] = 'W/"7"'
+    stale = ehr.post(sent)
+    assert stale.status_code == 412
+    [(expression, _)] = issues(stale)
+    assert expression == "Bundle.entry[0].request.ifMatch"
+    [entry, *others] = ehr.post(sent | {"type": "batch"}).json()["entry"]
+    assert entry["response"]["status"] == "412 Precondition Failed"
+    assert {other["response"]["status"][:3] for other in others} <= {"200", "201"}
+    assert "language" not in ehr.get(f"Patient/{own_id}").json()
+
+    sent["entry"][0]["request"]["ifMatch"] = ehr.get(f"Patient/{own_id}").headers["ETag"]
+    assert ehr.post(sent).status_code == 200
+    assert ehr.get(f"Patient/{own_id}").json()["language"] == "yo"
+
+
 def test_a_reference_to_what_was_sent_before_is_resolved(ehr: FhirClient) -> None:
     mrn = uuid4().hex[:10]
     location = ehr.post(referral(mrn)).json()["entry"][0]["response"]["location"].split("/_history")[0]
