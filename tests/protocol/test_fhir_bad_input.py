@@ -181,7 +181,10 @@ def test_a_double_full_url_is_named(ehr: FhirClient) -> None:
 @pytest.mark.parametrize(
     ("request_", "words"),
     [
-        ({"method": "DELETE", "url": "Patient/1"}, "send the resource again with the status entered-in-error"),
+        (
+            {"method": "DELETE", "url": "Patient/1"},
+            "send the resource again with the status entered-in-error",
+        ),
         ({"method": "DELETE", "url": "Patient?identifier=x|1"}, "DELETE is not supported"),
         ({"method": "PATCH", "url": "Patient/1"}, "Send the whole resource by PUT"),
         ({"method": "GET", "url": "Patient/1"}, "asked for by itself, outside a bundle"),
