@@ -50,9 +50,9 @@ def is_delivered(scene: Scene, case_id: str) -> bool:
     [
         ("HEAD", {}, 200),
         ("GET", {"If-None-Match": 'W/"1"'}, 304),
-        ("GET", {"Accept": "application/fhir+xml"}, 406),
+        ("GET", {"Accept": "text/turtle"}, 406),
     ],
-    ids=["head", "not-modified", "xml"],
+    ids=["head", "not-modified", "not-acceptable"],
 )
 def test_a_read_whose_answer_does_not_carry_the_report_is_no_delivery(
     scene: Scene, partner: Partner, case_id: str, method: str, headers: dict[str, str], status: int
