@@ -36,13 +36,15 @@ class Issue:
     """One fault, as FHIR R4 OperationOutcome.issue tells it.
 
     ``severity`` is an IssueSeverity code, ``code`` an IssueType code, ``expression`` a FHIRPath
-    (0..1), ``text`` plain words for the sender: what was expected and what was found.
+    (0..1), ``text`` plain words for the sender: what was expected and what was found. ``full_url`` is that of
+    the bundle's entry in which it stands.
     """
 
     severity: str
     code: str
     text: str
     expression: str | None = None
+    full_url: str = ""
 
 
 @dataclass

@@ -75,6 +75,7 @@ class Element:
     """One element of a type. ``child`` is the model of a complex type, None for a primitive or any resource.
 
     ``kind`` is the FHIR type (dateTime, CodeableConcept, Resource); a backbone element's is its model's name.
+    ``targets`` are the resource types that a Reference may lead to; none where it may lead to any.
     """
 
     kind: str
@@ -84,6 +85,7 @@ class Element:
     codes: frozenset[str]
     choice: str
     choice_required: bool
+    targets: frozenset[str]
 
     @property
     def is_primitive(self) -> bool:
@@ -137,6 +139,7 @@ def elements_of(model: type[FHIRAbstractModel]) -> dict[str, Element]:
             codes=_codes(model, field.alias or name, extra),
             choice=str(extra.get("one_of_many") or ""),
             choice_required=bool(extra.get("one_of_many_required")),
+            targets=_targets(extra),
         )
     return found
 
@@ -158,6 +161,12 @@ def _codes(model: type[FHIRAbstractModel], element: str, extra: dict[str, Any]) 
     codes = frozenset(str(code) for code in listed) if isinstance(listed, list) else frozenset()
     whole = frozenset() if "+" in codes else codes
     return REQUIRED_CODES.get((model.__name__, element), whole) if is_r4 else whole
+
+
+def _targets(extra: dict[str, Any]) -> frozenset[str]:
+    listed = extra.get("enum_reference_types")
+    targets = frozenset(str(target) for target in listed) if isinstance(listed, list) else frozenset()
+    return frozenset() if "Resource" in targets else targets
 
 
 def _is_list(annotation: Any) -> bool:

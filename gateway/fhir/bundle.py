@@ -1,9 +1,11 @@
 """A Bundle to a Submission: checked entry by entry, every fault named."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gateway.errors import InvalidContent, Issue, NotFhir
-from gateway.fhir import provide_documents, versions
+from gateway.fhir import bundle_rules, provide_documents, versions
 from gateway.fhir.validation import faults
 from gateway.workflow.references import RELATIVE, conditional_identity
 from gateway.workflow.submission import Entry, Submission
@@ -36,18 +38,25 @@ def read_submission(bundle: dict[str, Any]) -> Submission:
     bundle_type = _bundle_type(bundle)
     items = _items(bundle)
     versions.check_content((f"Bundle.entry[{i}].resource", r) for i, r in _resources(items))
-    entries = tuple(_entry(index, item, bundle_type) for index, item in enumerate(items))
-    head = _bundle_faults(bundle, bundle_type, entries)
+    types = bundle_rules.types_by_reference(items)
+    entries = tuple(_entry(index, item, bundle_type, types) for index, item in enumerate(items))
+    shell, unclear = _shell_faults(bundle, bundle_type), list(bundle_rules.ambiguous(bundle))
     if level := provide_documents.level_of(bundle, entries):
-        head += provide_documents.bundle_faults(bundle_type, entries)
+        unclear += provide_documents.bundle_faults(bundle_type, entries)
         entries = provide_documents.with_faults(level, entries)
     faulty = tuple(i for entry in entries for i in entry.issues if i.severity == "error")
     if bundle_type == "transaction":
         elsewhere = level is not None and provide_documents.tell_their_patient(entries)
-        return Submission(bundle_type, entries, (*head, *faulty), elsewhere)
-    if head or (bundle_type in _LENIENT and not any(e.resource and not e.refused for e in entries)):
-        raise InvalidContent("The bundle holds nothing that can be kept.", (*head, *faulty))
-    return Submission(bundle_type, entries)
+        return Submission(bundle_type, entries, (*shell, *unclear, *faulty), elsewhere)
+    refusing = (*(i for i in shell if i.severity == "error"), *unclear)
+    if refusing or (bundle_type in _LENIENT and not any(e.resource and not e.refused for e in entries)):
+        raise InvalidContent("The bundle holds nothing that can be kept.", (*refusing, *faulty))
+    return Submission(bundle_type, _told_with_the_first(shell, entries))
+
+
+def _told_with_the_first(shell: list[Issue], entries: tuple[Entry, ...]) -> tuple[Entry, ...]:
+    """What is wrong with the bundle as a whole and refuses none of it is told with its first entry."""
+    return (replace(entries[0], issues=(*shell, *entries[0].issues)), *entries[1:])
 
 
 def _bundle_type(bundle: dict[str, Any]) -> str:
@@ -83,24 +92,14 @@ def _resources(items: list[Any]) -> list[tuple[int, dict[str, Any]]]:
     ]
 
 
-def _bundle_faults(bundle: dict[str, Any], bundle_type: str, entries: tuple[Entry, ...]) -> list[Issue]:
-    """Faults of the bundle itself: its own elements, double fullUrls, what leads a document or a message."""
+def _shell_faults(bundle: dict[str, Any], bundle_type: str) -> list[Issue]:
+    """Faults of the bundle itself. Whether its entries ask for something is looked at with each entry."""
     shell = {key: value for key, value in bundle.items() if key != "entry"}
-    found = faults(shell, "Bundle")
-    seen: set[str] = set()
-    for entry in entries:
-        if entry.full_url and entry.full_url in seen:
-            words = "The fullUrl stands in the bundle more than once (bdl-7)."
-            found.append(Issue("error", "duplicate", words, f"{entry.path}.fullUrl"))
-        seen.add(entry.full_url)
-    leader = {"document": "Composition", "message": "MessageHeader"}.get(bundle_type)
-    if leader and entries[0].type != leader:
-        words = f"The first entry of a {bundle_type} must be a {leader}."
-        found.append(Issue("error", "structure", words, "Bundle.entry[0].resource"))
-    return found
+    found = [*faults(shell, "Bundle"), *bundle_rules.rules(bundle)]
+    return _as_warnings(found) if bundle_type in _LENIENT else found
 
 
-def _entry(index: int, item: Any, bundle_type: str) -> Entry:
+def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str]) -> Entry:
     path = f"Bundle.entry[{index}]"
     if not isinstance(item, dict):
         return Entry(
@@ -120,12 +119,17 @@ def _entry(index: int, item: Any, bundle_type: str) -> Entry:
     if resource is None and (bundle_type in _LENIENT or method in ("POST", "PUT")):
         issues.append(Issue("error", "required", "The entry holds no resource.", f"{path}.resource"))
     if resource is not None:
-        issues += faults(resource, f"{path}.resource")
-    unknown = resource is not None and any(i.expression == f"{path}.resource" for i in issues)
+        issues += faults(resource, f"{path}.resource", types=types)
+    issues = [replace(issue, full_url=full_url or "") for issue in issues]
+    unknown = any(i.code == "structure" and i.expression == f"{path}.resource" for i in issues)
     refused = unknown or (bundle_type == "batch" and bool(issues))
     if bundle_type in _LENIENT and not refused:
-        issues = [Issue("warning", i.code, i.text, i.expression) for i in issues]
+        issues = _as_warnings(issues)
     return Entry(index, full_url or "", resource, method, url, condition, if_match, tuple(issues), refused)
+
+
+def _as_warnings(issues: list[Issue]) -> list[Issue]:
+    return [replace(issue, severity="warning") for issue in issues]
 
 
 def _request_faults(

@@ -1,13 +1,14 @@
 """FHIR JSON (FHIR R4 2.6.2) as it is read: whole numbers and decimals with their digits, nothing that is no text."""
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 import simplejson
 
-from gateway.errors import NotFhir
+from gateway.errors import Issue, NotFhir
 
 MAX_DIGITS = 1000
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
@@ -19,12 +20,9 @@ def read_json(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise NotFhir("The body is empty.")
     try:
-        found = simplejson.loads(
-            body.decode("utf-8-sig"),
-            parse_float=_decimal,
-            parse_int=_whole,
-            parse_constant=_no_constant,
-        )
+        found = _loads(body.decode("utf-8-sig"), _object)
+    except _Twice:
+        raise _doubled(body.decode("utf-8-sig")) from None
     except UnicodeDecodeError as error:
         raise NotFhir(f"The body is not UTF-8 (byte {error.start}); FHIR JSON is always UTF-8.") from error
     except simplejson.JSONDecodeError as error:
@@ -38,6 +36,65 @@ def read_json(body: bytes) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise NotFhir("The body is JSON and no object: a FHIR resource is an object with 'resourceType'.")
     return found
+
+
+def _loads(text: str, as_object: Callable[[list[tuple[str, Any]]], Any]) -> Any:
+    return simplejson.loads(
+        text,
+        object_pairs_hook=as_object,
+        parse_float=_decimal,
+        parse_int=_whole,
+        parse_constant=_no_constant,
+    )
+
+
+class _Twice(Exception):
+    """A property stands twice in one object."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _Twice
+    return found
+
+
+def _doubled(text: str) -> NotFhir:
+    """Which value is meant cannot be known, so that nothing of it is taken (FHIR R4 2.6.2: names are unique)."""
+    doubled: dict[
+        int, tuple[dict[str, Any], list[str]]
+    ] = {}  # with the object: an id is given again after it
+
+    def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if twice := [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]:
+            doubled[id(found)] = (found, twice)
+        return found
+
+    root = _loads(text, noted)
+    issues = tuple(
+        Issue("error", "structure", "The property stands here more than once; which value is meant?", place)
+        for place in _places(root, doubled)
+    )
+    return NotFhir("The JSON has a property twice in one object.", issues)
+
+
+def _places(root: Any, doubled: Mapping[int, tuple[dict[str, Any], list[str]]]) -> Iterator[str]:
+    """Of what stands twice, in the values that JSON's last word leaves."""
+    top = root.get("resourceType") if isinstance(root, dict) else None
+    pending = [(top if isinstance(top, str) else "", root)]
+    while pending:
+        path, item = pending.pop()
+        if isinstance(item, dict):
+            _, twice = doubled.get(id(item), ({}, []))
+            yield from (_printable(f"{path}.{name}".lstrip(".")) for name in twice)
+            pending += [(f"{path}.{name}", value) for name, value in item.items()]
+        elif isinstance(item, list):
+            pending += [(f"{path}[{index}]", value) for index, value in enumerate(item)]
+
+
+def _printable(path: str) -> str:
+    return path[:500].encode("ascii", "replace").decode()
 
 
 def _strings(value: Any) -> Iterator[str]:

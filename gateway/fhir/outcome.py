@@ -60,7 +60,7 @@ def _issue(issue: Issue) -> dict[str, Any]:
         "severity": issue.severity,
         "code": issue.code,
         "details": {"text": issue.text},
-        "diagnostics": issue.text,
+        "diagnostics": f"{issue.text} (fullUrl {issue.full_url[:200]})" if issue.full_url else issue.text,
     }
     if issue.expression:
         found["expression"] = [issue.expression]

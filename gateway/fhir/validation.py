@@ -1,19 +1,21 @@
 """One resource against its FHIR release: every fault at once, with its FHIRPath, in plain words, without its value.
 
 fhir.resources (see mappings/fhir_definitions.py) finds unknown elements, wrong types, wrong primitives.
-Required elements, required codes and choices are walked here as well: the models stop at the first kind
-of fault. Not checked yet: reference targets, invariants, profiles, terminology.
+What they do not look at is in walk.py. Not checked: profiles, extensions' definitions, and whether a code is one of its
+system's (SNOMED CT, LOINC, ICD).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from fhir_core.fhirabstractmodel import FHIRAbstractModel
 from pydantic import ValidationError
 
 from gateway.errors import Issue
-from mappings.fhir_definitions import Element, Release, elements_of, resource_model
+from gateway.fhir.walk import Surroundings, walk_resource
+from mappings.fhir_definitions import Release, resource_model
 
 MAX_DEPTH = 64
 _ABSENT_TYPES = frozenset({"missing", "model_field_validation.missing"})
@@ -32,8 +34,16 @@ _WORDS = {
 _PRIMITIVE = re.compile(r"(?:Value error, )?(\w+) value string does not match")
 
 
-def faults(resource: dict[str, Any], path: str, release: Release = Release.R4) -> list[Issue]:
-    """Everything that is wrong with a resource; ``path`` is the FHIRPath of the resource itself."""
+def faults(
+    resource: dict[str, Any],
+    path: str,
+    release: Release = Release.R4,
+    types: Mapping[str, str] = MappingProxyType({}),
+) -> list[Issue]:
+    """Everything that is wrong with a resource; ``path`` is the FHIRPath of the resource itself.
+
+    ``types`` are those of the resources around it, by every reference that leads to them.
+    """
     type_name = resource.get("resourceType")
     if not isinstance(type_name, str) or not type_name:
         return [Issue("error", "structure", "The element 'resourceType' is missing.", path)]
@@ -45,7 +55,8 @@ def faults(resource: dict[str, Any], path: str, release: Release = Release.R4) -
         return [
             Issue("error", "structure", f"The resource is nested more than {MAX_DEPTH} levels deep.", path)
         ]
-    return _distinct([*_model_faults(model, resource, path, release), *_walk(model, resource, path, release)])
+    walked = walk_resource(model, resource, path, Surroundings(release, types))
+    return _distinct([*_model_faults(model, resource, path, release), *walked])
 
 
 def _model_faults(
@@ -88,47 +99,6 @@ def _words(kind: str, message: str, release: Release) -> str:
         if primitive
         else "The value is not allowed here."
     )
-
-
-def _walk(
-    model: type[FHIRAbstractModel], item: dict[str, Any], path: str, release: Release
-) -> Iterator[Issue]:
-    """Required elements (cardinality 1..), codes of required bindings, one value of each choice."""
-    elements = elements_of(model)
-    chosen: dict[str, list[str]] = {}
-    for name, element in elements.items():
-        present = name in item or f"_{name}" in item
-        if element.choice:
-            chosen.setdefault(element.choice, []).extend([name] if present else [])
-        elif element.required and not present:
-            yield Issue("error", "required", f"The required element '{name}' is missing.", f"{path}.{name}")
-        if name in item:
-            yield from _values(element, item[name], f"{path}.{name}", release)
-    for choice, names in chosen.items():
-        yield from _choice(
-            choice, names, any(e.choice == choice and e.choice_required for e in elements.values()), path
-        )
-
-
-def _choice(choice: str, names: list[str], required: bool, path: str) -> Iterator[Issue]:
-    if len(names) > 1:
-        yield Issue("error", "structure", f"Only one of {', '.join(names)} may be given.", f"{path}.{choice}")
-    elif not names and required:
-        yield Issue(
-            "error", "required", f"The required element '{choice}[x]' is missing.", f"{path}.{choice}"
-        )
-
-
-def _values(element: Element, value: Any, path: str, release: Release) -> Iterator[Issue]:
-    many = value if element.is_list and isinstance(value, list) else [value]
-    for index, item in enumerate(many):
-        where = f"{path}[{index}]" if element.is_list else path
-        if element.child is not None and isinstance(item, dict):
-            yield from _walk(element.child, item, where, release)
-        elif element.codes and isinstance(item, str) and item not in element.codes:
-            allowed = ", ".join(sorted(element.codes)[:30])
-            text = f"The code is none of those that FHIR {release} requires: {allowed}."
-            yield Issue("error", "code-invalid", text, where)
 
 
 def _too_deep(resource: dict[str, Any]) -> bool:

@@ -27,7 +27,15 @@ def choices(package: str) -> list[str]:
     named = [
         text.rpartition(" :: ")[2] for text in told.get_all("Classifier", []) if text.startswith("License")
     ]
-    return named or re.split(r"\s+OR\s+", told.get("License", ""))
+    return named or re.split(r"\s+OR\s+", told.get("License") or in_its_file(package))
+
+
+def in_its_file(package: str) -> str:
+    """The heading of the licence that a package brings, where its metadata name none."""
+    for file in metadata.files(package) or ():
+        if "LICENSE" in file.name and (heading := re.search(r"^(\w+) License$", file.read_text(), re.MULTILINE)):
+            return heading[1]
+    return ""
 
 
 def kind(licence: str) -> str:

@@ -251,7 +251,7 @@ def test_digits_are_kept_as_they_were_sent(ehr: FhirClient) -> None:
 def test_a_collection_with_a_faulty_entry_is_kept_and_the_fault_is_a_finding(ehr: FhirClient) -> None:
     sent = referral(bundle_type="collection")
     sent["entry"].append(
-        {"fullUrl": f"urn:uuid:{uuid4()}", "resource": {"resourceType": "Condition", "code": {}}}
+        {"fullUrl": f"urn:uuid:{uuid4()}", "resource": {"resourceType": "Condition", "code": {"text": "x"}}}
     )
     answer = ehr.post(sent)
     assert answer.status_code == 201, answer.text

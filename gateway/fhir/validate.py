@@ -1,0 +1,41 @@
+"""Any resource as $validate looks at it (FHIR R4 operation-resource-validate): every finding, nothing decided."""
+
+from dataclasses import replace
+from typing import Any
+
+from gateway.errors import Issue
+from gateway.fhir import bundle_rules
+from gateway.fhir.validation import faults
+from mappings.fhir_definitions import Release
+
+
+def findings(resource: dict[str, Any], release: Release = Release.R4) -> list[Issue]:
+    """Errors and warnings with their FHIRPath, from the resource's type on."""
+    if resource.get("resourceType") != "Bundle":
+        return faults(resource, str(resource.get("resourceType") or "Resource")[:64], release)
+    given = resource.get("entry")
+    items = given if isinstance(given, list) else []
+    types = bundle_rules.types_by_reference(items)
+    shell = {**resource, "entry": [_without_resource(item) for item in items]} if items else resource
+    found = [
+        *faults(shell, "Bundle", release),
+        *bundle_rules.ambiguous(resource),
+        *bundle_rules.rules(resource),
+        *bundle_rules.requests(resource),
+    ]
+    for index, item in enumerate(items):
+        inner = item.get("resource") if isinstance(item, dict) else None
+        if isinstance(inner, dict):
+            full_url = item.get("fullUrl") if isinstance(item.get("fullUrl"), str) else ""
+            issues = faults(inner, f"Bundle.entry[{index}].resource", release, types)
+            found += [replace(issue, full_url=full_url or "") for issue in issues]
+    if resource.get("type") == "document":
+        found += bundle_rules.unresolved(resource)
+    return found
+
+
+def _without_resource(item: Any) -> Any:
+    """An entry whose resource is looked at by itself; one that holds nothing else stands in as another would."""
+    if not isinstance(item, dict) or not isinstance(item.get("resource"), dict):
+        return item
+    return {key: value for key, value in item.items() if key != "resource"} or {"fullUrl": "urn:oid:0"}

@@ -1,0 +1,291 @@
+"""What the models do not look at, element by element: cardinality, choices, codes, JSON rules, references, invariants.
+
+FHIR R4 2.1.5 (cardinality, bindings), 2.6.2 (JSON), 2.3.0 (references), 2.4 (narrative), 2.27 (DomainResource).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+from fhir_core.fhirabstractmodel import FHIRAbstractModel
+
+from gateway.errors import Issue
+from gateway.fhir.invariants import Rule, rules_on
+from gateway.fhir.narrative import narrative_faults
+from mappings.fhir_definitions import Element, Release, elements_of, resource_model
+from mappings.fhir_elements import objects
+from mappings.fhir_invariants import element_name
+
+ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_TARGET = re.compile(
+    r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,60})/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?"
+)
+
+Json = dict[str, Any]
+Model = type[FHIRAbstractModel]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where a resource stands. ``types``: of the bundle's entries, by every reference that leads to them."""
+
+    release: Release
+    types: Mapping[str, str] = field(default_factory=dict)
+    contained: Mapping[str, str] = field(default_factory=dict)
+    resource: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A type as the walk needs it. ``stems``: the name of a choice by each of its elements."""
+
+    elements: dict[str, Element]
+    required: tuple[str, ...]
+    required_choices: tuple[str, ...]
+    stems: dict[str, str]
+    rules: tuple[Rule, ...]
+    element_rules: dict[str, tuple[Rule, ...]]
+
+
+@cache
+def _plan(model: Model, with_invariants: bool) -> _Plan:
+    elements = elements_of(model)
+    names = tuple(base.__name__ for base in model.__mro__ if issubclass(base, FHIRAbstractModel))
+    on_elements = {
+        name: rules_on((element_name(model.__name__, element.choice or name),))
+        for name, element in elements.items()
+        if element.child is None or element.child.__name__ != element_name(model.__name__, name)
+    }
+    return _Plan(
+        elements,
+        tuple(name for name, element in elements.items() if element.required and not element.choice),
+        tuple({e.choice: None for e in elements.values() if e.choice and e.choice_required}),
+        {name: element.choice for name, element in elements.items() if element.choice},
+        rules_on(names) if with_invariants else (),
+        {name: rules for name, rules in on_elements.items() if rules} if with_invariants else {},
+    )
+
+
+def walk_resource(model: Model, resource: Json, path: str, around: Surroundings) -> Iterator[Issue]:
+    """A resource that stands for itself, with what it contains."""
+    contained = {f"#{c.get('id')}": str(c.get("resourceType")) for c in objects(resource.get("contained"))}
+    contained["#"] = str(resource.get("resourceType"))
+    inside = Surroundings(around.release, around.types, contained, resource)
+    yield from _id_fault(resource, path)
+    if "contained" in resource:
+        yield from _contained_faults(resource, path)
+    yield from _walk(model, resource, path, inside)
+
+
+def _walk(model: Model, item: Json, path: str, around: Surroundings) -> Iterator[Issue]:
+    plan = _plan(model, around.release in (Release.R4, Release.R4B))
+    present: set[str] = set()
+    chosen: dict[str, list[str]] = {}
+    for key, value in item.items():
+        name = key.removeprefix("_")
+        if value is None or value == [] or value == {} or value == "":
+            yield _empty(value, f"{path}.{key}")
+            present.add(name)
+            continue
+        element = plan.elements.get(name)
+        stem = plan.stems.get(name)
+        if stem is not None and name not in chosen.setdefault(stem, []):
+            chosen[stem].append(name)
+        present.add(stem or name)
+        if element is not None:
+            yield from _values(element, key, value, item, path, around)
+            for rule in plan.element_rules.get(name, ()):
+                yield from _broken_in(rule, value, f"{path}.{key}", around)
+    for name in plan.required:
+        if name not in present:
+            yield Issue("error", "required", f"The required element '{name}' is missing.", f"{path}.{name}")
+    yield from _choices(plan, chosen, path)
+    for rule in plan.rules:
+        if not rule.holds(item, present, plan.stems, around.resource):
+            yield _broken(rule, path)
+
+
+def _empty(value: Any, path: str) -> Issue:
+    found = {"NoneType": "null", "list": "an empty list", "dict": "an empty object"}
+    seen = found.get(type(value).__name__, "an empty text")
+    text = (
+        f"A value was expected, and {seen} was found: an element without value is left out (FHIR R4 2.6.2)."
+    )
+    return Issue("error", "structure", text, path)
+
+
+def _choices(plan: _Plan, chosen: dict[str, list[str]], path: str) -> Iterator[Issue]:
+    for choice, names in chosen.items():
+        if len(names) > 1:
+            text = f"Only one of {', '.join(sorted(names))} may be given."
+            yield Issue("error", "structure", text, f"{path}.{choice}")
+    for choice in plan.required_choices:
+        if choice not in chosen:
+            text = f"The required element '{choice}[x]' is missing."
+            yield Issue("error", "required", text, f"{path}.{choice}")
+
+
+def _values(
+    element: Element, key: str, value: Any, item: Json, path: str, around: Surroundings
+) -> Iterator[Issue]:
+    where = f"{path}.{key}"
+    beside = item.get(key[1:] if key[0] == "_" else f"_{key}")
+    if not isinstance(value, list):
+        if key[0] == "_" and beside is None and isinstance(value, dict) and value.keys() == {"id"}:
+            yield _empty({}, where)
+        yield from _value(element, key, value, where, around)
+        return
+    for index, one in enumerate(value):
+        if one is None and element.child is None and not element.is_resource and _has(beside, index):
+            continue  # the null of a list of primitives stands beside an id or an extension
+        if one is None or one == {} or one == [] or one == "":
+            yield _empty(one, f"{where}[{index}]")
+        else:
+            yield from _value(element, key, one, f"{where}[{index}]", around)
+
+
+def _has(values: Any, index: int) -> bool:
+    return isinstance(values, list) and index < len(values) and values[index] is not None
+
+
+def _value(element: Element, key: str, value: Any, path: str, around: Surroundings) -> Iterator[Issue]:
+    if isinstance(value, str):
+        yield from _text_faults(element, value, path, around)
+    elif not isinstance(value, dict):
+        return
+    elif element.child is not None:
+        yield from _complex_faults(element, element.child, value, path, around)
+    elif element.is_resource:
+        yield from _inner_resource(key, value, path, around)
+    elif key[0] == "_":
+        yield from _extensions(value, path, around)
+
+
+def _text_faults(element: Element, value: str, path: str, around: Surroundings) -> Iterator[Issue]:
+    if element.codes and value not in element.codes:
+        allowed = ", ".join(sorted(element.codes)[:30])
+        text = f"The code is none of those that FHIR {around.release} requires: {allowed}."
+        yield Issue("error", "code-invalid", text, path)
+    elif element.kind == "xhtml":
+        yield from narrative_faults(value, path)
+
+
+def _complex_faults(
+    element: Element, model: Model, value: Json, path: str, around: Surroundings
+) -> Iterator[Issue]:
+    if value.keys() == {"id"}:
+        yield _empty({}, path)
+    yield from _walk(model, value, path, around)
+    if element.kind == "Reference":
+        yield from _reference_faults(element, value, path, around)
+    elif element.kind == "Attachment":
+        yield from _size_fault(value, path)
+
+
+def _extensions(beside: Json, path: str, around: Surroundings) -> Iterator[Issue]:
+    """Beside a primitive: its extensions."""
+    model = elements_of(resource_model("Patient", around.release) or FHIRAbstractModel)["extension"].child
+    for index, one in enumerate(objects(beside.get("extension"))):
+        if model is not None:
+            yield from _walk(model, one, f"{path}.extension[{index}]", around)
+
+
+def _inner_resource(key: str, resource: Json, path: str, around: Surroundings) -> Iterator[Issue]:
+    """Contained resources share the references of what contains them; others stand for themselves."""
+    model = resource_model(str(resource.get("resourceType")), around.release)
+    if model is None:
+        return  # the models have told
+    if key != "contained":
+        yield from walk_resource(model, resource, path, around)
+        return
+    yield from _id_fault(resource, path)
+    inside = Surroundings(around.release, around.types, around.contained, resource)
+    yield from _walk(model, resource, path, inside)
+
+
+def _id_fault(resource: Json, path: str) -> Iterator[Issue]:
+    given = resource.get("id")
+    if isinstance(given, str) and given and not ID.fullmatch(given):
+        text = (
+            "The id of a resource is 1 to 64 letters, digits, '-' and '.'; "
+            f"text of {len(given)} characters was found."
+        )
+        yield Issue("error", "value", text, f"{path}.id")
+
+
+def _reference_faults(element: Element, value: Json, path: str, around: Surroundings) -> Iterator[Issue]:
+    literal = value.get("reference")
+    if not isinstance(literal, str):
+        return
+    if literal.startswith("#"):
+        if literal not in around.contained:
+            text = "The reference names a contained resource that is not there (ref-1)."
+            yield Issue("error", "not-found", text, f"{path}.reference")
+            return
+        found = around.contained[literal]
+    else:
+        target = _TARGET.fullmatch(literal)
+        found = around.types.get(literal, "") or (target[1] if target else "")
+    if found and element.targets and found not in element.targets and found[:1].isupper():
+        allowed = ", ".join(sorted(element.targets))
+        text = f"A reference to {allowed} was expected, and one to {found[:60]} was found."
+        yield Issue("error", "value", text, f"{path}.reference")
+
+
+def _size_fault(attachment: Json, path: str) -> Iterator[Issue]:
+    """Attachment.size counts the bytes before they are base64 (2.24.0.11)."""
+    content, size = attachment.get("data"), attachment.get("size")
+    if not isinstance(content, str) or not isinstance(size, int):
+        return
+    written = len(content) - sum(map(content.count, " \t\r\n="))
+    found = written * 3 // 4
+    if found != size:
+        text = f"The attachment has {found} bytes, and {size} were announced."
+        yield Issue("error", "value", text, f"{path}.size")
+
+
+def _contained_faults(resource: Json, path: str) -> Iterator[Issue]:
+    """dom-2 to dom-5."""
+    named = set(_hash_strings(resource))
+    for index, one in enumerate(objects(resource.get("contained"))):
+        where = f"{path}.contained[{index}]"
+        if "contained" in one:
+            text = "A contained resource holds none itself (dom-2)."
+            yield Issue("error", "invariant", text, f"{where}.contained")
+        if f"#{one.get('id')}" not in named and "#" not in set(_hash_strings(one)):
+            text = "Something in the resource must refer to the contained resource by its id (dom-3)."
+            yield Issue("error", "invariant", text, where)
+        meta = one.get("meta")
+        for name in ("versionId", "lastUpdated", "security"):
+            if isinstance(meta, dict) and name in meta:
+                rule = "dom-5" if name == "security" else "dom-4"
+                text = f"A contained resource has no meta.{name} ({rule})."
+                yield Issue("error", "invariant", text, f"{where}.meta.{name}")
+
+
+def _hash_strings(value: Any) -> Iterator[str]:
+    """Every text that begins as the reference to a contained resource does."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, str):
+            if item.startswith("#"):
+                yield item
+        elif isinstance(item, dict):
+            pending.extend(item.values())
+        elif isinstance(item, list):
+            pending.extend(item)
+
+
+def _broken_in(rule: Rule, value: Any, path: str, around: Surroundings) -> Iterator[Issue]:
+    """A rule that stands on an element, for each of its values."""
+    for index, one in enumerate(value if isinstance(value, list) else [value]):
+        if isinstance(one, dict) and not rule.holds(one, set(one), {}, around.resource):
+            yield _broken(rule, f"{path}[{index}]" if isinstance(value, list) else path)
+
+
+def _broken(rule: Rule, path: str) -> Issue:
+    text = f"The rule {rule.invariant.key} of FHIR R4 is broken: {rule.invariant.means}"
+    return Issue("error", "invariant", text, path)
