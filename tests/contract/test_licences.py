@@ -33,7 +33,9 @@ def choices(package: str) -> list[str]:
 def in_its_file(package: str) -> str:
     """The heading of the licence that a package brings, where its metadata name none."""
     for file in metadata.files(package) or ():
-        if "LICENSE" in file.name and (heading := re.search(r"^(\w+) License$", file.read_text(), re.MULTILINE)):
+        if "LICENSE" in file.name and (
+            heading := re.search(r"^(\w+) License$", file.read_text(), re.MULTILINE)
+        ):
             return heading[1]
     return ""
 
