@@ -11,6 +11,7 @@ from typing import Any
 import simplejson
 
 from gateway.case.model import Content
+from mappings.fhir_document import as_attachment
 from mappings.fhir_elements import objects, text
 
 
@@ -24,7 +25,7 @@ class Found:
 
 
 def attachments_of(resource: dict[str, Any]) -> list[dict[str, Any]]:
-    """Attachments in order: DocumentReference.content.attachment, presentedForm, Media.content, Binary itself."""
+    """Attachments in order: DocumentReference.content, presentedForm, Media.content; a Composition as text."""
     match resource.get("resourceType"):
         case "DocumentReference":
             parts = [part.get("attachment") for part in objects(resource.get("content"))]
@@ -33,6 +34,8 @@ def attachments_of(resource: dict[str, Any]) -> list[dict[str, Any]]:
             return objects(resource.get("presentedForm"))
         case "Media":
             return objects(resource.get("content"))
+        case "Composition":
+            return [found] if (found := as_attachment(resource)) else []
         case _:
             return []
 

@@ -13,12 +13,14 @@ from gateway.case.model import (
     Question,
     Record,
     Relation,
+    Section,
 )
 from gateway.case.patient_match import contradictions, same_name
 from mappings.attached_manifests import attached_studies
 from mappings.attachments import attachments_of, open_attachment
 from mappings.clinical_items import ITEM_KINDS, is_entered_in_error, to_item
 from mappings.fhir_bag import Bag, Sourced
+from mappings.fhir_document import sections_of
 from mappings.fhir_elements import (
     Resource,
     coded,
@@ -73,6 +75,7 @@ def to_record(
         questions=tuple(_question(request) for request in requests),
         items=tuple(to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS)),
         documents=_documents(bag),
+        sections=_sections(bag),
         expected_studies=_expected_studies(bag, child, assigning_authority),
         faults=faults,
     )
@@ -210,16 +213,27 @@ def _medication(bag: Bag) -> Callable[[str], Resource | None]:
     return find
 
 
-def _documents(bag: Bag) -> tuple[Document, ...]:
-    binaries = bag.binaries()
-    replaced = {
+def _sections(bag: Bag) -> tuple[Section, ...]:
+    """Of the FHIR documents that hold."""
+    replaced = _replaced(bag)
+    compositions = [c for c in _standing(bag, "Composition") if c.reference not in replaced]
+    return tuple(section for c in compositions for section in sections_of(bag, c))
+
+
+def _replaced(bag: Bag) -> set[str]:
+    return {
         relation.target
-        for r in _standing(bag, "DocumentReference")
+        for r in _standing(bag, "DocumentReference", "Composition")
         for relation in _relations(r.content)
         if relation.code == "replaces"
     }
+
+
+def _documents(bag: Bag) -> tuple[Document, ...]:
+    binaries = bag.binaries()
+    replaced = _replaced(bag)
     found: list[Document] = []
-    for resource in bag.of("DocumentReference", "DiagnosticReport", "Media"):
+    for resource in bag.of("Composition", "DocumentReference", "DiagnosticReport", "Media"):
         superseded = (
             resource.reference in replaced
             or resource.content.get("status") == "superseded"
@@ -233,11 +247,11 @@ def _documents(bag: Bag) -> tuple[Document, ...]:
 
 
 def _relations(content: Resource) -> tuple[Relation, ...]:
-    """DocumentReference.relatesTo (0..*)."""
+    """relatesTo (0..*) of a DocumentReference, or of a Composition, where it is targetReference."""
     return tuple(
         Relation(text(relation.get("code")), target)
         for relation in objects(content.get("relatesTo"))
-        if (target := reference(relation.get("target")))
+        if (target := reference(relation.get("target")) or reference(relation.get("targetReference")))
     )
 
 

@@ -158,6 +158,27 @@ class Document:
     relations: tuple[Relation, ...] = ()
 
 
+class Told(StrEnum):
+    """Whether a section of a FHIR document says something."""
+
+    ENTRIES = "entries"
+    WORDS = "words"  # a narrative, and no entries
+    NONE_KNOWN = "none known"  # its author knows that there is nothing: evidence
+    UNKNOWN = "unknown"  # said to be empty, for another reason: withheld, unavailable, not asked
+    NOTHING = "nothing"  # neither words nor a reason, or not there although it must be
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of a FHIR document. ``reason`` is why it is empty: emptyReason, or the entry that says so."""
+
+    title: str
+    concept: Coded
+    told: Told
+    reason: Coded
+    source: Source
+
+
 @dataclass(frozen=True, slots=True)
 class ImagingPlace:
     """Where a record says that imaging can be had: a DICOMweb address, an application entity, a location (0040,E011).
@@ -290,6 +311,7 @@ class Record:
     questions: tuple[Question, ...] = ()
     items: tuple[ClinicalItem, ...] = ()
     documents: tuple[Document, ...] = ()
+    sections: tuple[Section, ...] = ()
     expected_studies: tuple[ExpectedStudy, ...] = ()
     faults: tuple["Fault", ...] = ()
 

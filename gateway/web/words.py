@@ -2,7 +2,7 @@
 
 from gateway.case.access import Role
 from gateway.case.fetching import PROBLEM_WORDS, FetchState
-from gateway.case.model import Content, DeliveryState, ItemKind, Severity
+from gateway.case.model import Content, DeliveryState, ItemKind, Severity, Told
 from gateway.case.status import Action, CaseStatus
 
 STATUS = {
@@ -51,6 +51,11 @@ CONTENT = {
     Content.EMPTY: "Empty",
     Content.ELSEWHERE: "Not sent",
     Content.UNDECODABLE: "Damaged",
+}
+ABSENT = {
+    Told.NONE_KNOWN: "Said to be absent",
+    Told.UNKNOWN: "Said to be unknown",
+    Told.NOTHING: "Sections that say nothing",
 }
 RELATION = {
     "replaces": "Replaces:",

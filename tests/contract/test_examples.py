@@ -23,6 +23,12 @@ from mappings.second_opinion_request import asks_for_second_opinion
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "conformance" / "examples"
 FILES = sorted(file.name for file in EXAMPLES.glob("*.json"))
+_TYPES = {
+    "supplement.json": "transaction",
+    "provide-documents.json": "transaction",
+    "patient-summary.json": "document",
+}
+_WITHOUT_REQUEST = ("referral-collection.json", *_TYPES)
 UID = re.compile(r"2\.25\.[1-9][0-9]{0,38}")
 
 
@@ -53,9 +59,7 @@ def test_there_is_an_example_of_each_type_of_bundle():
 @pytest.mark.parametrize("name", FILES)
 def test_an_example_is_valid_r4_and_of_the_type_in_its_name(name):
     bundle = Bundle.model_validate(example(name))
-    assert bundle.type == (
-        "transaction" if name == "supplement.json" else name.split("-")[1][: -len(".json")]
-    )
+    assert bundle.type == _TYPES.get(name, name.split("-")[-1][: -len(".json")])
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -76,9 +80,7 @@ def test_the_children_and_identifiers_are_each_examples_own(name):
         assert not {str(i) for i in patient["identifier"]} & taken
 
 
-@pytest.mark.parametrize(
-    "name", [n for n in FILES if n not in ("referral-collection.json", "supplement.json")]
-)
+@pytest.mark.parametrize("name", [n for n in FILES if n not in _WITHOUT_REQUEST])
 def test_a_referral_asks_for_a_second_opinion(name):
     requests = resources(example(name), "ServiceRequest")
     assert [request["status"] for request in requests] == ["active"]
@@ -91,12 +93,16 @@ def test_the_collection_has_no_request():
 
 @pytest.mark.parametrize("name", FILES)
 def test_attachments_have_the_size_and_the_hash_that_they_say(name):
+    entries = example(name)["entry"]
+    binaries = {
+        e["fullUrl"]: e["resource"]["data"] for e in entries if e["resource"]["resourceType"] == "Binary"
+    }
     for document in resources(example(name), "DocumentReference"):
         attachment = document["content"][0]["attachment"]
         if document["identifier"][0]["value"] == "PATH-2026-03391":
             assert "data" not in attachment, "this one is empty on purpose"
             continue
-        content = base64.b64decode(attachment["data"], validate=True)
+        content = base64.b64decode(attachment.get("data") or binaries[attachment["url"]], validate=True)
         digest = hashlib.sha1(content, usedforsecurity=False).digest()
         assert attachment["size"] == len(content)
         assert attachment["hash"] == base64.b64encode(digest).decode()

@@ -14,6 +14,8 @@ OPENED_BY = {
     "referral-message.json": ("Amal NAMOUDHAJ", set()),
     "referral-batch.json": ("Max MUSTERMANN", set()),
     "referral-collection.json": ("Deniz ÖRNEK", {"no-question"}),
+    "patient-summary.json": ("Elsa EXEMPEL", {"no-question", "section-not-told"}),
+    "provide-documents.json": ("Louise EXEMPLE", {"no-question", "no-reachable-physician"}),
     "referral-transaction.json": ("Haru MIHON", {"attachment-unreadable", "study-not-received"}),
 }
 """Those without findings come first: they have been checked when the later ones have."""

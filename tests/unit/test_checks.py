@@ -9,6 +9,7 @@ from gateway.case.checks import identity, incomplete, legibility, missing, progr
 from gateway.case.fetching import Fetch, FetchState, Problem
 from gateway.case.model import (
     Case,
+    ClinicalItem,
     Coded,
     Content,
     Demographics,
@@ -18,8 +19,11 @@ from gateway.case.model import (
     Fault,
     HeldStudy,
     Identifier,
+    ItemKind,
     Name,
+    Section,
     Severity,
+    Told,
 )
 from tests.support.cases import (
     CHILD,
@@ -63,6 +67,44 @@ def test_records_without_a_request_lack_the_question() -> None:
 def test_a_request_without_words_lacks_the_question() -> None:
     [found] = missing.no_question(with_record(questions=(replace(QUESTION, text=" "),)))
     assert found.severity is Severity.BLOCKS
+
+
+def section(told: Told, code: str = "48765-2", reason: str = "") -> Section:
+    return Section(
+        "Allergies", Coded("Allergies", (("http://loinc.org", code),)), told, Coded(reason), SOURCE
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "severity"),
+    [
+        (Told.UNKNOWN, "48765-2", Severity.LIMITS),
+        (Told.NOTHING, "48765-2", Severity.LIMITS),
+        (Told.NOTHING, "29762-2", Severity.NOTE),
+    ],
+)
+def test_a_section_that_does_not_say_whether_there_is_anything_is_told(
+    told: Told, code: str, severity: Severity
+) -> None:
+    [found] = missing.section_not_told(with_record(sections=(section(told, code, "Unavailable"),)))
+    assert (found.severity, found.text) == (
+        severity,
+        "The records do not say whether there is anything: Unavailable.",
+    )
+
+
+@pytest.mark.parametrize("told", [Told.ENTRIES, Told.WORDS, Told.NONE_KNOWN])
+def test_a_known_absence_is_evidence_and_another_document_may_tell_the_section(told: Told) -> None:
+    assert not list(missing.section_not_told(with_record(sections=(section(told), section(Told.UNKNOWN)))))
+
+
+def test_facts_of_the_record_tell_a_section_that_a_document_leaves_open() -> None:
+    concept = Coded("Peanut")
+    fact = ClinicalItem(ItemKind.ALLERGY, concept, "active", "", "", SOURCE)
+    open_ = section(Told.UNKNOWN, reason="Unavailable")
+    assert not list(missing.section_not_told(with_record(sections=(open_,), items=(fact,))))
+    said_so = replace(open_, reason=concept)
+    assert list(missing.section_not_told(with_record(sections=(said_so,), items=(fact,))))
 
 
 def test_a_physician_without_telephone_or_mail_is_not_reachable() -> None:

@@ -12,6 +12,7 @@ CHECKS: dict[str, Check] = {
     "request-withdrawn": missing.request_withdrawn,
     "no-patient": missing.no_patient,
     "no-reachable-physician": missing.no_reachable_physician,
+    "section-not-told": missing.section_not_told,
     "study-not-received": missing.study_not_received,
     "series-not-received": incomplete.series_not_received,
     "instances-missing": incomplete.instances_missing,

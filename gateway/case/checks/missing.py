@@ -4,7 +4,16 @@ from collections.abc import Iterator
 
 from gateway.case.expected import merged
 from gateway.case.fetching import PROBLEM_WORDS, FetchState
-from gateway.case.model import Case, ExpectedStudy, Finding, Severity, Study
+from gateway.case.model import (
+    Case,
+    ExpectedStudy,
+    Finding,
+    ItemKind,
+    Section,
+    Severity,
+    Study,
+    Told,
+)
 
 WITHDRAWN = frozenset({"revoked", "entered-in-error", "on-hold", "completed"})
 _REACHABLE = frozenset({"phone", "email", "fax", "sms", "url"})
@@ -103,6 +112,43 @@ def no_reachable_physician(case: Case) -> Iterator[Finding]:
         f"{known}No telephone number or e-mail address of the referring physician was sent.",
         remedy="Please send one: the opinion goes to that physician, who must be reachable.",
     )
+
+
+def section_not_told(case: Case) -> Iterator[Finding]:
+    """A section of a FHIR document that does not say whether there is anything.
+
+    How: a section without entries and words, or with an emptyReason other than nilknown; in an International Patient
+    Summary a mandatory section that is not there. A section that says that nothing is known is evidence and no finding,
+    and so is one that another document of the record tells.
+    Threshold: problems, allergies and medications limit the opinion; other sections are a note.
+    Limits: sections are told apart by code, without a code by title. Words are not understood.
+    """
+    told = {_name(s) for s in case.record.sections if s.told in (Told.ENTRIES, Told.WORDS, Told.NONE_KNOWN)}
+    for name, section in {_name(s): s for s in case.record.sections}.items():
+        wanted = _MANDATORY.get(name)
+        items = (i for i in case.record.items if i.kind is wanted and i.concept != section.reason)
+        if name in told or any(items):
+            continue
+        reason = section.reason.text
+        yield Finding(
+            f"section-not-told:{name}",
+            "section-not-told",
+            Severity.LIMITS if wanted else Severity.NOTE,
+            section.title,
+            f"The records do not say whether there is anything: {reason}."
+            if reason
+            else "The records say neither what there is nor that there is nothing.",
+            (("section", name),),
+            "Please send it, or say that nothing is known.",
+        )
+
+
+def _name(section: Section) -> str:
+    return section.concept.codings[0][1] if section.concept.codings else section.title
+
+
+_MANDATORY = {"11450-4": ItemKind.CONDITION, "48765-2": ItemKind.ALLERGY, "10160-0": ItemKind.MEDICATION}
+"""LOINC codes of the mandatory sections of an International Patient Summary, and what they are of."""
 
 
 def study_not_received(case: Case) -> Iterator[Finding]:
