@@ -24,6 +24,8 @@ from gateway.case.model import (
     Fault,
     HeldStudy,
     Record,
+    Section,
+    Told,
 )
 from gateway.errors import NotFhir
 from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission
@@ -167,6 +169,10 @@ def poor_cases() -> list[Case]:
         expected_studies=(known, ExpectedStudy("8", None, "", None, None, (), SOURCE)),
         documents=(document,),
         faults=(Fault("x", "y", SOURCE),),
+        sections=tuple(
+            Section("x", Coded("", (("", code),)), Told.NOTHING, Coded(""), SOURCE)
+            for code in ("10160-0", "1")
+        ),
     )
     received = study(replace(conflicting, instances=twice))
     return [

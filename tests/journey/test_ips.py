@@ -84,9 +84,7 @@ def test_a_document_without_its_composition_is_refused(scene: Scene) -> None:
     del sent["entry"][0]
     answer = scene.ehr.post(sent)
     assert answer.status_code == 400
-    assert ("Bundle.entry[0].resource", "The first entry of a document must be a Composition.") in issues(
-        answer
-    )
+    assert any("The first entry of a document must be a Composition" in words for _, words in issues(answer))
 
 
 REAL = ("ips-connectathon/*.json", "ips-2.0.0-package/example/Bundle-*.json")
