@@ -91,7 +91,8 @@ class UpperLayer(DULServiceProvider):
                     os.close(self._waker)
                 self._waker = None
             self.notice.set()
-            self.to_user_queue.put(None)  # for who still waits for the A-ASSOCIATE-RQ
+            waiting: Any = self.to_user_queue
+            waiting.put(None)  # for who still waits for the A-ASSOCIATE-RQ
 
     @property
     def _stream(self) -> "InstanceStream":

@@ -24,17 +24,25 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from gateway.app import create_app
+from gateway.auth.accounts import demo_partner
+from gateway.case.access import Origin
+from gateway.case.fetching import InstanceAddress
+from gateway.errors import GatewayError
+from gateway.senders.bounded_session import Bounds
+from gateway.senders.dicomweb import DicomWebSource, no_authorization
 from gateway.services import Services
-from gateway.store.objects import read_bytes
+from gateway.store.objects import Spool, read_bytes
 from gateway.store.tables import InstanceRow, ReceiptRow
 from gateway.workflow import durable
+from gateway.workflow.receive import receive_instance
 from mappings.dicom_to_header import read_header
 from mappings.native_xml import to_xml
 from tests.support.any_value import put, standing
+from tests.support.bundles import wait_for
 from tests.support.dicom_files import BOUNDARY, make_file, multipart, related
 from tests.support.dicomweb import STORED, Pacs
 from tests.support.dimse import Archive, RunningListener, association, listener_in_this_process, send_request
-from tests.support.in_process import migrated_services
+from tests.support.in_process import WebSite, migrated_services
 from tests.support.metadata import to_json
 from tests.support.mutations import few, mutated, mutations, whole_files, with_fresh_uid
 
@@ -214,6 +222,63 @@ def request_is_kept(door: Door, chosen: st.DataObject, kind: str, document: byte
         assert door.get(f"{value(item, '00081190')}/metadata").status_code == 200
 
 
+@dataclass
+class Fetching:
+    """Takes what an archive gives, as a fetch does; an error that nobody foresaw flies."""
+
+    door: Door
+    told: list[GatewayError] = field(default_factory=list)
+    taken: list[bytes] = field(default_factory=list)
+
+    def goes_on(self) -> bool:
+        return True
+
+    def open_spool(self) -> Spool:
+        return self.door.services.objects.spool()
+
+    def take(self, address: InstanceAddress, spool: Spool) -> bool:
+        partner, origin = demo_partner(self.door.services), Origin("wado-rs", "archive")
+        with spool.reader() as file:
+            self.taken.append(file.read())
+        try:
+            uid = address.sop_instance_uid
+            receive_instance(self.door.services, partner, spool, origin, sop_instance_uid=uid)
+        except GatewayError as error:
+            self.told.append(error)
+            return False
+        return True
+
+    def look_again(self) -> None:
+        """Nothing comes by another door."""
+
+    def refuse(self, _address: InstanceAddress, error: GatewayError) -> None:
+        self.told.append(error)
+
+
+@few(60)
+@given(chosen=st.data(), in_parts=st.booleans())
+def test_what_an_archive_gives_damaged_is_fetched_or_told_as_its_fault(
+    door, files, archive, chosen, in_parts
+):
+    whole = files.draw(chosen)
+    header = read_header(BytesIO(whole), "")
+    body = mutated(multipart([whole]) if in_parts else whole, chosen.draw(mutations()))
+    archive.body, archive.headers = body, {"Content-Type": related() if in_parts else "application/dicom"}
+    fetching = Fetching(door)
+    address = InstanceAddress(header.series_instance_uid, header.sop_instance_uid)
+    with DicomWebSource(archive.url, no_authorization, Bounds(2**20, silence_seconds=5)) as source:
+        source.retrieve(header.study_instance_uid, [address], fetching)
+    assert len(fetching.told) + len(fetching.taken) >= 1
+    for file in fetching.taken:
+        assert door.is_instance(file) is not door.has_receipt(file, "refused")
+
+
+@pytest.fixture(scope="module")
+def archive() -> Iterator[WebSite]:
+    with WebSite() as site:
+        yield site
+
+
 @few(12)
 @given(chosen=st.data())
 def test_a_running_gateway_answers_damaged_files_and_stays_well(gateway, partner, files, chosen):
@@ -250,6 +315,8 @@ def test_c_store_takes_a_damaged_data_set_and_keeps_it_or_refuses_and_keeps_it(l
     data_set = mutated(whole[header.dataset_offset :], chosen.draw(mutations())) or b"\0\0"
     status = send_data_set(scu, header.sop_instance_uid, data_set)
     assert status in STATUSES
+    if status in (0x0000, 0xB007):
+        wait_for(lambda: archive.instances(header.sop_instance_uid))  # its row may follow (ADR 27)
     kept = [one for one in archive.instances(header.sop_instance_uid) if one.dataset_bytes == data_set]
     refused = [row for row in archive.refused() if archive.object(row.object_key).endswith(data_set)]
     assert (len(kept), bool(refused)) == ((1, False) if status in (0x0000, 0xB007) else (0, True))
