@@ -149,6 +149,17 @@ def migrate(**options: Any) -> None:
     click.echo("The database is up to date.")
 
 
+@cli.command("search-again")
+@_DATA_DIR
+def search_again(data_dir: Path | None) -> None:
+    """Make anew what FHIR resources are found by, after the table of search parameters has changed."""
+    from gateway.store import search_index
+
+    with _services(data_dir).database.transaction() as session:
+        search_index.begin_again(session)
+    click.echo("The next searches begin it.")
+
+
 @cli.command()
 @click.option("--keep", is_flag=True, envvar="KEEP", help="Leave the gateway running afterwards.")
 def demo(keep: bool) -> None:

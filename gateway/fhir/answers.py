@@ -81,15 +81,32 @@ def _precision(essence: str) -> int:
     return 0 if essence == "*/*" else 1 if essence.endswith("/*") else 2
 
 
-def of_served(served: Served, base: str) -> Response:
-    """One resource with ETag (weak, its version) and Last-Modified (3.1.0.5)."""
+def of_served(served: Served, base: str, resource: dict[str, Any] | None = None) -> Response:
+    """One resource, or the part of it that is asked for, with ETag (weak, its version) and Last-Modified (3.1.0.5)."""
     location = f"{base}/{served.resource['resourceType']}/{served.id}/_history/{served.version}"
     headers = {
         "ETag": f'W/"{served.version}"',
         "Last-Modified": http_date(served.updated_at),
         "Content-Location": location,
     }
-    return fhir_answer(served.resource, headers=headers)
+    return fhir_answer(resource or served.resource, headers=headers)
+
+
+def not_modified(served: Served) -> Response | None:
+    """The answer when the version that the caller has is the present one (3.1.0.5.1).
+
+    If-Modified-Since only counts where there is no If-None-Match (RFC 9110 13.1.3).
+    """
+    if request.headers.get("If-None-Match"):
+        is_known = request.if_none_match.contains_weak(served.version)
+    else:
+        since = request.if_modified_since
+        is_known = since is not None and served.updated_at.replace(microsecond=0) <= since
+    if not is_known:
+        return None
+    answer = Response(status=304)
+    answer.headers["ETag"] = f'W/"{served.version}"'
+    return answer
 
 
 def transaction_response(submission: Submission, accepted: Accepted, base: str) -> dict[str, Any]:
@@ -118,21 +135,30 @@ def _entry(entry: EntryOutcome) -> dict[str, Any]:
 
 
 def searchset(
-    found: Iterable[Served], total: int, base: str, links: list[dict[str, str]], ignored: Iterable[str]
-) -> Any:
-    """A Bundle of type searchset (3.1.1.1); parameters that were not honoured stand in an outcome entry."""
-    entries: list[dict[str, Any]] = [
-        {
-            "fullUrl": f"{base}/{s.resource['resourceType']}/{s.id}",
-            "resource": s.resource,
-            "search": {"mode": "match"},
-        }
-        for s in found
+    matches: Iterable[dict[str, Any]],
+    included: Iterable[dict[str, Any]],
+    total: int | None,
+    base: str,
+    links: list[dict[str, str]],
+    warnings: Iterable[str],
+) -> dict[str, Any]:
+    """A Bundle of type searchset (3.1.1.1); what was not honoured stands in an outcome entry."""
+    entries = [
+        *(_found(resource, base, "match") for resource in matches),
+        *(_found(resource, base, "include") for resource in included),
     ]
-    unknown = [Issue("warning", "not-supported", f"The parameter '{n[:64]}' was ignored.") for n in ignored]
-    if unknown:
-        entries.append({"resource": outcome.of_issues(unknown), "search": {"mode": "outcome"}})
-    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset", "total": total, "link": links}
+    issues = [Issue("warning", "not-supported", words) for words in warnings]
+    if issues:
+        entries.append({"resource": outcome.of_issues(issues), "search": {"mode": "outcome"}})
+    bundle: dict[str, Any] = {"resourceType": "Bundle", "type": "searchset"}
+    if total is not None:
+        bundle["total"] = total
+    bundle["link"] = links
     if entries:
         bundle["entry"] = entries
     return bundle
+
+
+def _found(resource: dict[str, Any], base: str, mode: str) -> dict[str, Any]:
+    url = f"{base}/{resource['resourceType']}/{resource['id']}"
+    return {"fullUrl": url, "resource": resource, "search": {"mode": mode}}

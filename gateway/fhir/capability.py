@@ -4,10 +4,10 @@ from typing import Any
 
 from gateway import __version__
 from gateway.fhir.bundle import ACCEPTED_TYPES
-from gateway.fhir.search import PARAMETERS
-from gateway.fhir.served import READABLE
 from gateway.fhir.versions import JSON, XML
+from mappings.fhir_search_parameters import resource_types, search_parameters
 
+INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
 PUBLISHED = "2026-11-24"
 
 
@@ -28,7 +28,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
                 "documentation": f"POST a Bundle ({', '.join(ACCEPTED_TYPES)}) to the base or to /Bundle. "
                 "Every client reads only what it sent and what was made from it.",
                 "security": _security(base_url),
-                "resource": [_resource(type_name) for type_name in sorted(READABLE)],
+                "resource": [_resource(type_name) for type_name in sorted(resource_types())],
                 "interaction": [{"code": "transaction"}, {"code": "batch"}],
             }
         ],
@@ -57,14 +57,18 @@ def _security(base_url: str) -> dict[str, Any]:
 def _resource(type_name: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": type_name,
-        "interaction": [{"code": "read"}],
+        "interaction": [{"code": code} for code in INTERACTIONS],
         "versioning": "versioned",
-        "readHistory": False,
+        "readHistory": True,
+        "searchInclude": [f"{type_name}:{name}" for name in _references(type_name)],
+        "searchParam": [
+            {"name": name, "definition": parameter.definition, "type": parameter.kind}
+            for name, parameter in sorted(search_parameters(type_name).items())
+        ],
     }
-    if type_name in PARAMETERS:
-        found["interaction"].append({"code": "search-type"})
-        found["searchParam"] = [
-            {"name": name, "type": parameter.kind}
-            for name, parameter in sorted(PARAMETERS[type_name].items())
-        ]
-    return found
+    return {key: value for key, value in found.items() if value != []}
+
+
+def _references(type_name: str) -> list[str]:
+    parameters = search_parameters(type_name)
+    return sorted(name for name, parameter in parameters.items() if parameter.kind == "reference")

@@ -1,8 +1,9 @@
 """What of a Task search the database can answer, so that only cases that may be found are loaded."""
 
+from collections.abc import Iterable
+
+from gateway.case.searching import Form, HasId, HasKey, Term
 from gateway.case.status import CaseStatus
-from gateway.fhir.comparing import token, unescaped
-from gateway.fhir.search import Query, Term
 from gateway.store.case_search import Narrowing
 from mappings.case_to_task import statuses
 
@@ -10,40 +11,34 @@ MAX_OPTIONS = 50
 _ENQUIRY_STATUSES = frozenset({"requested", "completed"})
 
 
-def of_tasks(query: Query) -> Narrowing:
-    """Leaves out no case whose Task, or the Task of an enquiry about it, matches the query."""
-    codes = _codes(query)
+def of_tasks(terms: Iterable[Term]) -> Narrowing:
+    """Leaves out no case whose Task, or the Task of an enquiry about it, matches the terms."""
+    single = [term[0] for term in terms if len(term) == 1]
+    keyed = [condition for condition in single if isinstance(condition, HasKey) and not condition.is_not]
+    ids = [condition.ids for condition in single if isinstance(condition, HasId) and not condition.is_not]
+    codes = _values(keyed, "status", Form.CODE)
     return Narrowing(
-        ids=_ids(query, "_id"),
-        service_requests=_ids(query, "focus"),
-        patients=_ids(query, "patient") or _ids(query, "subject"),
+        ids=next((found for found in ids if len(found) <= MAX_OPTIONS), None),
+        service_requests=_ids(keyed, "focus", "ServiceRequest/"),
+        patients=_ids(keyed, "for", "Patient/"),
         statuses=None if codes is None else frozenset(_case_statuses(codes)),
         enquired=codes is not None and bool(codes & _ENQUIRY_STATUSES),
     )
 
 
-def _term(query: Query, name: str) -> Term | None:
-    """The first of the name that can be narrowed by; several are joined by AND, so that one is enough."""
-    for term in query.terms:
-        if term.name == name and not term.modifier and len(term.options) <= MAX_OPTIONS:
-            return term
+def _values(keyed: list[HasKey], path: str, form: Form) -> frozenset[str] | None:
+    """Of the first term that asks for the path and nothing else; several are joined by AND, so one is enough."""
+    for condition in keyed:
+        if all(key.path == path and key.form is form for key in condition.keys):
+            return frozenset(key.value for key in condition.keys)
     return None
 
 
-def _ids(query: Query, name: str) -> frozenset[str] | None:
-    """The last part of an id, a reference or a URL."""
-    term = _term(query, name)
-    if term is None:
-        return None
-    if name == "_id":
-        return frozenset(token(option)[1] for option in term.options)
-    return frozenset(unescaped(option).split("/")[-1] for option in term.options)
-
-
-def _codes(query: Query) -> frozenset[str] | None:
-    term = _term(query, "status")
-    found = [token(option)[1] for option in term.options] if term else []
-    return frozenset(found) if found and all(found) else None
+def _ids(keyed: list[HasKey], path: str, start: str) -> frozenset[str] | None:
+    """FHIR ids of references of that type; those of other types lead to no case."""
+    found = _values(keyed, path, Form.REFERENCE)
+    own = [value.removeprefix(start) for value in found or () if value.startswith(start)]
+    return frozenset(own) if found is not None and len(own) <= MAX_OPTIONS else None
 
 
 def _case_statuses(codes: frozenset[str]) -> list[CaseStatus]:

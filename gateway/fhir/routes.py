@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import re
 import secrets
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, request
@@ -14,7 +11,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import parse_options_header
 
 from gateway.auth.bearer import authenticate_partner, challenge, require_scope
-from gateway.case.access import Origin, Partner
+from gateway.case.access import Partner
 from gateway.content_encoding import decoded
 from gateway.errors import (
     GatewayError,
@@ -26,23 +23,22 @@ from gateway.errors import (
     UnsupportedMediaType,
     VersionMismatch,
 )
-from gateway.fhir import answers, narrowing, outcome, search, served, versions
+from gateway.fhir import answers, disclosed, history, outcome, reading, searching, served, versions
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.json_format import read_json
 from gateway.fhir.xml_format import read_xml
 from gateway.request_body import read_body
 from gateway.store.objects import Spool
-from gateway.workflow import deliver, disclosure, receive
+from gateway.workflow import receive
 from gateway.workflow.receive_bundle import receive_bundle
 from mappings.fhir_definitions import resource_model
+from mappings.fhir_search_parameters import resource_types
 
 if TYPE_CHECKING:
     from gateway.services import Services
 
 log = structlog.get_logger()
-_WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}"
-_MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}( *;[ -~]{{0,500}})?")  # RFC 9110 8.3.1
 _READERS = {versions.JSON: read_json, versions.XML: read_xml}
 _REFUSED = (InvalidContent, UnsupportedMediaType, VersionMismatch)
 
@@ -62,18 +58,7 @@ def blueprint(services: Services) -> Blueprint:
         answers.require_fhir_answer()
         return answers.fhir_answer(capability_statement(services.config.base_url))
 
-    @door.get("/<type_name>/<fhir_id>")
-    def read(type_name: str, fhir_id: str) -> Response:
-        return _read(services, base, type_name, fhir_id)
-
-    @door.get("/<type_name>")
-    def search_type(type_name: str) -> Response:
-        return _search(services, base, type_name, list(request.args.items(multi=True)))
-
-    @door.post("/<type_name>/_search")
-    def search_by_form(type_name: str) -> Response:
-        pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
-        return _search(services, base, type_name, pairs)
+    _offer_reading(door, services, base)
 
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def not_offered(anything: str) -> Response:
@@ -86,12 +71,47 @@ def blueprint(services: Services) -> Blueprint:
     return door
 
 
+def _offer_reading(door: Blueprint, services: Services, base: str) -> None:
+    @door.get("/<type_name>/<fhir_id>")
+    def read(type_name: str, fhir_id: str) -> Response:
+        return reading.read(services, _reader(services, type_name), base, type_name, fhir_id)
+
+    @door.get("/<type_name>/<fhir_id>/_history/<version>")
+    def vread(type_name: str, fhir_id: str, version: str) -> Response:
+        return reading.read(services, _reader(services, type_name), base, type_name, fhir_id, version)
+
+    @door.get("/<type_name>/<fhir_id>/_history")
+    def instance_history(type_name: str, fhir_id: str) -> Response:
+        return history.history(services, _reader(services, type_name), base, type_name, fhir_id)
+
+    @door.get("/<type_name>/_history")
+    def type_history(type_name: str) -> Response:
+        return history.history(services, _reader(services, type_name), base, type_name, None)
+
+    @door.get("/<type_name>")
+    def search_type(type_name: str) -> Response:
+        pairs = list(request.args.items(multi=True))
+        return searching.search_type(services, _reader(services, type_name), base, type_name, pairs)
+
+    @door.post("/<type_name>/_search")
+    def search_by_form(type_name: str) -> Response:
+        partner = _reader(services, type_name)
+        if request.mimetype not in ("application/x-www-form-urlencoded", ""):
+            raise UnsupportedMediaType("A search by POST is a form: application/x-www-form-urlencoded.")
+        pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
+        return searching.search_type(services, partner, base, type_name, pairs)
+
+
 def _partner(services: Services) -> Partner:
     return authenticate_partner(services, request.headers, request.remote_addr)
 
 
-def _origin() -> Origin:
-    return Origin("fhir", request.remote_addr or "")
+def _reader(services: Services, type_name: str) -> Partner:
+    """Who asks, of a type that there is."""
+    partner = _partner(services)
+    if type_name not in resource_types():
+        raise _not_offered(type_name)
+    return partner
 
 
 def _post_bundle(services: Services, base: str) -> Response:
@@ -108,14 +128,14 @@ def _post_bundle(services: Services, base: str) -> Response:
             answers.require_fhir_answer()
             with spool.reader() as reader:
                 submission = read_submission(_READERS[sent](reader.read()))
-            accepted = receive_bundle(services, partner, spool, submission, _origin(), content_type)
+            accepted = receive_bundle(services, partner, spool, submission, disclosed.origin(), content_type)
         except _REFUSED as error:
-            receive.keep_refused(services, partner, spool, _origin(), content_type, error)
+            receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
             raise
         except GatewayError:
             raise
         except Exception as error:  # a fault of our own: what was sent must not be lost by it
-            receive.keep_refused(services, partner, spool, _origin(), content_type, error)
+            receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
             raise
     with services.database.reading() as session:
         tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
@@ -131,97 +151,6 @@ def _fill(spool: Spool, max_bytes: int) -> None:
     sent = read_body(stream, max_bytes, request.content_length)
     for chunk in decoded(sent, request.headers.get("Content-Encoding", ""), max_bytes):
         spool.write(chunk)
-
-
-def _read(services: Services, base: str, type_name: str, fhir_id: str) -> Response:
-    partner = _partner(services)
-    _require_readable(type_name)
-    require_scope(partner, type_name, "r")
-    with services.database.reading() as session:
-        found = served.read(services, session, partner, type_name, fhir_id)
-    native = type_name == "Binary" and not answers.wants_fhir()
-    if not native:
-        answers.require_fhir_answer()
-    unchanged = not native and request.headers.get("If-None-Match") == f'W/"{found.version}"'
-    _record_reads(services, partner, "read", type_name, [found], carried=not unchanged)
-    if native:
-        return _native(found)
-    return Response(status=304) if unchanged else answers.of_served(found, base)
-
-
-def _native(found: served.Served) -> Response:
-    """The bytes themselves, unless FHIR is asked for (FHIR R4 2.24.5); no browser runs them as the gateway's page."""
-    try:
-        body = base64.b64decode(str(found.resource.get("data") or ""))
-    except ValueError as error:
-        raise NotFound("The Binary's data is no base64; read it as FHIR JSON.") from error
-    answer = Response(body)
-    sent = str(found.resource.get("contentType"))
-    answer.content_type = sent if _MEDIA_TYPE.fullmatch(sent) else "application/octet-stream"
-    answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    answer.headers["Content-Disposition"] = "attachment"
-    return answer
-
-
-def _search(services: Services, base: str, type_name: str, pairs: list[tuple[str, str]]) -> Response:
-    partner = _partner(services)
-    _require_readable(type_name)
-    require_scope(partner, type_name, "s")
-    answers.require_fhir_answer()
-    strict = "handling=strict" in request.headers.get("Prefer", "")
-    query = search.parse(type_name, pairs, strict)
-    if type_name == "Binary" and not any(name == "_id" for name, _ in query.asked):
-        raise InvalidContent("Binaries may be large: name those that you want by _id.")
-    with services.database.reading() as session:
-        tasks = narrowing.of_tasks(query) if type_name == "Task" else None
-        found = search.matching(query, served.every(services, session, partner, type_name, tasks))
-    page = [] if query.only_total else found[query.offset : query.offset + query.count]
-    _record_reads(services, partner, "search", type_name, page)
-    links = _links(base, query, len(found))
-    ignored = () if query.only_total else query.ignored
-    return answers.fhir_answer(answers.searchset(page, len(found), base, links, ignored))
-
-
-def _links(base: str, query: search.Query, total: int) -> list[dict[str, str]]:
-    """self says what was honoured (3.1.1.3), next is there while there is more."""
-    if query.only_total:
-        total_of = urlencode([*query.asked, ("_summary", "count")])
-        return [{"relation": "self", "url": f"{base}/{query.type}?{total_of}"}]
-    asked = [*query.asked, ("_count", str(query.count))]
-    links = [
-        {
-            "relation": "self",
-            "url": f"{base}/{query.type}?{urlencode([*asked, ('_offset', str(query.offset))])}",
-        }
-    ]
-    after = query.offset + query.count
-    if query.count and after < total:
-        links.append(
-            {"relation": "next", "url": f"{base}/{query.type}?{urlencode([*asked, ('_offset', str(after))])}"}
-        )
-    return links
-
-
-def _record_reads(
-    services: Services,
-    partner: Partner,
-    action: str,
-    type_name: str,
-    found: list[served.Served],
-    *,
-    carried: bool = True,
-) -> None:
-    """Every read is on the trail; a report that the answer carries to its hospital is thereby delivered."""
-    subject = f"{type_name}/{found[0].id}" if action == "read" else type_name
-    disclosure.record(services, partner, action, subject, _origin(), count=len(found))
-    for report in found:
-        if report.opinion_id and carried and request.method != "HEAD":
-            deliver.record_read(services, partner, report.opinion_id, _origin())
-
-
-def _require_readable(type_name: str) -> None:
-    if type_name not in served.READABLE:
-        raise _not_offered(type_name)
 
 
 def _not_offered(path: str) -> GatewayError:

@@ -1,240 +1,194 @@
-"""Search over a partner's own resources (FHIR R4 3.1.1): which parameters, and what each compares."""
+"""A search as it is asked (FHIR R4 3.1.1): which parameters limit it, and how the answer is wanted."""
 
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
+from gateway.case.searching import Term
 from gateway.errors import InvalidContent, Issue
-from gateway.fhir.comparing import MODIFIERS, Test, Value, compare, options
-from gateway.fhir.served import Served
-from mappings.fhir_elements import coded, identifiers, names, objects, reference, text
-
-Values = Callable[[dict[str, Any]], Iterable[Value]]
-"""Reads from a resource the values that a search parameter compares."""
+from gateway.fhir import terms
+from gateway.store.resource_search import ARRIVAL, Sort
+from mappings.fhir_search_parameters import SearchParameter, resource_types, search_parameters
 
 DEFAULT_COUNT, MAX_COUNT = 50, 500
-
-
-def _tokens(element: str) -> Values:
-    """(system, code) of a Coding, CodeableConcept or Identifier; a code's system is None."""
-
-    def read(resource: dict[str, Any]) -> Iterable[Value]:
-        value = resource.get(element)
-        if isinstance(value, str):
-            yield None, value
-        for item in objects(value):
-            yield from ((identifier.issuer, identifier.value) for identifier in identifiers([item], ""))
-            yield from coded(item).codings
-
-    return read
-
-
-def _refs(*elements: str) -> Values:
-    """``Type/id`` of references, without a version."""
-
-    def read(resource: dict[str, Any]) -> Iterable[Value]:
-        for element in elements:
-            for item in objects(resource.get(element)):
-                yield None, reference(item).split("/_history/")[0]
-
-    return read
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """``kind`` is a FHIR search parameter type: token, reference, string or date."""
-
-    kind: str
-    values: Values
-
-
-def _text_of(element: str) -> Values:
-    return lambda resource: [(None, text(resource.get(element)))]
-
-
-def _last_updated(resource: dict[str, Any]) -> Iterable[Value]:
-    yield from ((None, text(meta.get("lastUpdated"))) for meta in objects(resource.get("meta")))
-
-
-def _name_words(resource: dict[str, Any]) -> Iterable[Value]:
-    for name in names(resource.get("name")):
-        yield from ((None, words) for words in (name.text, name.family, *name.given))
-
-
-def _family(resource: dict[str, Any]) -> Iterable[Value]:
-    yield from ((None, name.family) for name in names(resource.get("name")))
-
-
-def _given(resource: dict[str, Any]) -> Iterable[Value]:
-    yield from ((None, given) for name in names(resource.get("name")) for given in name.given)
-
-
-_ANY = {
-    "_id": Parameter("token", _text_of("id")),
-    "_lastUpdated": Parameter("date", _last_updated),
-}
-_IDENTIFIER, _STATUS = Parameter("token", _tokens("identifier")), Parameter("token", _tokens("status"))
-_PATIENT = Parameter("reference", _refs("subject", "patient", "for"))
-
-PARAMETERS: dict[str, dict[str, Parameter]] = {
-    "Binary": _ANY,
-    "Task": _ANY
-    | {
-        "identifier": _IDENTIFIER,
-        "status": _STATUS,
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "business-status": Parameter("token", _tokens("businessStatus")),
-        "focus": Parameter("reference", _refs("focus")),
-        "based-on": Parameter("reference", _refs("basedOn")),
-        "part-of": Parameter("reference", _refs("partOf")),
-    },
-    "ServiceRequest": _ANY
-    | {"identifier": _IDENTIFIER, "status": _STATUS, "patient": _PATIENT, "subject": _PATIENT},
-    "Patient": _ANY
-    | {
-        "identifier": _IDENTIFIER,
-        "name": Parameter("string", _name_words),
-        "family": Parameter("string", _family),
-        "given": Parameter("string", _given),
-        "birthdate": Parameter("date", _text_of("birthDate")),
-        "gender": Parameter("token", _tokens("gender")),
-    },
-    "ImagingStudy": _ANY
-    | {
-        "identifier": _IDENTIFIER,
-        "status": _STATUS,
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "basedon": Parameter("reference", _refs("basedOn")),
-        "started": Parameter("date", _text_of("started")),
-        "modality": Parameter("token", _tokens("modality")),
-    },
-    "DocumentReference": _ANY
-    | {
-        "identifier": _IDENTIFIER,
-        "status": _STATUS,
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "type": Parameter("token", _tokens("type")),
-        "date": Parameter("date", _text_of("date")),
-    },
-    "DiagnosticReport": _ANY
-    | {
-        "identifier": _IDENTIFIER,
-        "status": _STATUS,
-        "patient": _PATIENT,
-        "subject": _PATIENT,
-        "based-on": Parameter("reference", _refs("basedOn")),
-        "code": Parameter("token", _tokens("code")),
-        "category": Parameter("token", _tokens("category")),
-        "issued": Parameter("date", _text_of("issued")),
-    },
-}
+MAX_SORTS = 3
+PAGE = "_page"
+"""The parameter of a next link: where the page begins."""
+SUMMARIES = ("true", "text", "data", "count", "false")
+TOTALS = ("none", "estimate", "accurate")
 _PASSED_OVER = frozenset({"_format", "_pretty"})
-_RESULT_PARAMETERS = frozenset({"_include", "_revinclude"})  # their modifier :iterate limits nothing
+_RESULT_PARAMETERS = frozenset({"_include", "_revinclude"})
+RESULTS = ("_count", "_sort", "_summary", "_elements", "_total", "_include", "_revinclude")
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
-    """One parameter as asked: any of ``options`` must match. ``present`` is what ``:missing`` asks for."""
+class Include:
+    """``_include`` or, ``is_reverse``, ``_revinclude``: ``Type:parameter[:target]``; ``parameter`` may be ``*``.
 
-    name: str
-    modifier: str
-    options: tuple[str, ...]
-    tests: tuple[Test, ...]
-    present: bool | None = None
+    ``iterates``: also of what is included itself (3.1.1.5.3).
+    """
 
-    def matches(self, values: Iterable[Value]) -> bool:
-        found = [value for value in values if value[1]]
-        if self.present is not None:
-            return bool(found) is self.present
-        return any(test(value) for test in self.tests for value in found)
+    type: str
+    parameter: str
+    target: str
+    is_reverse: bool
+    iterates: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A search as asked. ``ignored`` are parameters that are not honoured and that the answer says so of."""
+    """``asked`` is what limits the search, as sent; ``ignored`` what is not honoured, which the answer says."""
 
     type: str
-    asked: tuple[tuple[str, str], ...]
+    asked: tuple[tuple[str, str], ...] = ()
     terms: tuple[Term, ...] = ()
+    order: tuple[Sort, ...] = ARRIVAL
     count: int = DEFAULT_COUNT
-    offset: int = 0
+    page: str = ""
+    summary: str = "false"
+    elements: frozenset[str] = frozenset()
+    total: str = "accurate"
+    includes: tuple[Include, ...] = ()
+    results: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = field(default=())
-    only_total: bool = False
+
+    @property
+    def only_total(self) -> bool:
+        return self.summary == "count" or self.count == 0
 
 
-def parse(type_name: str, pairs: Iterable[tuple[str, str]], strict: bool) -> Query:
+def parse(type_name: str, pairs: Iterable[tuple[str, str]], strict: bool, base: str) -> Query:
     """Raises InvalidContent on a malformed value, a modifier or a chain that is not offered (3.1.1.3: never ignored).
 
-    Under ``Prefer: handling=strict`` on an unknown parameter too.
+    Under ``Prefer: handling=strict`` on an unknown parameter too. ``base`` is the gateway's own FHIR base.
     """
-    asked, terms, ignored = [], [], []
-    control = {"_count": str(DEFAULT_COUNT), "_offset": "0", "_summary": "false"}
+    known = search_parameters(type_name)
+    query = Query(type_name)
     for name, value in pairs:
-        if _head(name) in PARAMETERS[type_name]:
-            asked.append((name, value))
-            terms.append(_term(PARAMETERS[type_name], name, value))
-        elif name in control:
-            control[name] = value
-        elif name != _head(name) and _head(name) not in _RESULT_PARAMETERS:
-            raise _not_offered(name)
+        head = _head(name)
+        if head in known:
+            query = _limited(query, known[head], name, value, base)
+        elif name in _READERS or head in _RESULT_PARAMETERS:
+            query = _as_wanted(query, name, value)
+        elif name != head:
+            raise terms.not_offered(name)
         elif name not in _PASSED_OVER:
-            ignored.append(name)
-    if control["_summary"] not in ("false", "count"):
-        ignored.append("_summary")
-    if ignored and strict:
+            query = _without(query, name)
+    if query.ignored and strict:
         issues = tuple(
-            Issue("error", "not-supported", f"Unknown search parameter '{n[:64]}'.") for n in ignored
+            Issue("error", "not-supported", f"Unknown search parameter '{name[:64]}'.")
+            for name in query.ignored
         )
         raise InvalidContent("The search has parameters that are not known here.", issues)
-    count, offset = (_whole(control[name], name) for name in ("_count", "_offset"))
-    return Query(
-        type_name,
-        tuple(asked),
-        tuple(terms),
-        min(count, MAX_COUNT),
-        offset,
-        tuple(ignored),
-        control["_summary"] == "count",
-    )
+    if query.elements and query.summary not in ("false", "count"):
+        raise InvalidContent("_summary and _elements cannot be asked for together (3.1.1.5.9).")
+    return query
 
 
 def _head(name: str) -> str:
     return re.split("[:.]", name)[0]
 
 
-def _term(known: dict[str, Parameter], name: str, value: str) -> Term:
+def _without(query: Query, name: str) -> Query:
+    return replace(query, ignored=(*query.ignored, name))
+
+
+def _limited(query: Query, parameter: SearchParameter, name: str, value: str, base: str) -> Query:
+    _, colon, modifier = name.partition(":")
+    if "." in name or (colon and not modifier):
+        raise terms.not_offered(name)
+    if not value:
+        return _without(query, name)
+    asked = terms.term(parameter, modifier, value, base)
+    return replace(query, asked=(*query.asked, (name, value)), terms=(*query.terms, asked))
+
+
+def _as_wanted(query: Query, name: str, value: str) -> Query:
+    """A parameter of how the answer is wanted."""
     head, _, modifier = name.partition(":")
-    if head not in known:
-        raise _not_offered(name)
-    kind = known[head].kind
-    if modifier == "missing":
-        if value not in ("true", "false"):
-            raise InvalidContent("The value of :missing is true or false.")
-        return Term(head, modifier, (value,), (), value == "false")
-    if name != head and modifier not in MODIFIERS.get(kind, ()):
-        raise _not_offered(name)
-    found = options(value)
-    return Term(head, modifier, tuple(found), tuple(compare(kind, modifier, option) for option in found))
+    if head in _RESULT_PARAMETERS:
+        if modifier not in ("", "iterate"):
+            raise terms.not_offered(name)
+        found = _include(value, head == "_revinclude", modifier == "iterate")
+        query = replace(query, includes=(*query.includes, found))
+    else:
+        query = _READERS[name](query, value)
+    return query if name == PAGE else replace(query, results=(*query.results, (name, value)))
 
 
-def _not_offered(name: str) -> InvalidContent:
-    text = f"'{name[:64]}': this modifier or chain is not supported, and a search without it would find too much."
-    return InvalidContent(text, (Issue("error", "not-supported", text),))
+def _count(query: Query, value: str) -> Query:
+    if not (value.isascii() and value.isdecimal()) or len(value) > 9:
+        raise InvalidContent("_count must be a whole number.")
+    return replace(query, count=min(int(value), MAX_COUNT))
 
 
-def _whole(value: str, name: str) -> int:
-    if not value.isdecimal() or len(value) > 9:
-        raise InvalidContent(f"{name} must be a whole number.")
-    return int(value)
+def _page(query: Query, value: str) -> Query:
+    return replace(query, page=value)
 
 
-def matching(query: Query, found: Iterable[Served]) -> list[Served]:
-    """Parameters are joined by AND, values separated by commas by OR."""
-    known = PARAMETERS[query.type]
-    return [
-        s for s in found if all(term.matches(known[term.name].values(s.resource)) for term in query.terms)
-    ]
+def _summary(query: Query, value: str) -> Query:
+    if value not in SUMMARIES:
+        raise InvalidContent(f"_summary is one of {', '.join(SUMMARIES)}.")
+    return replace(query, summary=value)
+
+
+def _total(query: Query, value: str) -> Query:
+    if value not in TOTALS:
+        raise InvalidContent(f"_total is one of {', '.join(TOTALS)}.")
+    return replace(query, total=value)
+
+
+def _elements(query: Query, value: str) -> Query:
+    named = frozenset(name.strip() for name in value.split(","))
+    if not all(re.fullmatch(r"([A-Z]\w*\.)?\w{1,64}", name, re.ASCII) for name in named):
+        raise InvalidContent("_elements are names of elements at the top of a resource, with commas between.")
+    own = (name.split(".") for name in named)
+    return replace(
+        query, elements=query.elements | {parts[-1] for parts in own if parts[0] in (query.type, parts[-1])}
+    )
+
+
+def _sort(query: Query, value: str) -> Query:
+    """What cannot be sorted by is reported, as any parameter that is not honoured (3.1.1.5.1)."""
+    wanted = [name.strip() for name in value.split(",")]
+    if len(wanted) > MAX_SORTS:
+        raise InvalidContent(f"_sort names at most {MAX_SORTS} parameters.")
+    sorts = []
+    for name in wanted:
+        sort = _sorted_by(query.type, name.removeprefix("-"), name.startswith("-"))
+        if sort is None:
+            query = _without(query, f"_sort={name}")
+        else:
+            sorts.append(sort)
+    return replace(query, order=(*sorts, *ARRIVAL))
+
+
+def _sorted_by(type_name: str, name: str, is_descending: bool) -> Sort | None:
+    columns = {"_id": "id", "_lastUpdated": "updated"}
+    if name in columns:
+        return Sort(columns[name], is_descending=is_descending)
+    parameter = search_parameters(type_name).get(name)
+    by = {"date": "date", "string": "text", "uri": "text"}.get(parameter.kind) if parameter else None
+    if parameter is None or by is None:
+        return None
+    return Sort(by, frozenset(path.text for path in parameter.paths), is_descending)
+
+
+def _include(value: str, is_reverse: bool, iterates: bool) -> Include:
+    parts = value.split(":")
+    if not 2 <= len(parts) <= 3 or any(t not in resource_types() for t in (parts[0], *parts[2:])):
+        raise InvalidContent("An include is Type:parameter or Type:parameter:Type.")
+    parameter = search_parameters(parts[0]).get(parts[1])
+    if parts[1] != "*" and (parameter is None or parameter.kind != "reference"):
+        raise InvalidContent(f"'{value[:64]}': there is no such parameter of the kind reference.")
+    return Include(parts[0], parts[1], parts[2] if len(parts) == 3 else "", is_reverse, iterates)
+
+
+_READERS = {
+    "_count": _count,
+    PAGE: _page,
+    "_summary": _summary,
+    "_total": _total,
+    "_elements": _elements,
+    "_sort": _sort,
+}

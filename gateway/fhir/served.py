@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gateway.case.access import Partner
 from gateway.case.model import Case, Enquiry
+from gateway.case.searching import HasId, Term
 from gateway.errors import NotFound
+from gateway.fhir import narrowing
 from gateway.store import case_search, cases, resources, studies
 from gateway.store.case_search import Narrowing
 from gateway.store.database import Session
@@ -22,17 +24,6 @@ from mappings.study_to_imaging_study import to_imaging_study
 if TYPE_CHECKING:
     from gateway.services import Services
 
-READABLE = (
-    "Task",
-    "ServiceRequest",
-    "Patient",
-    "ImagingStudy",
-    "DocumentReference",
-    "Binary",
-    "DiagnosticReport",
-)
-"""Types that can be read and searched."""
-
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -44,6 +35,14 @@ class Served:
     opinion_id: str = ""
 
     @property
+    def type(self) -> str:
+        return str(self.resource["resourceType"])
+
+    @property
+    def reference(self) -> str:
+        return f"{self.type}/{self.id}"
+
+    @property
     def id(self) -> str:
         return str(self.resource["id"])
 
@@ -52,17 +51,37 @@ def read(services: Services, session: Session, partner: Partner, type_name: str,
     """One resource of the partner's own. Raises NotFound."""
     for served in _made(services, session, partner, type_name, fhir_id):
         return served
-    return _sent(resources.read(session, partner, type_name, fhir_id))
+    return sent(resources.read(session, partner, type_name, fhir_id))
 
 
-def every(
-    services: Services, session: Session, partner: Partner, type_name: str, tasks: Narrowing | None = None
+def read_version(
+    services: Services, session: Session, partner: Partner, type_name: str, fhir_id: str, number: str
+) -> Served:
+    """One version (FHIR R4 3.1.0.3). Of what the gateway makes only the present one is kept. Raises NotFound."""
+    for served in _made(services, session, partner, type_name, fhir_id):
+        if served.version == number:
+            return served
+        raise NotFound(f"The {type_name} of that id is made by the gateway; earlier versions are not kept.")
+    if not (number.isascii() and number.isdecimal()) or len(number) > 9:
+        raise NotFound(f"No {type_name} of yours has the id {fhir_id} and that version.")
+    return sent(resources.version(session, partner, type_name, fhir_id, int(number)))
+
+
+def made(
+    services: Services, session: Session, partner: Partner, type_name: str, terms: Sequence[Term] = ()
 ) -> list[Served]:
-    """All current resources of a type, what was sent first; of Tasks that are made, those of the cases wanted."""
-    sent = [_sent(stored) for stored in resources.of_type(session, partner, type_name)]
-    if type_name == "Task" and tasks is not None:
-        return [*sent, *_tasks_of(services, session, partner, tasks)]
-    return [*sent, *_made(services, session, partner, type_name, None)]
+    """What the gateway makes of a type; it may leave out what the terms do not find."""
+    if type_name == "Task":
+        return _tasks_of(services, session, partner, narrowing.of_tasks(terms))
+    single = [term[0] for term in terms if len(term) == 1]
+    ids = next((c.ids for c in single if isinstance(c, HasId) and not c.is_not), None)
+    if ids is None:
+        return _made(services, session, partner, type_name, None)
+    return [served for one in sorted(ids) for served in _made(services, session, partner, type_name, one)]
+
+
+def is_made(type_name: str) -> bool:
+    return type_name in _MAKERS
 
 
 def task_of(services: Services, session: Session, partner: Partner, case_id: str) -> Served:
@@ -70,7 +89,7 @@ def task_of(services: Services, session: Session, partner: Partner, case_id: str
     return _task(services, cases.load(session, partner, case_id))
 
 
-def _sent(stored: StoredResource) -> Served:
+def sent(stored: StoredResource) -> Served:
     """As sent, with the gateway's id, version and time in Resource.meta."""
     content = stored.content
     given = content.get("meta")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, false, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Viewer
@@ -47,7 +47,7 @@ def _conditions(by: Narrowing) -> list[ColumnElement[bool]]:
         named = (
             CaseRow.identity.contains(f'"Patient/{fhir_id}"', autoescape=True) for fhir_id in by.patients
         )
-        found.append(or_(*named))
+        found.append(or_(false(), *named))
     if by.statuses is not None:
         own = CaseRow.status.in_(by.statuses)
         found.append(or_(own, CaseRow.id.in_(select(EnquiryRow.case_id))) if by.enquired else own)

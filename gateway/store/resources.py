@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import simplejson
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner
@@ -31,8 +31,9 @@ class NewVersion:
 
 @dataclass(frozen=True, slots=True)
 class StoredResource:
-    """The current version of a partner's resource. ``content`` keeps decimals as Decimal, digits as sent."""
+    """A version of a partner's resource. ``content`` keeps decimals as Decimal, digits as sent."""
 
+    pk: int
     type: str
     fhir_id: str
     version: int
@@ -250,9 +251,66 @@ def read(session: Session, partner: Partner, type: str, fhir_id: str) -> StoredR
     return rows[0]
 
 
-def of_type(session: Session, partner: Partner, type: str) -> list[StoredResource]:
-    """All current resources of a type that the partner sent, oldest first."""
-    return _stored(session, *_own(partner), ResourceRow.type == type)
+def version(session: Session, partner: Partner, type: str, fhir_id: str, number: int) -> StoredResource:
+    """One version, the current one or an earlier. Raises NotFound where the partner has none."""
+    rows = _stored(
+        session,
+        ResourceRow.partner_id == partner.id,
+        ResourceRow.type == type,
+        ResourceRow.fhir_id == fhir_id,
+        ResourceRow.version == number,
+    )
+    if not rows:
+        raise NotFound(f"No {type} of yours has the id {fhir_id} and that version.")
+    return rows[0]
+
+
+def by_pk(session: Session, partner: Partner, pks: Sequence[int]) -> list[StoredResource]:
+    """Versions of the partner's in the order of ``pks``."""
+    found: dict[int, StoredResource] = {}
+    for start in range(0, len(pks), _IN_CHUNK):
+        chosen = ResourceRow.pk.in_(pks[start : start + _IN_CHUNK])
+        rows = _stored(session, ResourceRow.partner_id == partner.id, chosen)
+        found |= {row.pk: row for row in rows}
+    return [found[pk] for pk in pks if pk in found]
+
+
+def history(
+    session: Session,
+    partner: Partner,
+    type: str,
+    fhir_id: str | None = None,
+    since: datetime | None = None,
+    before: tuple[datetime, int] | None = None,
+    limit: int = 500,
+) -> list[StoredResource]:
+    """Versions of a resource, or of all of a type, the newest first; ``before`` is when one came and its ``pk``."""
+    conditions = _versions(partner, type, fhir_id, since)
+    if before is not None:
+        at, pk = ResourceRow.updated_at, ResourceRow.pk
+        conditions.append(or_(at < before[0], and_(at == before[0], pk < before[1])))
+    order = ResourceRow.updated_at.desc(), ResourceRow.pk.desc()
+    newest = select(ResourceRow.pk).where(*conditions).order_by(*order).limit(limit)
+    return by_pk(session, partner, list(session.scalars(newest)))
+
+
+def count_versions(
+    session: Session, partner: Partner, type: str, fhir_id: str | None = None, since: datetime | None = None
+) -> int:
+    """How many ``history`` gives in all."""
+    query = select(func.count()).select_from(ResourceRow).where(*_versions(partner, type, fhir_id, since))
+    return session.scalar(query) or 0
+
+
+def _versions(
+    partner: Partner, type: str, fhir_id: str | None, since: datetime | None
+) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = [ResourceRow.partner_id == partner.id, ResourceRow.type == type]
+    if fhir_id is not None:
+        found.append(ResourceRow.fhir_id == fhir_id)
+    if since is not None:
+        found.append(ResourceRow.updated_at >= since)
+    return found
 
 
 def _own(partner: Partner) -> tuple[Any, ...]:
@@ -268,6 +326,7 @@ def _stored(session: Session, *conditions: Any) -> list[StoredResource]:
     )
     return [
         StoredResource(
+            pk=row.pk,
             type=row.type,
             fhir_id=row.fhir_id,
             version=row.version,

@@ -178,7 +178,7 @@ class ResourceRow(Row):
     pk: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
     type: Mapped[str] = mapped_column(String(64))
-    fhir_id: Mapped[str] = mapped_column(String(64))
+    fhir_id: Mapped[str] = mapped_column(_sorted(64))
     version: Mapped[int]
     current: Mapped[bool] = mapped_column(Boolean, default=True)
     identity: Mapped[str] = mapped_column(String(500))
@@ -193,6 +193,62 @@ class ResourceRow(Row):
         UniqueConstraint("partner_id", "type", "fhir_id", "version"),
         Index("ix_fhir_resource_identity", "partner_id", "type", "identity"),
         Index("ix_fhir_resource_case", "case_id", "current"),
+        Index("ix_fhir_resource_listed", "partner_id", "type", "current", "updated_at", "fhir_id"),
+        Index("ix_fhir_resource_arrival", "partner_id", "pk"),
+    )
+
+
+class SearchProgressRow(Row):
+    """Up to which resource a partner's can be searched; those after it are not in the tables of values yet."""
+
+    __tablename__ = "search_progress"
+
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), primary_key=True)
+    resource_pk: Mapped[int] = mapped_column(BigInteger)
+
+
+class SearchKeyRow(Row):
+    """A value of a resource that searches compare as a whole: a hash of it with its place (search_index.py).
+
+    Rows of versions that are no longer current stay; like all of these values they can be made again at any time.
+    """
+
+    __tablename__ = "search_key"
+
+    key: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    resource_pk: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+    __table_args__ = ({"sqlite_with_rowid": False},)  # the key is the table
+
+
+class SearchDateRow(Row):
+    """The time of a resource's value, [low, high) in microseconds since 1970. ``place``: a hash of where it stands."""
+
+    __tablename__ = "search_date"
+
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    resource_pk: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    low: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    high: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+    __table_args__ = (
+        Index("ix_search_date_low", "place", "low", "high", "resource_pk"),
+        {"sqlite_with_rowid": False},
+    )
+
+
+class SearchTextRow(Row):
+    """A text of a resource as searches compare its parts. ``place`` is a hash of where it stands."""
+
+    __tablename__ = "search_text"
+
+    place: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    text: Mapped[str] = mapped_column(_sorted(250), primary_key=True)
+    resource_pk: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+    __table_args__ = (
+        Index("ix_search_text_resource", "place", "resource_pk"),
+        {"sqlite_with_rowid": False},
     )
 
 

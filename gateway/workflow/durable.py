@@ -244,7 +244,7 @@ def _succeeds(perform: Perform, services: Services, work: Work, subject: str, fi
 
 def perform_step(services: Services, work: Work, subject: str, final: bool) -> bool:
     """Whether the work is done; otherwise it is tried again later, unless this was the ``final`` attempt."""
-    from gateway.workflow import commit_storage, deliver, fetch, fetch_plan, intake, place_study
+    from gateway.workflow import commit_storage, deliver, fetch, fetch_plan, intake, place_study, searchable
 
     match work:
         case Work.PLACE_STUDY:
@@ -252,6 +252,7 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
         case Work.CHECK_CASE:
             fetch_plan.plan_fetches(services, subject)
             intake.check_case(services, subject)
+            searchable.make_case_searchable(services, subject)
         case Work.DELIVER:
             return deliver.attempt(services, subject, final)
         case Work.FETCH_STUDY:

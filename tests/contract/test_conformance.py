@@ -30,8 +30,6 @@ from gateway.case.model import (
 from gateway.errors import NotFhir
 from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission
 from gateway.fhir.json_format import read_json
-from gateway.fhir.search import PARAMETERS
-from gateway.fhir.served import READABLE
 from gateway.workflow import examination
 from mappings import document_legibility
 from tests.support.cases import CHILD, QUESTION, SOURCE, case, instance, stack, study, with_record
@@ -122,16 +120,6 @@ def test_every_json_file_is_fhir_r4(file: Path) -> None:
         assert content["resourceType"] == "CapabilityStatement"
     else:
         assert [*submission.faults, *(i for e in submission.entries for i in e.issues)] == []
-
-
-def test_the_fhir_page_tells_the_types_and_parameters_of_the_code() -> None:
-    page = (CONFORMANCE / "fhir" / "fhir.md").read_text("utf-8")
-    rows = re.findall(r"^\| (\w+) \| (read[^|]*) \|([^|]*)\|", page, re.MULTILINE)
-    told = {kind: (interactions, set(re.findall(r"`([^`]+)`", names))) for kind, interactions, names in rows}
-    assert told == {
-        kind: ("read, search-type" if kind in PARAMETERS else "read", set(PARAMETERS.get(kind, ())))
-        for kind in READABLE
-    }
 
 
 def test_the_fhir_page_names_the_bundle_types_of_the_code() -> None:

@@ -5,6 +5,7 @@ import hashlib
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -182,6 +183,136 @@ def test_pages_hold_everything_once(ehr: FhirClient) -> None:
     assert len(seen) == len(set(seen)) == page["total"]
 
 
+def test_a_page_begins_where_the_last_one_ended_whatever_came_in(ehr: FhirClient) -> None:
+    sent = [in_letters(uuid4().hex[:10]) for _ in range(3)]
+    for name in sent:
+        ehr.open_case(referral(patient=child(name)))
+    query = f"Patient?given={','.join(sent)}&_count=2"
+    first = ehr.get(query).json()
+    ehr.open_case(referral(patient=child(sent[0])))
+    second = ehr.get(next_of(first)).json()
+    seen = [entry["resource"]["id"] for page in (first, second) for entry in page["entry"]]
+    assert len(seen) == len(set(seen)) == second["total"] == 4
+
+
+def child(given: str) -> dict[str, object]:
+    """A Patient of that name with a number of its own."""
+    return {
+        "resourceType": "Patient",
+        "identifier": [{"system": MRN, "value": uuid4().hex[:10]}],
+        "name": [{"family": "Paged", "given": [given]}],
+        "birthDate": "2018-03-09",
+    }
+
+
+def next_of(page: dict[str, Any]) -> str:
+    """The next link relative to the base; empty on the last page."""
+    links = {link["relation"]: link["url"] for link in page["link"]}
+    return links.get("next", "").partition("/fhir/")[2]
+
+
+def test_the_address_of_a_page_is_good_for_its_own_search_only(
+    gateway: GatewayProcess, ehr: FhirClient, sent: dict[str, str], other_partner: Partner
+) -> None:
+    ehr.open_case(referral())
+    url = next_of(ehr.get("Patient?_count=1").json())
+    assert ehr.get(url).status_code == 200
+    for other in (f"{url}&gender=female", url.replace("_page=", "_page=x"), f"{url}&_sort=family"):
+        answer = ehr.get(other)
+        assert answer.status_code == 400, other
+        assert issues(answer)
+    assert FhirClient(gateway, other_partner).get(url).status_code == 400
+
+
+def test_a_total_that_nobody_wants_is_left_out(ehr: FhirClient, sent: dict[str, str]) -> None:
+    found = ehr.get(f"Patient?identifier={sent['mrn']}&_total=none").json()
+    assert "total" not in found
+    assert len(found["entry"]) == 1
+    counted = ehr.get(f"Patient?identifier={sent['mrn']}&_count=0").json()
+    assert (counted["total"], "entry" in counted) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "gone"),
+    [
+        ("_summary=true", {"name", "birthDate"}, {"text", "communication"}),
+        ("_summary=data", {"name", "communication"}, {"text"}),
+        ("_summary=text", {"text"}, {"name"}),
+        ("_elements=gender,Patient.birthDate", {"gender", "birthDate"}, {"name", "text"}),
+    ],
+)
+def test_parts_of_a_resource_are_tagged_as_such(
+    ehr: FhirClient, asked: str, there: set[str], gone: set[str]
+) -> None:
+    whole = child(in_letters(uuid4().hex[:10])) | {
+        "gender": "female",
+        "communication": [{"language": {"text": "German"}}],
+        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">A child</div>'},
+    }
+    [number] = whole["identifier"]
+    ehr.open_case(referral(patient=whole))
+    [entry] = ehr.get(f"Patient?identifier={number['value']}&{asked}").json()["entry"]
+    read = ehr.get(f"Patient/{entry['resource']['id']}?{asked}").json()
+    assert read == entry["resource"]
+    assert there <= read.keys()
+    assert not gone & read.keys()
+    assert [tag["code"] for tag in read["meta"]["tag"]] == ["SUBSETTED"]
+
+
+def test_a_search_is_sorted_as_asked(ehr: FhirClient) -> None:
+    given = in_letters(uuid4().hex[:10])
+    for date in ("2018-03-09", "2011-01-01", "2020", "2015-07-07"):
+        ehr.open_case(referral(patient=child(given) | {"birthDate": date}))
+    for order, wanted in (("birthdate", False), ("-birthdate", True)):
+        dates, url = [], f"Patient?given={given}&_sort={order}&_count=3"
+        while url:
+            page = ehr.get(url).json()
+            dates += [entry["resource"]["birthDate"] for entry in page["entry"]]
+            url = next_of(page)
+        assert dates == sorted(dates, reverse=wanted)
+        assert len(dates) == 4
+
+
+def test_what_matches_refer_to_and_what_refers_to_them_is_included(
+    ehr: FhirClient, sent: dict[str, str]
+) -> None:
+    def of(query: str) -> dict[str, str]:
+        return {
+            f"{entry['resource']['resourceType']}/{entry['resource']['id']}": entry["search"]["mode"]
+            for entry in ehr.get(query).json()["entry"]
+        }
+
+    request, patient, case = sent["ServiceRequest"], sent["Patient"], f"Task/{sent['case']}"
+    request_id, patient_id = request.split("/")[1], patient.split("/")[1]
+    assert of(f"ServiceRequest?_id={request_id}&_include=ServiceRequest:patient") == {
+        request: "match",
+        patient: "include",
+    }
+    around = of(f"Patient?_id={patient_id}&_revinclude=ServiceRequest:subject&_revinclude=Task:patient")
+    assert around == {patient: "match", request: "include", case: "include"}
+    further = of(f"Task?_id={sent['case']}&_include=Task:focus&_include:iterate=ServiceRequest:*")
+    assert further.items() >= {case: "match", request: "include", patient: "include"}.items()
+    assert of(f"Task?_id={sent['case']}&_include=Task:focus:Patient") == {case: "match"}
+
+
+def test_nothing_is_included_that_the_token_may_not_read(
+    ehr: FhirClient, sent: dict[str, str], partner: Partner
+) -> None:
+    headers = partner.headers("system/ServiceRequest.rs")
+    url = f"{ehr.base}/ServiceRequest?_id={sent['ServiceRequest'].split('/')[1]}&_include=ServiceRequest:patient"
+    found = requests.get(url, headers=headers, timeout=20).json()
+    assert [entry["search"]["mode"] for entry in found["entry"]] == ["match", "outcome"]
+
+
+def test_parameters_of_address_and_form_both_count(ehr: FhirClient, sent: dict[str, str]) -> None:
+    url = f"{ehr.base}/Patient/_search?identifier={sent['mrn']}"
+    for gender, total in (("female", 1), ("male", 0)):
+        answer = requests.post(url, data={"gender": gender}, headers=ehr.partner.headers(), timeout=20)
+        assert answer.json()["total"] == total
+    refused = requests.post(url, json={}, headers=ehr.partner.headers(), timeout=20)
+    assert refused.status_code == 415
+
+
 def test_an_unknown_parameter_is_reported_or_under_strict_handling_refused(ehr: FhirClient) -> None:
     lenient = ehr.get("Patient?shoe-size=23&_count=1").json()
     assert lenient["entry"][-1]["search"]["mode"] == "outcome"
@@ -257,6 +388,91 @@ def test_an_unchanged_resource_is_not_sent_again(ehr: FhirClient, sent: dict[str
     assert ehr.get(sent["Patient"], **{"If-None-Match": 'W/"9"'}).status_code == 200
     answer = ehr.get(sent["Patient"], **{"If-None-Match": 'W/"1"'})
     assert (answer.status_code, answer.content) == (304, b"")
+
+
+def test_what_did_not_change_since_is_not_sent_again(ehr: FhirClient, sent: dict[str, str]) -> None:
+    at = ehr.get(sent["Patient"]).headers["Last-Modified"]
+    assert ehr.get(sent["Patient"], **{"If-Modified-Since": at}).status_code == 304
+    before = "Mon, 01 Jan 2001 00:00:00 GMT"
+    assert ehr.get(sent["Patient"], **{"If-Modified-Since": before}).status_code == 200
+    both = {"If-Modified-Since": at, "If-None-Match": 'W/"9"'}
+    assert ehr.get(sent["Patient"], **both).status_code == 200
+
+
+def test_a_head_has_the_headers_of_a_read(ehr: FhirClient, sent: dict[str, str]) -> None:
+    answer = requests.head(f"{ehr.base}/{sent['Patient']}", headers=ehr.partner.headers(), timeout=20)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["ETag"] == 'W/"1"'
+
+
+@pytest.fixture(scope="module")
+def changed(ehr: FhirClient) -> str:
+    """The reference of a Patient who was sent twice, first without a telephone number."""
+    number = uuid4().hex[:10]
+    first = child("Twice") | {"identifier": [{"system": MRN, "value": number}]}
+    ehr.open_case(referral(patient=first))
+    ehr.open_case(referral(patient=first | {"telecom": [{"system": "phone", "value": "1"}]}))
+    [entry] = ehr.get(f"Patient?identifier={number}").json()["entry"]
+    return f"Patient/{entry['resource']['id']}"
+
+
+def test_each_version_can_be_read(ehr: FhirClient, changed: str) -> None:
+    first, second = (ehr.get(f"{changed}/_history/{number}") for number in (1, 2))
+    assert "telecom" not in first.json()
+    assert second.json() == ehr.get(changed).json()
+    assert (first.headers["ETag"], second.headers["ETag"]) == ('W/"1"', 'W/"2"')
+    for number in ("3", "0", "x", "99999999999"):
+        answer = ehr.get(f"{changed}/_history/{number}")
+        assert answer.status_code == 404
+        assert issues(answer)
+
+
+def test_an_earlier_version_is_found_by_no_search(ehr: FhirClient, changed: str) -> None:
+    fhir_id = changed.split("/")[1]
+    assert ehr.get(f"Patient?_id={fhir_id}&phone:missing=true").json()["total"] == 0
+    assert ehr.get(f"Patient?_id={fhir_id}&phone=1").json()["total"] == 1
+
+
+def test_a_history_tells_each_version_the_newest_first(ehr: FhirClient, changed: str) -> None:
+    answer = Bundle.model_validate(ehr.get(f"{changed}/_history").json())
+    assert (answer.type, answer.total) == ("history", 2)
+    assert [entry.resource.meta.versionId for entry in answer.entry] == ["2", "1"]
+    assert [(entry.request.method, entry.request.url) for entry in answer.entry] == [
+        ("PUT", changed),
+        ("POST", "Patient"),
+    ]
+    assert [entry.response.etag for entry in answer.entry] == ['W/"2"', 'W/"1"']
+    second = ehr.get(changed).json()["meta"]["lastUpdated"]
+    since = ehr.get(f"{changed}/_history?_since={second}").json()
+    assert since["total"] == 1
+    assert ehr.get(f"{changed}/_history?_since=yesterday").status_code == 400
+
+
+def test_the_history_of_a_type_comes_in_pages_and_is_the_sender_s_own(
+    gateway: GatewayProcess, ehr: FhirClient, changed: str, other_partner: Partner
+) -> None:
+    url, seen = "Patient/_history?_count=2", []
+    while url:
+        page = ehr.get(url).json()
+        seen += [(e["resource"]["id"], e["resource"]["meta"]["versionId"]) for e in page["entry"]]
+        url = next_of(page)
+    assert len(seen) == len(set(seen)) == page["total"]
+    assert {(changed.split("/")[1], "1"), (changed.split("/")[1], "2")} <= set(seen)
+    stranger = FhirClient(gateway, other_partner)
+    assert stranger.get(f"{changed}/_history").status_code == 404
+    assert stranger.get(f"{changed}/_history/1").status_code == 404
+    own = stranger.get("Patient/_history?_count=500").json().get("entry", [])
+    assert changed.split("/")[1] not in {entry["resource"]["id"] for entry in own}
+
+
+def test_of_what_the_gateway_makes_only_the_present_version_is_there(
+    ehr: FhirClient, sent: dict[str, str]
+) -> None:
+    task = ehr.get(f"Task/{sent['case']}").json()
+    version = task["meta"]["versionId"]
+    assert ehr.get(f"Task/{sent['case']}/_history/{version}").json() == task
+    assert ehr.get(f"Task/{sent['case']}/_history/1").status_code == 404
+    assert ehr.get(f"Task/{sent['case']}/_history").json()["total"] == 1
 
 
 def test_a_token_for_one_type_reads_no_other(ehr: FhirClient, sent: dict[str, str], partner: Partner) -> None:

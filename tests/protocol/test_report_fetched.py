@@ -64,7 +64,11 @@ def test_a_read_whose_answer_does_not_carry_the_report_is_no_delivery(
     assert is_delivered(scene, case_id)
 
 
-@pytest.mark.parametrize(("method", "more"), [("HEAD", ""), ("GET", "&_count=0")], ids=["head", "count-0"])
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("HEAD", ""), ("GET", "&_count=0"), ("GET", "&_elements=status"), ("GET", "&_summary=text")],
+    ids=["head", "count-0", "elements", "summary"],
+)
 def test_a_search_whose_answer_does_not_carry_the_report_is_no_delivery(
     scene: Scene, partner: Partner, case_id: str, method: str, more: str
 ) -> None:

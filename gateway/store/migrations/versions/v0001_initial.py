@@ -31,6 +31,7 @@ def upgrade() -> None:
     _delivery()
     _fetch_wish()
     _fhir_resource()
+    _search_values()
     _series()
     _instance()
 
@@ -492,7 +493,7 @@ def _fhir_resource() -> None:
         sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("partner_id", sa.String(length=64), nullable=False),
         sa.Column("type", sa.String(length=64), nullable=False),
-        sa.Column("fhir_id", sa.String(length=64), nullable=False),
+        sa.Column("fhir_id", _sorted(64), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("current", sa.Boolean(), nullable=False),
         sa.Column("identity", sa.String(length=500), nullable=False),
@@ -525,6 +526,53 @@ def _fhir_resource() -> None:
         "ix_fhir_resource_identity", "fhir_resource", ["partner_id", "type", "identity"], unique=False
     )
     op.create_index(op.f("ix_fhir_resource_receipt_id"), "fhir_resource", ["receipt_id"], unique=False)
+    op.create_index(
+        "ix_fhir_resource_listed",
+        "fhir_resource",
+        ["partner_id", "type", "current", "updated_at", "fhir_id"],
+        unique=False,
+    )
+    op.create_index("ix_fhir_resource_arrival", "fhir_resource", ["partner_id", "pk"], unique=False)
+
+
+def _search_values() -> None:
+    op.create_table(
+        "search_progress",
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("resource_pk", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partner.id"], name=op.f("fk_search_progress_partner_id_partner")
+        ),
+        sa.PrimaryKeyConstraint("partner_id", name=op.f("pk_search_progress")),
+    )
+    op.create_table(
+        "search_key",
+        sa.Column("key", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("resource_pk", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.PrimaryKeyConstraint("key", "resource_pk", name=op.f("pk_search_key")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "search_date",
+        sa.Column("place", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("resource_pk", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("low", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("high", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.PrimaryKeyConstraint("place", "resource_pk", "low", "high", name=op.f("pk_search_date")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_search_date_low", "search_date", ["place", "low", "high", "resource_pk"], unique=False
+    )
+    op.create_table(
+        "search_text",
+        sa.Column("place", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.Column("text", _sorted(250), nullable=False),
+        sa.Column("resource_pk", sa.BigInteger(), nullable=False, autoincrement=False),
+        sa.PrimaryKeyConstraint("place", "text", "resource_pk", name=op.f("pk_search_text")),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_search_text_resource", "search_text", ["place", "resource_pk"], unique=False)
 
 
 def _series() -> None:

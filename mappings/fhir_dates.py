@@ -1,8 +1,7 @@
-"""FHIR dates as the intervals that they mean, in UTC, and the prefixes that compare them (FHIR R4 3.1.1.4.7)."""
+"""FHIR dates as the intervals that they mean, in UTC (FHIR R4 3.1.1.4.7)."""
 
 import calendar
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 
 Interval = tuple[datetime, datetime]
@@ -79,20 +78,3 @@ def _length(found: re.Match[str], low: datetime) -> timedelta:
     if found["month"]:
         return timedelta(days=calendar.monthrange(low.year, low.month)[1])
     return timedelta(days=366 if calendar.isleap(low.year) else 365)
-
-
-def _within(value: Interval, wanted: Interval) -> bool:
-    return wanted[0] <= value[0] and value[1] <= wanted[1]
-
-
-PREFIXES: dict[str, Callable[[Interval, Interval], bool]] = {
-    "eq": _within,
-    "ne": lambda value, wanted: not _within(value, wanted),
-    "gt": lambda value, wanted: value[1] > wanted[1],
-    "lt": lambda value, wanted: value[0] < wanted[0],
-    "ge": lambda value, wanted: value[1] > wanted[1] or _within(value, wanted),
-    "le": lambda value, wanted: value[0] < wanted[0] or _within(value, wanted),
-    "sa": lambda value, wanted: value[0] >= wanted[1],
-    "eb": lambda value, wanted: value[1] <= wanted[0],
-}
-"""Does a resource's interval stand so to the one that is asked for?"""
