@@ -44,7 +44,7 @@ def _failure(node, report) -> str:
     return f"{node.nodeid} was skipped, and with CI=true that is a failure: {reason}"
 
 
-def _more_files() -> Path | None:
+def more_files() -> Path | None:
     named = os.environ.get("GATEWAY_TEST_DATA")
     folder = Path(named or ROOT.parent / "shared" / "data")
     if named and not folder.is_dir():
@@ -54,7 +54,7 @@ def _more_files() -> Path | None:
 
 def pytest_report_header() -> str:
     return (
-        f"real files beside those in tests/data: {_more_files() or 'none (GATEWAY_TEST_DATA names a folder)'}"
+        f"real files beside those in tests/data: {more_files() or 'none (GATEWAY_TEST_DATA names a folder)'}"
     )
 
 
@@ -64,7 +64,7 @@ def shared_data() -> Path | None:
 
     GATEWAY_TEST_DATA names the folder, else it is shared/data beside the project.
     """
-    return _more_files()
+    return more_files()
 
 
 @pytest.fixture(scope="session")
