@@ -9,6 +9,7 @@ from mappings.fhir_search_parameters import resource_types, search_parameters
 
 INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
 PUBLISHED = "2026-11-24"
+_VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 
 
 def capability_statement(base_url: str) -> dict[str, Any]:
@@ -26,10 +27,12 @@ def capability_statement(base_url: str) -> dict[str, Any]:
             {
                 "mode": "server",
                 "documentation": f"POST a Bundle ({', '.join(ACCEPTED_TYPES)}) to the base or to /Bundle. "
-                "Every client reads only what it sent and what was made from it.",
+                "Every client reads only what it sent and what was made from it. "
+                "POST the same Bundle to $check for the answer and the findings without anything being kept.",
                 "security": _security(base_url),
                 "resource": [_resource(type_name) for type_name in sorted(resource_types())],
                 "interaction": [{"code": "transaction"}, {"code": "batch"}],
+                "operation": [{"name": "validate", "definition": _VALIDATE}],
             }
         ],
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from flask import Blueprint, Response, request
@@ -23,16 +23,17 @@ from gateway.errors import (
     UnsupportedMediaType,
     VersionMismatch,
 )
-from gateway.fhir import answers, disclosed, history, outcome, reading, searching, served, versions
+from gateway.fhir import answers, disclosed, history, outcome, preflight, reading, searching, served, versions
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.json_format import read_json
 from gateway.fhir.xml_format import read_xml
 from gateway.request_body import read_body
 from gateway.store.objects import Spool
-from gateway.workflow import receive
+from gateway.workflow import disclosure, receive
+from gateway.workflow.check_bundle import check_bundle
 from gateway.workflow.receive_bundle import receive_bundle
-from mappings.fhir_definitions import resource_model
+from mappings.fhir_definitions import Release, resource_model
 from mappings.fhir_search_parameters import resource_types
 
 if TYPE_CHECKING:
@@ -59,6 +60,14 @@ def blueprint(services: Services) -> Blueprint:
         return answers.fhir_answer(capability_statement(services.config.base_url))
 
     _offer_reading(door, services, base)
+
+    @door.post("/$check")
+    def check() -> Response:
+        return _check(services)
+
+    @door.post("/<type_name>/$validate")
+    def validate(type_name: str) -> Response:
+        return _validate(services, type_name)
 
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def not_offered(anything: str) -> Response:
@@ -123,11 +132,9 @@ def _post_bundle(services: Services, base: str) -> Response:
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
         try:
-            media_type, parameters = parse_options_header(content_type)
-            sent = versions.format_of(media_type.casefold(), {k.casefold(): v for k, v in parameters.items()})
+            sent = _sent(spool)
             answers.require_fhir_answer()
-            with spool.reader() as reader:
-                submission = read_submission(_READERS[sent](reader.read()))
+            submission = read_submission(sent)
             accepted = receive_bundle(services, partner, spool, submission, disclosed.origin(), content_type)
         except _REFUSED as error:
             receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
@@ -143,6 +150,41 @@ def _post_bundle(services: Services, base: str) -> Response:
     if submission.bundle_type in ("transaction", "batch"):
         return answers.fhir_answer(answers.transaction_response(submission, accepted, base), headers=location)
     return answers.fhir_answer(tasks[0].resource, 201 if accepted.opened else 200, location)
+
+
+def _check(services: Services) -> Response:
+    """The answer that the same body would get at the base, as an OperationOutcome, and nothing is kept."""
+    partner = _partner(services)
+    require_scope(partner, "Bundle", "c")
+    answers.require_fhir_answer()
+    disclosure.record(services, partner, disclosure.CHECK, "Bundle", disclosed.origin())
+    max_bytes = services.config.max_fhir_bytes
+    with services.objects.spool(max_bytes) as spool:
+        _fill(spool, max_bytes)
+        submission = read_submission(_sent(spool))
+        content_type = request.headers.get("Content-Type", "")
+        checked = check_bundle(services, partner, spool, submission, disclosed.origin(), content_type)
+    return answers.fhir_answer(preflight.of_check(checked))
+
+
+def _validate(services: Services, type_name: str) -> Response:
+    """FHIR R4 operation-resource-validate: 200 also for what is wrong, unless it is no FHIR at all."""
+    partner = _partner(services)
+    if resource_model(type_name) is None:
+        raise _not_offered(type_name)
+    answers.require_fhir_answer()
+    disclosure.record(services, partner, disclosure.VALIDATE, type_name, disclosed.origin())
+    max_bytes = services.config.max_fhir_bytes
+    with services.objects.spool(max_bytes) as spool:
+        _fill(spool, max_bytes)
+        return answers.fhir_answer(preflight.of_validation(_sent(spool), type_name, Release.R4))
+
+
+def _sent(spool: Spool) -> dict[str, Any]:
+    media_type, parameters = parse_options_header(request.headers.get("Content-Type", ""))
+    sent = versions.format_of(media_type.casefold(), {k.casefold(): v for k, v in parameters.items()})
+    with spool.reader() as reader:
+        return _READERS[sent](reader.read())
 
 
 def _fill(spool: Spool, max_bytes: int) -> None:

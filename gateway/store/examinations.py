@@ -30,7 +30,11 @@ def add(session: Session, sha256: str, content_type: str, problem: str, now: dat
 
 def apply(session: Session, record: Record) -> Record:
     """The record with documents marked undecodable that were found not to open."""
-    problems = known(session, {key(d) for d in record.documents if d.sha256})
+    return marked(record, known(session, {key(d) for d in record.documents if d.sha256}))
+
+
+def marked(record: Record, problems: dict[tuple[str, str], str]) -> Record:
+    """``problems`` as ``known`` gives them."""
     return replace(record, documents=tuple(_marked(d, problems.get(key(d), "")) for d in record.documents))
 
 

@@ -1,4 +1,4 @@
-"""What a partner reads or searches of its own data: on the audit trail before it is answered."""
+"""What a partner reads, searches or has checked of its own data: on the audit trail before it is answered."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 READ, SEARCH = "read", "search"
+CHECK, VALIDATE = "check", "validate"
 
 
 def record(

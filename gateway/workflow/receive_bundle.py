@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
@@ -14,7 +16,7 @@ from gateway.errors import InvalidContent, Issue
 from gateway.store import partners, receipts, resources
 from gateway.store.database import Session
 from gateway.store.ids import new_id
-from gateway.store.objects import Spool, Stored
+from gateway.store.objects import Spool, Stored, object_key
 from gateway.store.resources import NewVersion, Outcome, StoredResource
 from gateway.workflow import changes, place_bundle
 from gateway.workflow.normalise import renew_record
@@ -32,6 +34,8 @@ from mappings.fhir_people import demographics_of
 if TYPE_CHECKING:
     from gateway.services import Services
 
+Seen = TypeVar("Seen")
+
 
 def receive_bundle(
     services: Services,
@@ -48,19 +52,58 @@ def receive_bundle(
     """
     stored = services.objects.keep(spool)
     with services.database.transaction() as session:
-        partners.lock(session, partner)  # two bundles at once must not open the same case twice
-        earlier = receipts.same_bundle(session, partner, stored.sha256)
-        if earlier is not None:
-            audit.record(
-                session,
-                partner,
-                "bundle-same",
-                f"receipt:{earlier.receipt_id}",
-                case_id=earlier.case_id,
-                origin=origin,
-            )
-            return _repeat(earlier)
+        return _take(services, session, partner, stored, submission, origin, content_type)
+
+
+def try_bundle(
+    services: Services,
+    partner: Partner,
+    spool: Spool,
+    submission: Submission,
+    origin: Origin,
+    content_type: str,
+    look: Callable[[Session, Accepted], Seen],
+) -> Seen:
+    """What ``look`` sees of the transaction in which the bundle would be kept, which is then undone.
+
+    The bytes are kept nowhere. Raises what ``receive_bundle`` raises.
+    """
+    stored = Stored(object_key(spool.sha256), spool.sha256, spool.size_bytes)
+    seen: list[Seen] = []
+    with suppress(_Undo), services.database.transaction() as session:
+        seen.append(
+            look(session, _take(services, session, partner, stored, submission, origin, content_type))
+        )
+        raise _Undo
+    return seen[0]
+
+
+class _Undo(Exception):
+    """The transaction was for looking only."""
+
+
+def _take(
+    services: Services,
+    session: Session,
+    partner: Partner,
+    stored: Stored,
+    submission: Submission,
+    origin: Origin,
+    content_type: str,
+) -> Accepted:
+    partners.lock(session, partner)  # two bundles at once must not open the same case twice
+    earlier = receipts.same_bundle(session, partner, stored.sha256)
+    if earlier is None:
         return _keep(services, session, partner, stored, submission, origin, content_type)
+    audit.record(
+        session,
+        partner,
+        "bundle-same",
+        f"receipt:{earlier.receipt_id}",
+        case_id=earlier.case_id,
+        origin=origin,
+    )
+    return _repeat(earlier)
 
 
 def _keep(
