@@ -49,9 +49,14 @@ def read_submission(bundle: dict[str, Any]) -> Submission:
         elsewhere = level is not None and provide_documents.tell_their_patient(entries)
         return Submission(bundle_type, entries, (*shell, *unclear, *faulty), elsewhere)
     refusing = (*(i for i in shell if i.severity == "error"), *unclear)
-    if refusing or (bundle_type in _LENIENT and not any(e.resource and not e.refused for e in entries)):
+    if refusing or (bundle_type in _LENIENT and not any(_is_content(e) for e in entries)):
         raise InvalidContent("The bundle holds nothing that can be kept.", (*refusing, *faulty))
     return Submission(bundle_type, _told_with_the_first(shell, entries))
+
+
+def _is_content(entry: Entry) -> bool:
+    """What can be kept and says something of a child; the header of a message says only how it came."""
+    return entry.resource is not None and not entry.refused and entry.type != "MessageHeader"
 
 
 def _told_with_the_first(shell: list[Issue], entries: tuple[Entry, ...]) -> tuple[Entry, ...]:

@@ -23,7 +23,18 @@ from gateway.errors import (
     UnsupportedMediaType,
     VersionMismatch,
 )
-from gateway.fhir import answers, disclosed, history, outcome, preflight, reading, searching, served, versions
+from gateway.fhir import (
+    answers,
+    disclosed,
+    history,
+    messages,
+    outcome,
+    preflight,
+    reading,
+    searching,
+    served,
+    versions,
+)
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.json_format import read_json
@@ -33,6 +44,7 @@ from gateway.store.objects import Spool
 from gateway.workflow import disclosure, receive
 from gateway.workflow.check_bundle import check_bundle
 from gateway.workflow.receive_bundle import receive_bundle
+from gateway.workflow.submission import Accepted, Submission
 from mappings.fhir_definitions import Release, resource_model
 from mappings.fhir_search_parameters import resource_types
 
@@ -53,6 +65,10 @@ def blueprint(services: Services) -> Blueprint:
     @door.post("/Bundle")
     def post_bundle() -> Response:
         return _post_bundle(services, base)
+
+    @door.post("/$process-message")
+    def process_message() -> Response:
+        return _post_bundle(services, base, is_message=True)
 
     @door.get("/metadata")
     def metadata() -> Response:
@@ -123,10 +139,40 @@ def _reader(services: Services, type_name: str) -> Partner:
     return partner
 
 
-def _post_bundle(services: Services, base: str) -> Response:
-    """Bytes first: what cannot be taken is kept too, as a refused receipt, and the answer says every fault."""
+def _post_bundle(services: Services, base: str, *, is_message: bool = False) -> Response:
+    """A message that cannot be taken is answered by a response message, where there is anything to respond to."""
     partner = _partner(services)
     require_scope(partner, "Bundle", "c")
+    messages.require_synchronous(is_message and request.args.get("async") == "true")
+    sender = messages.Sender(services.config.programme_name, base)
+    headers: list[messages.Header] = []
+    try:
+        submission, accepted = _take(services, partner, headers, is_message)
+    except GatewayError as error:
+        if not headers:
+            raise
+        status, _ = outcome.status_of(error)
+        told = messages.refused(headers[0], sender, partner.id, outcome.of_error(error), status)
+        return answers.fhir_answer(told, status, _headers_of(error))
+    with services.database.reading() as session:
+        tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
+    location = {"Location": f"{base}/Task/{tasks[0].id}"} if tasks else {}
+    if submission.bundle_type in ("transaction", "batch"):
+        return answers.fhir_answer(answers.transaction_response(submission, accepted, base), headers=location)
+    if headers:
+        issues = [issue for entry in accepted.entries for issue in entry.issues]
+        told = messages.accepted(headers[0], sender, partner.id, tasks, issues)
+        return answers.fhir_answer(told, headers=location)
+    return answers.fhir_answer(tasks[0].resource, 201 if accepted.opened else 200, location)
+
+
+def _take(
+    services: Services, partner: Partner, headers: list[messages.Header], is_message: bool
+) -> tuple[Submission, Accepted]:
+    """Bytes first: what cannot be taken is kept too, as a refused receipt, and the error says every fault.
+
+    The header of a message goes to ``headers`` as soon as it has been read.
+    """
     content_type = request.headers.get("Content-Type", "")
     max_bytes = services.config.max_fhir_bytes
     with services.objects.spool(max_bytes) as spool:
@@ -134,8 +180,12 @@ def _post_bundle(services: Services, base: str) -> Response:
         try:
             sent = _sent(spool)
             answers.require_fhir_answer()
-            submission = read_submission(sent)
-            accepted = receive_bundle(services, partner, spool, submission, disclosed.origin(), content_type)
+            content = messages.message_of(sent) if is_message else sent
+            headers += [header] if (header := messages.header_of(content)) else []
+            submission = read_submission(content)
+            return submission, receive_bundle(
+                services, partner, spool, submission, disclosed.origin(), content_type
+            )
         except _REFUSED as error:
             receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
             raise
@@ -144,12 +194,6 @@ def _post_bundle(services: Services, base: str) -> Response:
         except Exception as error:  # a fault of our own: what was sent must not be lost by it
             receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
             raise
-    with services.database.reading() as session:
-        tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
-    location = {"Location": f"{base}/Task/{tasks[0].id}"} if tasks else {}
-    if submission.bundle_type in ("transaction", "batch"):
-        return answers.fhir_answer(answers.transaction_response(submission, accepted, base), headers=location)
-    return answers.fhir_answer(tasks[0].resource, 201 if accepted.opened else 200, location)
 
 
 def _check(services: Services) -> Response:
@@ -208,12 +252,16 @@ def _not_offered(path: str) -> GatewayError:
 
 def _of_error(error: GatewayError) -> Response:
     status, _ = outcome.status_of(error)
+    return answers.fhir_answer(outcome.of_error(error), status, _headers_of(error))
+
+
+def _headers_of(error: GatewayError) -> dict[str, str]:
     headers = {}
     if isinstance(error, Unauthenticated):
         headers["WWW-Authenticate"] = challenge(request.headers)
-    if status == 503:
+    if outcome.status_of(error)[0] == 503:
         headers["Retry-After"] = "30"
-    return answers.fhir_answer(outcome.of_error(error), status, headers)
+    return headers
 
 
 def _of_http(error: HTTPException) -> Response:
