@@ -11,9 +11,9 @@ from gateway.case.searching import Found, all_hold
 from gateway.fhir import served
 from gateway.fhir.search import Query
 from gateway.fhir.served import Served
-from gateway.store import resource_search, resources
+from gateway.store import resources
 from gateway.store.database import Session
-from gateway.store.resource_search import Sort, SortValue, Wanted
+from gateway.store.resource_search import Search, Sort, SortValue
 from mappings.fhir_search_values import search_values
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def find(
     services: Services, session: Session, partner: Partner, query: Query, after: Position | None
 ) -> Page:
     """A page of the query's matches in its order."""
-    wanted = Wanted(partner, query.type, query.terms)
+    asked = Search(session, partner, query.type, query.terms)
     made = _made(services, session, partner, query)
     wants_total = query.total != "none" or query.only_total
-    total = resource_search.total(session, wanted) + len(made) if wants_total else None
+    total = asked.total() + len(made) if wants_total else None
     if query.only_total:
         return Page([], total)
-    hits = resource_search.page(session, wanted, query.order, after, query.count + 1)
+    hits = asked.page(query.order, after, query.count + 1)
     later = [one for one in made if after is None or _is_after(one.position, query.order, after)]
     placed = _in_order([*(_Placed(hit.position, None, hit.pk) for hit in hits), *later], query.order)
     on_page = placed[: query.count]

@@ -6,34 +6,20 @@ that what comes in meanwhile moves nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, exists, false, func, not_, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner
-from gateway.case.searching import (
-    EARLIEST,
-    EPOCH,
-    LATEST,
-    MILLISECOND,
-    Condition,
-    Found,
-    HasDate,
-    HasId,
-    HasKey,
-    HasText,
-    IsPresent,
-    Prefix,
-    Term,
-    Updated,
-    microseconds,
-)
-from gateway.store.search_index import PRESENT, Places
-from gateway.store.tables import ResourceRow, SearchDateRow, SearchKeyRow, SearchTextRow
+from gateway.case.searching import EARLIEST, LATEST, Found, Term, microseconds
+from gateway.store.resource_conditions import Conditions, instant_of
+from gateway.store.search_index import Places
+from gateway.store.tables import ResourceRow, SearchDateRow, SearchTextRow
 
 SortValue = int | str
+FEW, _VERY_FEW = 2000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +54,6 @@ ARRIVAL = (Sort("updated"), Sort("id"))
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What is asked of a partner's resources of a type: every term holds."""
-
-    partner: Partner
-    type: str
-    terms: tuple[Term, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Hit:
     """``position`` are its values by the order."""
 
@@ -84,26 +61,67 @@ class Hit:
     position: tuple[SortValue, ...]
 
 
-def total(session: Session, wanted: Wanted) -> int:
-    return session.scalar(_restricted(select(func.count()).select_from(ResourceRow), wanted)) or 0
+class Search:
+    """What is asked of a partner's resources of a type: every term holds."""
+
+    def __init__(
+        self, session: Session, partner: Partner, type_name: str, terms: Sequence[Term] = ()
+    ) -> None:
+        self._session = session
+        self._places = Places(partner, type_name)
+        few = self._few(terms)
+        sql = Conditions(self._places, few is not None)
+        self._conditions = [
+            *(_own(partner, type_name) if few is None else _own_among(few, partner, type_name)),
+            ResourceRow.current,
+            *(or_(false(), *map(sql.of, term)) for term in terms),
+        ]
+
+    def total(self) -> int:
+        query = select(func.count()).select_from(ResourceRow).where(*self._conditions)
+        return self._session.scalar(query) or 0
+
+    def page(self, order: Sequence[Sort], after: tuple[SortValue, ...] | None, limit: int) -> list[Hit]:
+        """The first ``limit`` resources after that position."""
+        columns = [_sorted_by(sort, self._places) for sort in order]
+        query = select(ResourceRow.pk, *columns).where(*self._conditions)
+        if after is not None:
+            query = query.where(_is_after(columns, order, after))
+        ordered = [
+            c.desc() if sort.is_descending else c.asc() for c, sort in zip(columns, order, strict=True)
+        ]
+        rows = self._session.execute(query.order_by(*ordered).limit(limit))
+        return [Hit(pk, tuple(map(_position, values))) for pk, *values in rows]
+
+    def _few(self, terms: Sequence[Term]) -> list[int] | None:
+        """Resources among which all matches are, where a term tells not too many of them.
+
+        SQLite keeps no statistics, and would go through all of a partner's resources of the type instead.
+        """
+        sql = Conditions(self._places, few=False)
+        fewest: list[int] | None = None
+        for query in map(sql.resources_of, terms):
+            if query is None:
+                continue
+            found = list(self._session.scalars(query.limit(FEW + 1)))
+            if len(found) <= FEW and (fewest is None or len(found) < len(fewest)):
+                fewest = found
+            if fewest is not None and len(fewest) <= _VERY_FEW:
+                break
+        return fewest
 
 
-def page(
-    session: Session,
-    wanted: Wanted,
-    order: Sequence[Sort],
-    after: tuple[SortValue, ...] | None,
-    limit: int,
-) -> list[Hit]:
-    """The first ``limit`` resources after that position."""
-    places = Places(wanted.partner, wanted.type)
-    columns = [_sorted_by(sort, places) for sort in order]
-    query = _restricted(select(ResourceRow.pk, *columns), wanted)
-    if after is not None:
-        query = query.where(_is_after(columns, order, after))
-    ordered = [c.desc() if sort.is_descending else c.asc() for c, sort in zip(columns, order, strict=True)]
-    rows = session.execute(query.order_by(*ordered).limit(limit))
-    return [Hit(pk, tuple(map(_position, values))) for pk, *values in rows]
+def _own(partner: Partner, type_name: str) -> list[ColumnElement[bool]]:
+    return [ResourceRow.partner_id == partner.id, ResourceRow.type == type_name]
+
+
+def _own_among(pks: list[int], partner: Partner, type_name: str) -> list[ColumnElement[bool]]:
+    """With partner and type as no index has them, so that the database begins with the keys."""
+    return [
+        ResourceRow.pk.in_(pks),
+        ResourceRow.partner_id.concat("") == partner.id,
+        ResourceRow.type.concat("") == type_name,
+    ]
 
 
 def _position(value: Any) -> SortValue:
@@ -145,109 +163,4 @@ def _is_after(
 
 
 def _bound(sort: Sort, value: SortValue) -> Any:
-    return _instant(int(value)) if sort.by == "updated" else value
-
-
-def _instant(moment: int) -> datetime:
-    """Moments that no calendar has are those at its ends."""
-    try:
-        return EPOCH + timedelta(microseconds=moment)
-    except OverflowError:
-        return datetime.max.replace(tzinfo=UTC) if moment > 0 else datetime.min.replace(tzinfo=UTC)
-
-
-def _restricted(query: Select[Any], wanted: Wanted) -> Select[Any]:
-    """To the partner's own current resources of the type, of which every term holds."""
-    places = Places(wanted.partner, wanted.type)
-    is_narrow = any(isinstance(c, HasKey | HasId) and not c.is_not for term in wanted.terms for c in term)
-    sql = _Conditions(places, is_narrow)
-    return query.where(
-        ResourceRow.partner_id == wanted.partner.id,
-        ResourceRow.type == wanted.type,
-        ResourceRow.current,
-        *(or_(false(), *map(sql.of, term)) for term in wanted.terms),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Conditions:
-    """``is_narrow``: the times of few resources are looked up, and not those of all that were made in that time."""
-
-    places: Places
-    is_narrow: bool
-
-    def of(self, condition: Condition) -> ColumnElement[bool]:
-        match condition:
-            case HasId(ids, is_not):
-                return ResourceRow.fhir_id.not_in(ids) if is_not else ResourceRow.fhir_id.in_(ids)
-            case HasKey(keys, is_not):
-                return self._has_key([self.places.of_key(key) for key in keys], is_not)
-            case IsPresent(name, present):
-                return self._has_key([self.places.of(PRESENT, name)], not present)
-            case HasDate(paths, prefix, low, high):
-                own = SearchDateRow.place.in_(self.places.of_each(paths))
-                stands = _relation(prefix, SearchDateRow.low, SearchDateRow.high, low, high)
-                return self._any(SearchDateRow, own, stands)
-            case Updated(prefix, low, high):
-                updated = ResourceRow.updated_at
-                return _relation(prefix, _Moment(updated), _Moment(updated, MILLISECOND), low, high)
-            case HasText(paths, text, inside):
-                own = SearchTextRow.place.in_(self.places.of_each(paths))
-                return self._any(SearchTextRow, own, _has_text(text, inside))
-
-    def _has_key(self, keys: list[int], is_not: bool) -> ColumnElement[bool]:
-        if is_not:
-            return not_(
-                exists().where(SearchKeyRow.key.in_(keys), SearchKeyRow.resource_pk == ResourceRow.pk)
-            )
-        return ResourceRow.pk.in_(select(SearchKeyRow.resource_pk).where(SearchKeyRow.key.in_(keys)))
-
-    def _any(
-        self, table: type[SearchDateRow] | type[SearchTextRow], *conditions: ColumnElement[bool]
-    ) -> ColumnElement[bool]:
-        if self.is_narrow:
-            return exists().where(table.resource_pk == ResourceRow.pk, *conditions)
-        return ResourceRow.pk.in_(select(table.resource_pk).where(*conditions))
-
-
-def _has_text(text: str, inside: bool) -> ColumnElement[bool]:
-    """A start is a range of the index, for which the column compares by code points."""
-    if inside:
-        return SearchTextRow.text.contains(text, autoescape=True)
-    return and_(SearchTextRow.text >= text, SearchTextRow.text < text + "\U0010ffff")
-
-
-class _Moment:
-    """An instant's column, or ``later`` microseconds after it, beside microseconds since 1970."""
-
-    def __init__(self, column: Any, later: int = 0) -> None:
-        self._column, self._later = column, later
-
-    def __le__(self, moment: int) -> Any:
-        return self._column <= _instant(moment - self._later)
-
-    def __lt__(self, moment: int) -> Any:
-        return self._column < _instant(moment - self._later)
-
-    def __ge__(self, moment: int) -> Any:
-        return self._column >= _instant(moment - self._later)
-
-    def __gt__(self, moment: int) -> Any:
-        return self._column > _instant(moment - self._later)
-
-
-def _relation(prefix: Prefix, low: Any, high: Any, wanted_low: int, wanted_high: int) -> ColumnElement[bool]:
-    """``in_relation`` of case/searching.py."""
-    within = and_(low >= wanted_low, high <= wanted_high)
-    options: dict[Prefix, ColumnElement[bool]] = {
-        Prefix.EQ: within,
-        Prefix.NE: not_(within),
-        Prefix.GT: high > wanted_high,
-        Prefix.LT: low < wanted_low,
-        Prefix.GE: or_(high > wanted_high, within),
-        Prefix.LE: or_(low < wanted_low, within),
-        Prefix.SA: low >= wanted_high,
-        Prefix.EB: high <= wanted_low,
-        Prefix.AP: and_(low < wanted_high, high > wanted_low),
-    }
-    return options[prefix]
+    return instant_of(int(value)) if sort.by == "updated" else value

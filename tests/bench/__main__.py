@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import imaging, memory, operating, reading, searching
+from tests.bench import fhir_searching, imaging, memory, operating, reading, searching
 from tests.bench.figures import RUNS, Alone, Compared, seconds
 from tests.bench.slices import COUNT
 from tests.support.orthanc import server_program
@@ -29,6 +29,7 @@ ALONE: dict[str, Alone] = {
     "demo": operating.demo,
     "stow-memory": memory.stow_growth,
     "search": searching.searches,
+    "fhir-search": fhir_searching.searches,
 }
 COMPARED: dict[str, Compared] = {
     "c-store-1": sending("C-STORE, one association", "1.0 x", "0.67 x", imaging.c_store(1)),

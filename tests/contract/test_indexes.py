@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import event
 
 from gateway.case.access import Partner, User
-from gateway.store import cases, credentials, imaging_conditions, receipts, resources
+from gateway.fhir import search
+from gateway.store import cases, credentials, imaging_conditions, receipts, resources, search_index
 from gateway.store.database import Database, Session
 from gateway.store.imaging_criteria import (
     PATIENT,
@@ -23,6 +24,7 @@ from gateway.store.imaging_criteria import (
     Page,
 )
 from gateway.store.imaging_search import search_instances, search_series, search_studies
+from gateway.store.resource_search import Search
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 INTAKE = User("u1", "Ines", frozenset({"intake"}))
@@ -35,6 +37,12 @@ def _key(keyword: str, level: str = "study") -> Key:
 
 def _searched(session: Session, *criteria: Criterion) -> Any:
     return search_studies(session, HOSPITAL, criteria, Page(10))
+
+
+def _resources(session: Session, *pairs: tuple[str, str]) -> Any:
+    query = search.parse("Observation", pairs, strict=True, base="https://gateway.example/fhir")
+    asked = Search(session, HOSPITAL, query.type, query.terms)
+    return asked.page(query.order, None, 10), asked.total()
 
 
 ASKED: dict[str, Callable[[Session], Any]] = {
@@ -80,6 +88,15 @@ ASKED: dict[str, Callable[[Session], Any]] = {
     "a series": lambda session: search_series(
         session, HOSPITAL, [OneOf(_key("SeriesInstanceUID", "series"), ("1.2",))], Page(10)
     ),
+    "resources by identifier": lambda session: _resources(session, ("identifier", "urn:x|1")),
+    "resources by patient and date": lambda session: _resources(
+        session, ("patient", "p1"), ("date", "ge2026"), ("_sort", "-date")
+    ),
+    "resources by text": lambda session: _resources(session, ("code:text", "cyst")),
+    "all resources of a type": lambda session: _resources(session),
+    "history of a resource": lambda session: resources.history(session, HOSPITAL, "Patient", "1"),
+    "history of a type": lambda session: resources.history(session, HOSPITAL, "Patient"),
+    "resources that wait to be searchable": lambda session: search_index.unindexed(session, HOSPITAL, 10),
     "a case of a request": lambda session: cases.by_service_request(session, HOSPITAL, "ServiceRequest/1"),
 }
 
@@ -132,6 +149,9 @@ def test_it_is_found_by_an_index(database: Database, asked: str) -> None:
             "audit",
             "receipt",
             "fhir_resource",
+            "search_key",
+            "search_date",
+            "search_text",
             "case_file",
             "study",
             "study_name",
@@ -163,6 +183,12 @@ def sqlite(migrated_once: Callable[[str], str]) -> Iterator[Database]:
         ("instances of a study", "instance USING INDEX ix_instance_series_id"),
         ("instances by number of the patient", "instance USING INDEX ix_instance_series_id"),
         ("an instance", "instance USING INDEX sqlite_autoindex_instance_2"),
+        ("resources by identifier", "search_key USING PRIMARY KEY (key=?)"),
+        ("resources by identifier", "fhir_resource USING INTEGER PRIMARY KEY"),
+        ("resources by patient and date", "fhir_resource USING INTEGER PRIMARY KEY"),
+        ("resources by text", "search_text USING PRIMARY KEY (place=? AND text>? AND text<?)"),
+        ("all resources of a type", "COVERING INDEX ix_fhir_resource_listed"),
+        ("resources that wait to be searchable", "USING INDEX ix_fhir_resource_arrival"),
     ],
 )
 def test_sqlite_goes_by_the_index_that_was_made_for_it(sqlite: Database, asked: str, index: str) -> None:

@@ -14,7 +14,7 @@ from gateway.clock import utc_now
 from gateway.fhir import found, search
 from gateway.fhir.search import Query
 from gateway.services import Services
-from gateway.store import partners, receipts, resources, search_index
+from gateway.store import partners, receipts, resource_search, resources, search_index
 from gateway.store.partners import Registration
 from gateway.store.resources import NewVersion
 from gateway.workflow.searchable import searching
@@ -215,24 +215,28 @@ def asked(kind: str, *pairs: tuple[str, str]) -> Query:
 
 
 @settings(
-    max_examples=25,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+@pytest.mark.parametrize("few", [0, 2000])
 @given(
     drawn=st.lists(OBSERVATION, max_size=12),
     terms=st.lists(st.lists(ASKED, min_size=1, max_size=3), max_size=8),
 )
 def test_the_database_finds_what_a_plain_comparison_finds(
-    services: Services, drawn: list[dict[str, Any]], terms: list[list[tuple[str, str]]]
+    services: Services, few: int, drawn: list[dict[str, Any]], terms: list[list[tuple[str, str]]]
 ) -> None:
+    """Where a term tells few resources as where none does."""
     sent = [{"id": f"o{number}", **_resource(one)} for number, one in enumerate(drawn)]
     partner = hospital(services)
     send(services, partner, sent)
     for pairs in terms:
         query = asked("Observation", *pairs, ("_count", "3"))
         wanted = {one["id"] for one in sent if all(_holds(one, *pair) for pair in pairs)}
-        got = ids(services, partner, query)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(resource_search, "FEW", few)
+            got = ids(services, partner, query)
         assert (set(got), len(got)) == (wanted, len(wanted)), pairs
 
 
