@@ -26,6 +26,32 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _LONG_VRS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV"}) | frozenset(
     {b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
+_SHORT_VRS = {
+    name.encode(): name
+    for name in [
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FL",
+        "FD",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    ]
+}  # a length of 16 bits (PS3.5 Table 7.1-2)
 _CHUNK_BYTES = 1024 * 1024
 _MOST_DEPTH = 10_000  # bounds memory
 
@@ -189,6 +215,8 @@ class _Heads:
             group, number, length = self._implicit.unpack_from(buffer, at)
             return group << 16 | number, "", at + 8, length
         group, number, vr, length = self._explicit.unpack_from(buffer, at)
+        if (name := _SHORT_VRS.get(vr)) is not None:
+            return group << 16 | number, name, at + 8, length
         if vr in _LONG_VRS:
             if at + 12 > len(buffer):
                 raise NotDicom("The file ends in the middle of an element's length.")

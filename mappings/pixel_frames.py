@@ -21,6 +21,7 @@ _VIDEO = tuple(
 )
 _END_OF_IMAGE = b"\xff\xd9"
 _EXTENDED_OFFSETS, _EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
+SHARED_GROUPS, FRAME_GROUPS = 0x52009229, 0x52009230
 _PIXEL_KEYWORDS = (
     "NumberOfFrames",
     "SamplesPerPixel",
@@ -79,6 +80,7 @@ class PixelFrames:
     """The frames of one instance. ``fragments`` are the encapsulated ones, without the Basic Offset Table.
 
     ``attributes`` are those of the Image Pixel Module that describe pixels, and what else was asked for.
+    ``functional_groups`` are the Shared and Per-Frame Functional Groups Sequence, where it has them (C.7.6.16).
     """
 
     layout: StoredLayout
@@ -88,6 +90,7 @@ class PixelFrames:
     fragments: tuple[Range, ...]
     extended: tuple[tuple[int, ...], tuple[int, ...]]
     basic_offsets: tuple[int, ...]
+    functional_groups: tuple[Element, ...]
 
     @property
     def is_encapsulated(self) -> bool:
@@ -197,20 +200,27 @@ def find_frames(layout: StoredLayout, also: frozenset[int] = frozenset()) -> Pix
         )
     wanted = PIXEL_DESCRIPTION | also
     kept: list[bytes] = []
+    groups: list[Element] = []
     extended: dict[int, tuple[int, ...]] = {}
     for element in layout:
         if element.tag in PIXEL_TAGS:
-            return _frames(layout, element, layout.parse(b"".join(kept)), extended)
+            return _frames(layout, element, layout.parse(b"".join(kept)), extended, groups)
         if element.tag in wanted and element.end - element.start <= _MAX_ATTRIBUTE_BYTES:
             kept.append(layout.buffer[element.start : element.end])
         elif element.tag in (_EXTENDED_OFFSETS, _EXTENDED_LENGTHS) and element.length % 8 == 0:
             value = layout.buffer[element.value : element.end]
             extended[element.tag] = struct.unpack(f"<{len(value) // 8}Q", value)
+        elif element.tag in (SHARED_GROUPS, FRAME_GROUPS):
+            groups.append(element)
     raise NotAcceptable("The instance has no pixel data.")
 
 
 def _frames(
-    layout: StoredLayout, element: Element, attributes: Dataset, extended: dict[int, tuple[int, ...]]
+    layout: StoredLayout,
+    element: Element,
+    attributes: Dataset,
+    extended: dict[int, tuple[int, ...]],
+    groups: list[Element],
 ) -> PixelFrames:
     items = list(layout.items(element)) if element.length == UNDEFINED else []
     return PixelFrames(
@@ -221,6 +231,7 @@ def _frames(
         tuple((item.start, item.end) for item in items[1:]),
         (extended.get(_EXTENDED_OFFSETS, ()), extended.get(_EXTENDED_LENGTHS, ())),
         _basic_offsets(items[0]) if items else (),
+        tuple(groups),
     )
 
 

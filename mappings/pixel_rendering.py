@@ -12,18 +12,17 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
 from gateway.errors import InvalidContent, NotAcceptable
-from mappings.dicom_layout import Layout, StoredLayout, open_layout
+from mappings.dicom_layout import Layout, open_layout
 from mappings.dicom_values import items, number
 from mappings.pixel_cells import Pixels, bits_of, values_of
 from mappings.pixel_decoding import decode
-from mappings.pixel_frames import PixelFrames, find_frames
+from mappings.pixel_frames import FRAME_GROUPS, SHARED_GROUPS, PixelFrames, find_frames
 from mappings.pixel_grey import Window, display_levels
 
 JPEG, PNG, GIF = "image/jpeg", "image/png", "image/gif"
 MAX_SIDE = 8192
 MAX_ANIMATED_FRAMES = 512
 _FRAME_MILLISECONDS = 40
-_SHARED_GROUPS, _FRAME_GROUPS = 0x52009229, 0x52009230
 _MAX_GROUP_BYTES = 4 * 1024 * 1024
 _FUNCTIONAL = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _KEYWORDS = (
@@ -129,7 +128,7 @@ def _swapped_palette(ds: Dataset) -> Dataset:
 def _of_frame(frames: PixelFrames, frame: int) -> Dataset:
     """The attributes of the instance, and over them those of its functional groups for that frame (C.7.6.16)."""
     ds = frames.attributes
-    for group in _functional_groups(frames.layout, frame):
+    for group in _functional_groups(frames, frame):
         for keyword in _FUNCTIONAL:
             for item in items(group, keyword)[:1]:
                 ds = _over(ds, item)
@@ -143,16 +142,9 @@ def _over(ds: Dataset, item: Dataset) -> Dataset:
     return found
 
 
-def _functional_groups(layout: StoredLayout, frame: int) -> list[Dataset]:
-    found = []
-    for element in layout:
-        if element.tag == _SHARED_GROUPS:
-            found.append(_item(layout, element, 1))
-        elif element.tag == _FRAME_GROUPS:
-            found.append(_item(layout, element, frame))
-        elif element.tag > _FRAME_GROUPS:
-            break
-    return found
+def _functional_groups(frames: PixelFrames, frame: int) -> list[Dataset]:
+    places = {SHARED_GROUPS: 1, FRAME_GROUPS: frame}
+    return [_item(frames.layout, element, places[element.tag]) for element in frames.functional_groups]
 
 
 def _item(layout: Layout, element: Any, wanted: int) -> Dataset:
