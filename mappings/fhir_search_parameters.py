@@ -1,6 +1,8 @@
-"""Search parameters of FHIR R4 by type: fhir_search_parameters.csv, from HL7's definitions (search-parameters.json).
+"""Search parameters of FHIR R4 by type: fhir_search_parameters.csv, from HL7's definitions (search-parameters.json);
+three are of IHE MHD, with their whole address as definition.
 
-A path is of JSON names with the data type that stands there; ``telecom[system=phone]`` are those of that system.
+A path is of JSON names with the data type that stands there; ``telecom[system=phone]`` are those of that system, of an
+extension's ``url`` the last step is compared.
 Left out are the kinds composite, quantity, number and special, ``phonetic``, and what asks for more than a path
 (Patient.deceased, Bundle.composition, Bundle.message).
 """
@@ -91,6 +93,6 @@ def _parameter(row: dict[str, str]) -> SearchParameter:
         kind=row["kind"],
         paths=tuple(paths),
         targets=targets,
-        definition=_DEFINITIONS + row["definition"],
+        definition=row["definition"] if "://" in row["definition"] else _DEFINITIONS + row["definition"],
         of_patient=row["compartment"] == "Patient",
     )

@@ -86,7 +86,7 @@ def _at(value: Any, steps: _Steps) -> Iterator[Any]:
         (name, asked, wanted), *rest = steps
         inner = value.get(name)
         if asked:
-            inner = [item for item in objects(inner) if item.get(asked) == wanted]
+            inner = [item for item in objects(inner) if text(item.get(asked)).rsplit("/", 1)[-1] == wanted]
         if inner is not None:
             yield from _at(inner, tuple(rest))
 

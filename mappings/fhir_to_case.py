@@ -1,10 +1,11 @@
 """FHIR R4 resources to the record of a case. Pure; faulty parts read as absent and are never guessed."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from gateway.case.model import (
+    CoverNote,
     Demographics,
     Document,
     ExpectedStudy,
@@ -24,6 +25,7 @@ from mappings.fhir_document import sections_of
 from mappings.fhir_elements import (
     Resource,
     coded,
+    has_code,
     identifiers,
     objects,
     reference,
@@ -73,6 +75,7 @@ def to_record(
         physicians=physicians(bag, requests, subject),
         organisation=organisation(bag, requests, subject),
         questions=tuple(_question(request) for request in requests),
+        cover_notes=tuple(_cover_notes(bag)),
         items=tuple(to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS)),
         documents=_documents(bag),
         sections=_sections(bag),
@@ -203,6 +206,16 @@ def _question(request: Sourced) -> Question:
         request.source,
         text(content.get("status")),
     )
+
+
+def _cover_notes(bag: Bag) -> Iterator[CoverNote]:
+    """SubmissionSets of IHE MHD (List with the code submissionset) that have a title or a note."""
+    for submission in (r for r in _standing(bag, "List") if has_code(r.content.get("code"), "submissionset")):
+        content = submission.content
+        title = text(content.get("title"))
+        note = "\n\n".join(words for n in objects(content.get("note")) if (words := text(n.get("text"))))
+        if title or note:
+            yield CoverNote(title, note, text(content.get("date")), submission.source)
 
 
 def _medication(bag: Bag) -> Callable[[str], Resource | None]:

@@ -299,6 +299,16 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class CoverNote:
+    """What a hospital wrote with documents that it provided: no request, and yet words for people."""
+
+    title: str
+    note: str
+    date: str
+    source: Source
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """The FHIR side of a case, read from the bundles that belong to it."""
 
@@ -309,6 +319,7 @@ class Record:
     physicians: tuple[Person, ...] = ()
     organisation: str = ""
     questions: tuple[Question, ...] = ()
+    cover_notes: tuple[CoverNote, ...] = ()
     items: tuple[ClinicalItem, ...] = ()
     documents: tuple[Document, ...] = ()
     sections: tuple[Section, ...] = ()

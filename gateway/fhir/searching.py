@@ -10,7 +10,7 @@ from flask import Response, request
 from gateway.auth.bearer import require_scope
 from gateway.case.access import Partner
 from gateway.errors import InvalidContent
-from gateway.fhir import answers, disclosed, found, included, paging, search
+from gateway.fhir import answers, chaining, disclosed, found, included, paging, search
 from gateway.fhir.included import Included
 from gateway.fhir.search import PAGE, Query
 from gateway.fhir.shaping import shaped
@@ -28,7 +28,9 @@ def search_type(services: Services, partner: Partner, base: str, type_name: str,
     require_scope(partner, type_name, "s")
     answers.require_fhir_answer()
     strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").casefold()
-    query = search.parse(type_name, pairs, strict, base)
+    query = search.parse(
+        type_name, chaining.followed(services, partner, type_name, pairs, base), strict, base
+    )
     if type_name == "Binary" and not any(name == "_id" for name, _ in query.asked):
         raise InvalidContent("Binaries may be large: name those that you want by _id.")
     page, beside = _found(services, partner, query)

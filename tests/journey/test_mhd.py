@@ -312,3 +312,62 @@ def test_the_examples_of_ihe_are_taken(scene: Scene, shared_data: Path | None) -
         assert [d["content"] for d in record["documents"]][-count:] == ["present"] * count
     [answered] = folder.glob("Bundle-ex-response*.json")
     assert scene.ehr.post(answered.read_bytes()).status_code == 400
+
+
+def test_what_the_hospital_wrote_with_its_documents_is_read_and_is_no_request(scene: Scene) -> None:
+    sent = provide_bundle(uuid4().hex[:10], (LETTER, {}))
+    sent["entry"][0]["resource"] |= {"title": "For Dr Obi", "note": [{"text": "Is surgery possible?"}]}
+    case_id, _ = provided(scene, sent)
+    scene.wait_for_checks(case_id, "no-question", "no-reachable-physician")
+    page = PageVisitor(scene.gateway.base_url, INTAKE).get(f"/cases/{case_id}").text
+    for words in ("Written with the documents", "For Dr Obi", "Is surgery possible?"):
+        assert words in page
+
+
+def found(scene: Scene, query: str) -> list[str]:
+    answer = scene.ehr.get(query)
+    assert answer.status_code == 200, answer.text
+    assert [e for e in answer.json().get("entry", []) if e["search"]["mode"] == "outcome"] == []
+    return [f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in answer.json().get("entry", [])]
+
+
+def test_lists_and_documents_are_found_and_retrieved(scene: Scene) -> None:
+    mrn, content = uuid4().hex[:10], uuid4().hex.encode()
+    sent = provide_bundle(
+        mrn, (content, {}), folder=lambda urls, child: mhd_list("folder", child, urls, title="All")
+    )
+    designation = {"coding": [{"system": "http://snomed.info/sct", "code": "225728007"}]}
+    for entry in of_type(sent, "List"):
+        extensions = entry["resource"]["extension"]
+        extensions.append({"url": f"{IHE}ihe-designationType", "valueCodeableConcept": designation})
+    document = of_type(sent, "DocumentReference")[0]["resource"]
+    document["content"][0]["attachment"]["creation"] = "2026-11-02T08:00:00Z"
+    document["type"] = {"coding": [{"system": "http://loinc.org", "code": "57133-1"}]}
+    _, [submission, child, reference, binary, folder] = provided(scene, sent)
+
+    of_child = f"patient.identifier={MRN}|{mrn}&status=current"
+    assert found(scene, f"List?{of_child}&code=submissionset") == [submission]
+    assert found(scene, f"List?patient={child}&code=folder&status=current") == [folder]
+    meant = "designationType=http://snomed.info/sct|225728007&sourceId=urn:oid:1.2.3.4"
+    assert set(found(scene, f"List?{of_child}&{meant}&date=ge2026-11-20")) == {submission, folder}
+    asked = f"DocumentReference?{of_child}&type=http://loinc.org|57133-1"
+    assert found(scene, f"{asked}&creation=2026-11-02") == [reference]
+    assert found(scene, f"{asked}&creation=lt2026-11-02") == []
+    assert found(scene, f"DocumentReference?patient.identifier={MRN}|nobody&status=current") == []
+    [attachment] = [c["attachment"] for c in scene.ehr.get(reference).json()["content"]]
+    assert attachment["url"] == binary
+    assert scene.ehr.get(binary, Accept="text/plain").content == content
+
+
+def test_another_hospital_finds_none_of_it(scene: Scene, gateway: GatewayProcess) -> None:
+    mrn = uuid4().hex[:10]
+    provided(scene, provide_bundle(mrn, (LETTER, {})))
+    other = Scene(gateway, gateway.add_partner("mhd-other", name="Another document hospital"))
+    assert found(other, f"DocumentReference?patient.identifier={MRN}|{mrn}&status=current") == []
+
+
+@pytest.mark.parametrize(
+    "chain", ["patient.name.family", "status.x", "patient.nothing", "nothing.x", "patient:List.x"]
+)
+def test_a_chain_that_is_not_offered_is_refused(scene: Scene, chain: str) -> None:
+    assert scene.ehr.get(f"DocumentReference?{chain}=x").status_code == 400

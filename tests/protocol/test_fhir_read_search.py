@@ -324,8 +324,8 @@ def test_an_unknown_parameter_is_reported_or_under_strict_handling_refused(ehr: 
 @pytest.mark.parametrize(
     "query",
     [
-        "DiagnosticReport?patient.identifier=x",
-        "DiagnosticReport?subject:Patient.identifier=x",
+        "DiagnosticReport?patient.name.family=x",
+        "DiagnosticReport?subject:Patient.nothing=x",
         "Patient?name:phonetic=x",
         "Patient?birthdate=yesterday",
     ],
