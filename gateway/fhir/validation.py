@@ -14,23 +14,35 @@ from fhir_core.fhirabstractmodel import FHIRAbstractModel
 from pydantic import ValidationError
 
 from gateway.errors import Issue
-from gateway.fhir.walk import Surroundings, walk_resource
+from gateway.fhir.walk import Surroundings, in_words, walk_resource
 from mappings.fhir_definitions import Release, resource_model
 
 MAX_DEPTH = 64
 _ABSENT_TYPES = frozenset({"missing", "model_field_validation.missing"})
-_WORDS = {
-    "list_type": "A list (JSON array) was expected.",
-    "string_type": "A string was expected.",
-    "dict_type": "A JSON object was expected.",
-    "model_type": "A JSON object was expected.",
-    "bool_type": "true or false was expected.",
-    "bool_parsing": "true or false was expected.",
-    "int_type": "A whole number was expected.",
-    "int_parsing": "A whole number was expected.",
-    "decimal_parsing": "A decimal number was expected.",
-    "decimal_type": "A decimal number was expected.",
+_EXPECTED = {
+    "list_type": "A list (JSON array)",
+    "string_type": "A string",
+    "dict_type": "A JSON object",
+    "model_type": "A JSON object",
+    "json_invalid": "A JSON object",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "int_type": "A whole number",
+    "int_parsing": "A whole number",
+    "int_from_float": "A whole number",
+    "decimal_parsing": "A decimal number",
+    "decimal_type": "A decimal number",
+    "greater_than": "A larger number",
+    "greater_than_equal": "A larger number",
+    "string_pattern_mismatch": "Text of another form",
 }
+_FORMS = {
+    "date": " (YYYY, YYYY-MM or YYYY-MM-DD)",
+    "datetime": " (YYYY, YYYY-MM, YYYY-MM-DD or YYYY-MM-DDThh:mm:ss+zz:zz)",
+    "instant": " (YYYY-MM-DDThh:mm:ss.sss+zz:zz)",
+    "time": " (hh:mm:ss)",
+}
+"""FHIR R4 2.24.0.1."""
 _PRIMITIVE = re.compile(r"(?:Value error, )?(\w+) value string does not match")
 
 
@@ -65,12 +77,12 @@ def _model_faults(
     try:
         model.model_validate(resource)
     except ValidationError as error:
-        for fault in error.errors(include_url=False, include_input=False):
+        for fault in error.errors(include_url=False):
             if fault["type"] not in _ABSENT_TYPES and "one field value" not in fault["msg"]:
                 yield Issue(
                     "error",
                     _code(fault["type"]),
-                    _words(fault["type"], fault["msg"], release),
+                    _words(fault["type"], fault["msg"], fault["input"], release),
                     _where(path, fault["loc"]),
                 )
     except KeyError:
@@ -88,17 +100,15 @@ def _code(kind: str) -> str:
     return "structure" if kind in ("extra_forbidden", "list_type", "dict_type", "model_type") else "value"
 
 
-def _words(kind: str, message: str, release: Release) -> str:
+def _words(kind: str, message: str, given: Any, release: Release) -> str:
+    """What was expected, and what was found, without the value itself."""
     if kind == "extra_forbidden":
         return f"There is no such element here in FHIR {release}."
-    if kind in _WORDS:
-        return _WORDS[kind]
     primitive = _PRIMITIVE.match(message)
-    return (
-        f"The value is no valid FHIR {primitive[1].lower()}."
-        if primitive
-        else "The value is not allowed here."
-    )
+    if primitive:
+        name = primitive[1].lower()
+        return f"A FHIR {name}{_FORMS.get(name, '')} was expected, and {in_words(given)} was found."
+    return f"{_EXPECTED.get(kind, 'Another value')} was expected, and {in_words(given)} was found."
 
 
 def _too_deep(resource: dict[str, Any]) -> bool:

@@ -6,6 +6,7 @@ FHIR R4 2.1.5 (cardinality, bindings), 2.6.2 (JSON), 2.3.0 (references), 2.4 (na
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -22,6 +23,8 @@ ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TARGET = re.compile(
     r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,60})/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?"
 )
+
+_JSON_TYPES = {str: "A string", bool: "true or false", int: "A whole number", Decimal: "A decimal number"}
 
 Json = dict[str, Any]
 Model = type[FHIRAbstractModel]
@@ -107,12 +110,19 @@ def _walk(model: Model, item: Json, path: str, around: Surroundings) -> Iterator
             yield _broken(rule, path)
 
 
+def in_words(value: Any) -> str:
+    """What kind of JSON value it is; nothing of it is told."""
+    if isinstance(value, str):
+        count = f"{len(value)} character{'s' if len(value) > 1 else ''}"
+        return f"text of {count}" if value else "an empty text"
+    if isinstance(value, dict | list):
+        kind = "object" if isinstance(value, dict) else "list"
+        return f"{'an' if kind == 'object' or not value else 'a'} {'' if value else 'empty '}{kind}"
+    return "null" if value is None else "true or false" if isinstance(value, bool) else "a number"
+
+
 def _empty(value: Any, path: str) -> Issue:
-    found = {"NoneType": "null", "list": "an empty list", "dict": "an empty object"}
-    seen = found.get(type(value).__name__, "an empty text")
-    text = (
-        f"A value was expected, and {seen} was found: an element without value is left out (FHIR R4 2.6.2)."
-    )
+    text = f"A value was expected, and {in_words(value)} was found: what has no value is left out (FHIR R4 2.6.2)."
     return Issue("error", "structure", text, path)
 
 
@@ -151,16 +161,34 @@ def _has(values: Any, index: int) -> bool:
 
 
 def _value(element: Element, key: str, value: Any, path: str, around: Surroundings) -> Iterator[Issue]:
-    if isinstance(value, str):
-        yield from _text_faults(element, value, path, around)
-    elif not isinstance(value, dict):
-        return
+    if not isinstance(value, dict):
+        yield from _scalar_faults(element, key, value, path, around)
     elif element.child is not None:
         yield from _complex_faults(element, element.child, value, path, around)
     elif element.is_resource:
         yield from _inner_resource(key, value, path, around)
     elif key[0] == "_":
         yield from _extensions(value, path, around)
+
+
+def _scalar_faults(
+    element: Element, key: str, value: Any, path: str, around: Surroundings
+) -> Iterator[Issue]:
+    """The models take text for a number or true, and a number for a date, which JSON tells apart (2.6.2.2)."""
+    if key[0] == "_" or element.child is not None or element.is_resource:
+        return
+    if isinstance(value, str) and element.json_type is str:
+        yield from _text_faults(element, value, path, around)
+    elif not _is_of_type(value, element.json_type):
+        expected = _JSON_TYPES[element.json_type]
+        text = f"{expected} was expected, and {in_words(value)} was found."
+        yield Issue("error", "value", text, path)
+
+
+def _is_of_type(value: Any, json_type: type) -> bool:
+    if isinstance(value, bool):
+        return json_type is bool
+    return isinstance(value, int | Decimal if json_type is Decimal else json_type)
 
 
 def _text_faults(element: Element, value: str, path: str, around: Surroundings) -> Iterator[Issue]:

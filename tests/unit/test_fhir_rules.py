@@ -50,6 +50,56 @@ def test_an_element_without_value_is_named(resource: Json, place: str) -> None:
     assert ("structure", place) in found(resource)
 
 
+@pytest.mark.parametrize(
+    ("resource", "place", "words"),
+    [
+        (
+            PATIENT | {"active": "true"},
+            "R.active",
+            "true or false was expected, and text of 4 characters was found.",
+        ),
+        (
+            PATIENT | {"deceasedDateTime": 5},
+            "R.deceasedDateTime",
+            "A string was expected, and a number was found.",
+        ),
+        (
+            PATIENT | {"multipleBirthInteger": "2"},
+            "R.multipleBirthInteger",
+            "A whole number was expected, and text of 1 character was found.",
+        ),
+        (
+            PATIENT | {"multipleBirthInteger": Decimal("2.0")},
+            "R.multipleBirthInteger",
+            "A whole number was expected, and a number was found.",
+        ),
+        (
+            OBSERVATION | {"valueQuantity": {"value": "1.5"}},
+            "R.valueQuantity.value",
+            "A decimal number was expected, and text of 3 characters was found.",
+        ),
+        (
+            PATIENT | {"birthDate": "09.03.2018"},
+            "R.birthDate",
+            "A FHIR date (YYYY, YYYY-MM or YYYY-MM-DD) was expected, and text of 10 characters was found.",
+        ),
+        (
+            PATIENT | {"name": {"family": "x"}},
+            "R.name",
+            "A list (JSON array) was expected, and an object was found.",
+        ),
+        (
+            PATIENT | {"name": []},
+            "R.name",
+            "A value was expected, and an empty list was found: what has no value",
+        ),
+    ],
+)
+def test_a_fault_says_what_was_expected_and_what_was_found(resource: Json, place: str, words: str) -> None:
+    told = {issue.expression: issue.text for issue in faults(resource, "R")}
+    assert told[place].startswith(words)
+
+
 def test_null_in_a_list_stands_for_a_value_that_is_an_extension() -> None:
     absent = {"extension": [{"url": "https://hospital.example/absent", "valueCode": "unknown"}]}
     assert found(PATIENT | {"name": [{"given": ["Ada", None], "_given": [None, absent]}]}) == []
