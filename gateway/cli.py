@@ -34,6 +34,7 @@ _DATA_DIR = click.option(
     "--data-dir", type=click.Path(path_type=Path), help="Folder of database, files and keys."
 )
 _FILE = click.Path(path_type=Path, dir_okay=False)
+_READABLE = click.Path(path_type=Path, dir_okay=False, exists=True, readable=True)
 _LISTEN = (
     click.option(
         "--dev", is_flag=True, default=None, help="For development: loopback only, anybody may do anything."
@@ -181,6 +182,31 @@ def write_conformance(project: Path) -> None:
         raise WrongConfiguration(str(error)) from None
     for file in changed:
         click.echo(f"Written: {file}")
+
+
+@cli.command("check")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=_READABLE)
+@click.option("--partner", "partner_id", metavar="ID", help="Beside what this partner has sent so far.")
+@_DATA_DIR
+def check(files: tuple[Path, ...], partner_id: str | None, data_dir: Path | None) -> None:
+    """What would be answered to FHIR files, and what the checks would find; nothing of them is kept.
+
+    Without --partner no gateway is needed, and nothing is known of what came before. Ends with 1 when a file would be
+    refused or has an error.
+    """
+    from gateway.processes import check_files
+
+    if partner_id is None:
+        place = check_files.by_itself(_configure({}))
+    else:
+        place = check_files.as_partner(_services(data_dir), partner_id)
+    has_error = False
+    with place as (services, sender):
+        for file in files:
+            issues = check_files.check_file(services, sender, file)
+            has_error = has_error or any(issue["severity"] in ("error", "fatal") for issue in issues)
+            click.echo("\n".join([f"{file}", *map(_issue_line, issues)]))
+    sys.exit(int(has_error))
 
 
 @cli.group()
@@ -444,6 +470,11 @@ def _fetch_line(fetch: "Fetch") -> str:
 def _finding_line(held: "CaseFinding") -> str:
     found = held.finding
     return f"{held.state:8} {found.severity:8} {': '.join(filter(None, (found.subject, found.text)))}"
+
+
+def _issue_line(issue: dict[str, Any]) -> str:
+    where = "".join(f"{place}: " for place in issue.get("expression", ()))
+    return f"  {issue['severity']}  {where}{issue['diagnostics']}"
 
 
 def _addresses(config: "Config") -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.fhir.xml_format import to_xml
+from tests.support.bundles import referral
 from tests.support.certificate import self_signed
 from tests.support.gateway_process import INTAKE, GatewayProcess
 
@@ -246,6 +248,32 @@ def test_a_case_that_is_not_there_is_said_in_one_line(operator: GatewayProcess) 
     code, said = refused(operator, "case", "show", "SO-00000000", "--json")
     assert code == 1
     assert said.startswith("gateway: No case SO-00000000")
+
+
+def test_files_are_checked_without_a_gateway_and_nothing_is_kept(tmp_path: Path) -> None:
+    sound, faulty = tmp_path / "sound.json", tmp_path / "faulty.xml"
+    sound.write_text(json.dumps(referral()))
+    faulty.write_bytes(to_xml({"resourceType": "Patient", "gender": "girl"}))
+    nowhere = GatewayProcess(
+        environment={"GATEWAY_DATABASE_URL": "postgresql+psycopg://nobody@127.0.0.1:1/none"}
+    )
+    done = nowhere.command("check", str(sound), check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a case would be opened" in done.stdout
+    done = nowhere.command("check", str(sound), str(faulty), check=False)
+    assert done.returncode == 1
+    assert "  error  Patient.gender: " in done.stdout
+    assert not nowhere.data_dir.exists() or not any(nowhere.data_dir.iterdir())
+
+
+def test_a_file_is_checked_beside_what_its_sender_has_sent(operator: GatewayProcess, tmp_path: Path) -> None:
+    operator.add_partner("checks")
+    file = tmp_path / "referral.json"
+    file.write_text(json.dumps(referral()))
+    assert "a case would be opened" in operator.command("check", "--partner", "checks", str(file)).stdout
+    assert operator.command("case", "list").stdout == ""
+    code, said = refused(operator, "check", "--partner", "nobody", str(file))
+    assert (code, said.splitlines()) == (1, ["gateway: No partner nobody."])
 
 
 def test_a_folder_without_tables_is_said_in_one_line() -> None:
