@@ -14,6 +14,7 @@ import fhirpathpy
 from fhirpathpy.engine.nodes import ResourceNode
 from fhirpathpy.models import models
 
+from mappings.fhir_elements import objects
 from mappings.fhir_invariants import Invariant, invariants
 
 _MAX_VERDICTS = 4_096
@@ -22,7 +23,6 @@ _PRESENCE = re.compile(r"\b([a-z]\w*)\.(exists|empty)\(\)(\.not\(\))?")
 _OPERATORS = re.compile(r"(and|or|xor|implies|!?=|[() ])*")
 _PRESENT = re.compile(r"(\w+)\.exists\(\)")
 _ABSENT = re.compile(r"([a-z]\w*)\.(?:(?:\S.*\.)?empty\(\)|(?:exists|hasValue)\(\)\.not\(\))")
-_BEYOND = re.compile(r"%resource|%rootResource|descendants|resolve")
 
 Json = dict[str, Any]
 
@@ -32,7 +32,7 @@ class Rule:
     """An invariant, and how it can be decided without the engine.
 
     It holds when one of ``if_present`` is there or one of ``if_absent`` is not. ``elements`` are all that it names;
-    ``by_presence``: nothing but their presence matters; ``is_local``: nothing outside its element matters.
+    ``by_presence``: nothing but their presence matters.
     """
 
     invariant: Invariant
@@ -40,25 +40,24 @@ class Rule:
     if_present: frozenset[str]
     if_absent: frozenset[str]
     by_presence: bool
-    is_local: bool
 
     def __hash__(self) -> int:
         return id(self)
 
-    def holds(self, item: Json, present: Set[str], stems: dict[str, str], resource: Json) -> bool:
+    def holds(self, item: Json, present: Set[str], stems: dict[str, str]) -> bool:
         """``present`` are the elements of ``item`` by their names, ``stems`` tells the name of each key of a choice."""
         if present & self.if_present or self.if_absent - present:
             return True
         if self.by_presence:
             return _of_presence(self, frozenset(present & self.elements))
-        if not self.is_local:
-            return _evaluate(self, item, resource)
+        if (by_hand := _BY_HAND.get(self.invariant.key)) is not None:
+            return by_hand(item)
         named = [(key, item[key]) for key in item if stems.get(key, key) in self.elements]
         key = (self, blake2b(repr(named).encode(errors="surrogatepass"), digest_size=16).digest())
         if (known := _VERDICTS.get(key)) is None:
             if len(_VERDICTS) >= _MAX_VERDICTS:
                 _VERDICTS.clear()
-            known = _VERDICTS[key] = _evaluate(self, item, resource)
+            known = _VERDICTS[key] = _evaluate(self, item)
         return known
 
 
@@ -87,7 +86,6 @@ def _rule(invariant: Invariant) -> Rule:
         frozenset(if_present),
         frozenset(if_absent),
         bool(_OPERATORS.fullmatch(_PRESENCE.sub("", expression))),
-        _BEYOND.search(expression) is None,
     )
 
 
@@ -130,11 +128,27 @@ def _of_presence(rule: Rule, present: frozenset[str]) -> bool:
     return fhirpathpy.evaluate({}, _PRESENCE.sub(literal, rule.invariant.expression)) != [False]
 
 
-def _evaluate(rule: Rule, item: Json, resource: Json) -> bool:
+def _no_component_has_the_code(observation: Json) -> bool:
+    """obs-7, whose cost grows with the product of the codings in FHIRPath."""
+    codes = {repr(coding) for coding in _codings(observation)}
+    return not any(
+        repr(coding) in codes for one in objects(observation.get("component")) for coding in _codings(one)
+    )
+
+
+def _codings(coded: Json) -> list[Json]:
+    code = coded.get("code")
+    return [dict(sorted(c.items())) for c in objects(code.get("coding"))] if isinstance(code, dict) else []
+
+
+_BY_HAND = {"obs-7": _no_component_has_the_code}
+
+
+def _evaluate(rule: Rule, item: Json) -> bool:
     """False only where the engine says false: an exception or an empty answer is no verdict."""
     node: Any = ResourceNode(item, rule.invariant.path)
     try:
-        found = _compiled(rule)(node, {"resource": resource, "rootResource": resource})
+        found = _compiled(rule)(node, {})
     except Exception:  # noqa: BLE001 - the engine raises bare exceptions for what it does not know
         return True
     return list(found) != [False]

@@ -37,7 +37,6 @@ class Surroundings:
     release: Release
     types: Mapping[str, str] = field(default_factory=dict)
     contained: Mapping[str, str] = field(default_factory=dict)
-    resource: Json = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def walk_resource(model: Model, resource: Json, path: str, around: Surroundings)
     """A resource that stands for itself, with what it contains."""
     contained = {f"#{c.get('id')}": str(c.get("resourceType")) for c in objects(resource.get("contained"))}
     contained["#"] = str(resource.get("resourceType"))
-    inside = Surroundings(around.release, around.types, contained, resource)
+    inside = Surroundings(around.release, around.types, contained)
     yield from _id_fault(resource, path)
     if "contained" in resource:
         yield from _contained_faults(resource, path)
@@ -100,13 +99,13 @@ def _walk(model: Model, item: Json, path: str, around: Surroundings) -> Iterator
         if element is not None:
             yield from _values(element, key, value, item, path, around)
             for rule in plan.element_rules.get(name, ()):
-                yield from _broken_in(rule, value, f"{path}.{key}", around)
+                yield from _broken_in(rule, value, f"{path}.{key}")
     for name in plan.required:
         if name not in present:
             yield Issue("error", "required", f"The required element '{name}' is missing.", f"{path}.{name}")
     yield from _choices(plan, chosen, path)
     for rule in plan.rules:
-        if not rule.holds(item, present, plan.stems, around.resource):
+        if not rule.holds(item, present, plan.stems):
             yield _broken(rule, path)
 
 
@@ -229,8 +228,7 @@ def _inner_resource(key: str, resource: Json, path: str, around: Surroundings) -
         yield from walk_resource(model, resource, path, around)
         return
     yield from _id_fault(resource, path)
-    inside = Surroundings(around.release, around.types, around.contained, resource)
-    yield from _walk(model, resource, path, inside)
+    yield from _walk(model, resource, path, around)
 
 
 def _id_fault(resource: Json, path: str) -> Iterator[Issue]:
@@ -307,10 +305,10 @@ def _hash_strings(value: Any) -> Iterator[str]:
             pending.extend(item)
 
 
-def _broken_in(rule: Rule, value: Any, path: str, around: Surroundings) -> Iterator[Issue]:
+def _broken_in(rule: Rule, value: Any, path: str) -> Iterator[Issue]:
     """A rule that stands on an element, for each of its values."""
     for index, one in enumerate(value if isinstance(value, list) else [value]):
-        if isinstance(one, dict) and not rule.holds(one, set(one), {}, around.resource):
+        if isinstance(one, dict) and not rule.holds(one, set(one), {}):
             yield _broken(rule, f"{path}[{index}]" if isinstance(value, list) else path)
 
 
