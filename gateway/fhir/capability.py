@@ -69,6 +69,9 @@ def _resource(type_name: str) -> dict[str, Any]:
             for name, parameter in sorted(search_parameters(type_name).items())
         ],
     }
+    if type_name == "Patient":
+        definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
+        found["operation"] = [{"name": "everything", "definition": definition}]
     return {key: value for key, value in found.items() if value != []}
 
 

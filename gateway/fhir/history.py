@@ -15,7 +15,7 @@ from gateway.case.access import Partner
 from gateway.case.searching import EPOCH, HasId, microseconds
 from gateway.errors import InvalidContent
 from gateway.fhir import answers, disclosed, paging, served
-from gateway.fhir.search import DEFAULT_COUNT, MAX_COUNT, PAGE
+from gateway.fhir.search import DEFAULT_COUNT, PAGE, whole_count
 from gateway.fhir.served import Served
 from gateway.store import resources
 from gateway.store.database import Session
@@ -71,18 +71,19 @@ def history(services: Services, partner: Partner, base: str, type_name: str, fhi
 
 
 def _asked(type_name: str, fhir_id: str | None) -> _Asked:
-    count = request.args.get("_count", str(DEFAULT_COUNT))
-    if not (count.isascii() and count.isdecimal()) or len(count) > 9:
-        raise InvalidContent("_count must be a whole number.")
-    since = None
-    if sent := request.args.get("_since", ""):
-        moment = interval(sent.replace(" ", "+"))
-        if moment is None:
-            raise InvalidContent("_since is a moment such as 2026-05-04T12:00:00Z.")
-        since = moment[0]
+    count = whole_count(request.args.get("_count", str(DEFAULT_COUNT)))
+    since = since_of(request.args.get("_since", ""))
     if "_at" in request.args:
         raise InvalidContent("_at is not offered; ask by _since.")
-    return _Asked(type_name, fhir_id, min(int(count), MAX_COUNT), since, request.args.get(PAGE, ""))
+    return _Asked(type_name, fhir_id, count, since, request.args.get(PAGE, ""))
+
+
+def since_of(sent: str) -> datetime | None:
+    """Raises InvalidContent on what is no moment."""
+    moment = interval(sent.replace(" ", "+"))
+    if sent and moment is None:
+        raise InvalidContent("_since is a moment such as 2026-05-04T12:00:00Z.")
+    return moment[0] if moment else None
 
 
 def _after(partner: Partner, asked: _Asked) -> _Position | None:

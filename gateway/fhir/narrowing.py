@@ -1,29 +1,53 @@
-"""What of a Task search the database can answer, so that only cases that may be found are loaded."""
+"""What the database can answer of a search of Tasks or ImagingStudies, so that not all cases and studies are loaded."""
 
 from collections.abc import Iterable
 
 from gateway.case.searching import Form, HasId, HasKey, Term
 from gateway.case.status import CaseStatus
-from gateway.store.case_search import Narrowing
+from gateway.store.case_search import Narrowing, StudyNarrowing
 from mappings.case_to_task import statuses
 
 MAX_OPTIONS = 50
+_OID = "urn:oid:"
 _ENQUIRY_STATUSES = frozenset({"requested", "completed"})
 
 
 def of_tasks(terms: Iterable[Term]) -> Narrowing:
     """Leaves out no case whose Task, or the Task of an enquiry about it, matches the terms."""
-    single = [term[0] for term in terms if len(term) == 1]
-    keyed = [condition for condition in single if isinstance(condition, HasKey) and not condition.is_not]
-    ids = [condition.ids for condition in single if isinstance(condition, HasId) and not condition.is_not]
+    ids, keyed = _single(terms)
+    parents = _ids(keyed, "partOf", "Task/")
     codes = _values(keyed, "status", Form.CODE)
     return Narrowing(
-        ids=next((found for found in ids if len(found) <= MAX_OPTIONS), None),
+        ids=parents if parents is not None else _few(ids),
         service_requests=_ids(keyed, "focus", "ServiceRequest/"),
         patients=_ids(keyed, "for", "Patient/"),
         statuses=None if codes is None else frozenset(_case_statuses(codes)),
         enquired=codes is not None and bool(codes & _ENQUIRY_STATUSES),
     )
+
+
+def of_studies(terms: Iterable[Term]) -> StudyNarrowing:
+    """Leaves out no study whose ImagingStudy matches the terms."""
+    ids, keyed = _single(terms)
+    values = _values(keyed, "identifier", Form.CODE) or _values(keyed, "identifier", Form.SYSTEM_AND_CODE)
+    sent = [value.rpartition("|")[2] for value in values or ()]
+    is_of_uids = bool(sent) and len(sent) <= MAX_OPTIONS and all(value.startswith(_OID) for value in sent)
+    return StudyNarrowing(
+        ids=_few(ids),
+        identifiers=frozenset((*sent, *(v.removeprefix(_OID) for v in sent))) if is_of_uids else None,
+        patients=_ids(keyed, "subject", "Patient/"),
+    )
+
+
+def _single(terms: Iterable[Term]) -> tuple[list[frozenset[str]], list[HasKey]]:
+    """Ids and keys of which a term asks for any and for nothing else."""
+    single = [term[0] for term in terms if len(term) == 1]
+    ids = [condition.ids for condition in single if isinstance(condition, HasId) and not condition.is_not]
+    return ids, [condition for condition in single if isinstance(condition, HasKey) and not condition.is_not]
+
+
+def _few(ids: list[frozenset[str]]) -> frozenset[str] | None:
+    return next((found for found in ids if len(found) <= MAX_OPTIONS), None)
 
 
 def _values(keyed: list[HasKey], path: str, form: Form) -> frozenset[str] | None:

@@ -26,6 +26,7 @@ from gateway.errors import (
 from gateway.fhir import (
     answers,
     disclosed,
+    everything,
     history,
     messages,
     outcome,
@@ -112,6 +113,10 @@ def _offer_reading(door: Blueprint, services: Services, base: str) -> None:
     @door.get("/<type_name>/_history")
     def type_history(type_name: str) -> Response:
         return history.history(services, _reader(services, type_name), base, type_name, None)
+
+    @door.get("/Patient/<fhir_id>/$everything")
+    def of_patient(fhir_id: str) -> Response:
+        return everything.everything(services, _reader(services, "Patient"), base, fhir_id)
 
     @door.get("/<type_name>")
     def search_type(type_name: str) -> Response:

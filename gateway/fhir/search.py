@@ -116,10 +116,15 @@ def _as_wanted(query: Query, name: str, value: str) -> Query:
     return query if name == PAGE else replace(query, results=(*query.results, (name, value)))
 
 
-def _count(query: Query, value: str) -> Query:
+def whole_count(value: str) -> int:
+    """_count, MAX_COUNT at most. Raises InvalidContent."""
     if not (value.isascii() and value.isdecimal()) or len(value) > 9:
         raise InvalidContent("_count must be a whole number.")
-    return replace(query, count=min(int(value), MAX_COUNT))
+    return min(int(value), MAX_COUNT)
+
+
+def _count(query: Query, value: str) -> Query:
+    return replace(query, count=whole_count(value))
 
 
 def _page(query: Query, value: str) -> Query:

@@ -73,6 +73,9 @@ def made(
     """What the gateway makes of a type; it may leave out what the terms do not find."""
     if type_name == "Task":
         return _tasks_of(services, session, partner, narrowing.of_tasks(terms))
+    if type_name == "ImagingStudy":
+        rows = case_search.narrowed_studies(session, partner, narrowing.of_studies(terms))
+        return [_imaging_study(services, session, row) for row in rows]
     single = [term[0] for term in terms if len(term) == 1]
     ids = next((c.ids for c in single if isinstance(c, HasId) and not c.is_not), None)
     if ids is None:

@@ -1,4 +1,4 @@
-"""Cases narrowed down by the database, before any is loaded whole."""
+"""Cases and studies narrowed down by the database, before any is loaded whole."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,9 @@ from sqlalchemy import ColumnElement, false, or_, select
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Viewer
+from gateway.store import studies
 from gateway.store.cases import visible
-from gateway.store.tables import CaseRow, EnquiryRow
+from gateway.store.tables import CaseRow, EnquiryRow, StudyRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,32 @@ def narrowed(session: Session, viewer: Viewer, by: Narrowing) -> list[CaseRow]:
             visible(viewer).where(*_conditions(by)).order_by(CaseRow.updated_at.desc(), CaseRow.id)
         )
     )
+
+
+@dataclass(frozen=True, slots=True)
+class StudyNarrowing:
+    """What a study must have one of, each None where anything will do.
+
+    ``identifiers`` are Study Instance UIDs or accession numbers, ``patients`` FHIR ids of the Patient of its case.
+    """
+
+    ids: frozenset[str] | None = None
+    identifiers: frozenset[str] | None = None
+    patients: frozenset[str] | None = None
+
+
+def narrowed_studies(session: Session, viewer: Viewer, by: StudyNarrowing) -> list[StudyRow]:
+    """Every study that the viewer may see and that may be wanted; some that are not may be there."""
+    found: list[ColumnElement[bool]] = []
+    if by.ids is not None:
+        found.append(StudyRow.id.in_(by.ids))
+    if by.identifiers is not None:
+        uid, accession = StudyRow.study_instance_uid, StudyRow.accession_number
+        found.append(or_(uid.in_(by.identifiers), accession.in_(by.identifiers)))
+    if by.patients is not None:
+        of_patients = visible(viewer).where(*_conditions(Narrowing(patients=by.patients)))
+        found.append(StudyRow.case_id.in_(of_patients.with_only_columns(CaseRow.id)))
+    return studies.rows(session, viewer, *found)
 
 
 def _conditions(by: Narrowing) -> list[ColumnElement[bool]]:

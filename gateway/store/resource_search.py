@@ -4,7 +4,7 @@ The conditions of case/searching.py as SQL. Paging is by keys: a page begins aft
 that what comes in meanwhile moves nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, o
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner
-from gateway.case.searching import EARLIEST, LATEST, Found, Term, microseconds
+from gateway.case.searching import EARLIEST, LATEST, Found, Key, Term, microseconds
 from gateway.store.resource_conditions import Conditions, instant_of
 from gateway.store.search_index import Places
-from gateway.store.tables import ResourceRow, SearchDateRow, SearchTextRow
+from gateway.store.tables import ResourceRow, SearchDateRow, SearchKeyRow, SearchTextRow
 
 SortValue = int | str
 FEW, _VERY_FEW = 2000, 100
@@ -109,6 +109,27 @@ class Search:
             if fewest is not None and len(fewest) <= _VERY_FEW:
                 break
         return fewest
+
+
+def referring(
+    session: Session,
+    partner: Partner,
+    keys: Mapping[str, Iterable[Key]],
+    since: datetime | None,
+    after: int,
+    limit: int,
+) -> list[int]:
+    """The partner's current resources that have one of the keys of their type, in the order in which they came."""
+    hashes = [Places(partner, name).of_key(key) for name, own in keys.items() for key in own]
+    told = select(SearchKeyRow.resource_pk).where(
+        SearchKeyRow.key.in_(hashes), SearchKeyRow.resource_pk > after
+    )
+    query = select(ResourceRow.pk).where(
+        ResourceRow.pk.in_(told), ResourceRow.partner_id.concat("") == partner.id, ResourceRow.current
+    )
+    if since is not None:
+        query = query.where(ResourceRow.updated_at >= since)
+    return list(session.scalars(query.order_by(ResourceRow.pk).limit(limit)))
 
 
 def _own(partner: Partner, type_name: str) -> list[ColumnElement[bool]]:

@@ -223,6 +223,8 @@ def test_an_enquiry_is_a_task_for_the_hospital_and_is_answered_by_what_arrives(
     asked = {"text": "Please send the CT.", "finding_ids": [finding["id"]]}
     assert scene.intake.post(f"cases/{case_id}/ask", **asked).ok
     [entry] = scene.ehr.get(f"Task?part-of=Task/{case_id}").json()["entry"]
+    with_parts = scene.ehr.get(f"Task?_id={case_id}&_revinclude=Task:part-of").json()["entry"]
+    assert [one["resource"]["id"] for one in with_parts] == [case_id, entry["resource"]["id"]]
     assert entry["resource"]["description"] == "Please send the CT."
     assert scene.ehr.task(case_id)["statusReason"]
     scene.pacs.store(*images(mrn, 1, study, series))

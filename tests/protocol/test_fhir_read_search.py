@@ -343,7 +343,15 @@ def test_a_count_is_the_total_and_nothing_else(ehr: FhirClient, sent: dict[str, 
     assert [link["relation"] for link in answer["link"]] == ["self"]
 
 
-@pytest.mark.parametrize("query", ["_id={case}", "focus=ServiceRequest/s0", "patient=p0&status=received"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "_id={case}",
+        "focus=ServiceRequest/s0",
+        "patient=p0&status=received",
+        "_id={case}&_revinclude=Task:part-of",
+    ],
+)
 def test_the_cost_of_a_task_search_follows_what_is_found(tmp_path: Path, query: str) -> None:
     services = migrated_services(tmp_path, dev=True)
     peer = create_app(services).test_client()
