@@ -63,7 +63,8 @@ def test_the_hospital_reads_what_was_received_of_a_study_beside_what_it_announce
     scene.wait_for_checks(case_id, "instances-missing")
 
     query = f"ImagingStudy?identifier=urn:dicom:uid|urn:oid:{study}&modality="
-    [received] = [entry["resource"] for entry in scene.ehr.get(f"{query}CT").json().get("entry", [])]
+    found = [entry["resource"] for entry in scene.ehr.get(f"{query}CT").json()["entry"]]
+    [received] = [resource for resource in found if "endpoint" in resource]
     announced = scene.ehr.get(f"ImagingStudy?identifier=urn:oid:{study}&status=available").json()["entry"]
 
     assert ImagingStudy.model_validate(received).numberOfInstances == 2
