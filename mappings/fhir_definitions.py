@@ -145,8 +145,8 @@ def elements_of(model: type[FHIRAbstractModel]) -> dict[str, Element]:
 
 
 def is_backbone(model: type[FHIRAbstractModel]) -> bool:
-    """Whether a type is the anonymous one of an element, and no data type that others share."""
-    return any(base.__name__ in ("BackboneElement", "BackboneType") for base in model.__mro__[1:])
+    """Whether a type is the nameless one of an element, and no data type that others share."""
+    return model.__module__.rpartition(".")[2] != model.__name__.lower()
 
 
 def _codes(model: type[FHIRAbstractModel], element: str, extra: dict[str, Any]) -> frozenset[str]:
