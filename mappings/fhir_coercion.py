@@ -24,6 +24,7 @@ Turn = Callable[["Conversion", Resource, str, Rule], Pair | None]
 _WORDS = frozenset({"string", "markdown", "code", "uri", "url", "canonical", "uuid", "id", "oid"})
 _WHOLE = frozenset({"integer", "positiveInt", "unsignedInt", "integer64"})
 _OID = "urn:oid:"
+_REFERENCE = re.compile(r"(?:^|/)([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[^/]+)?$")
 _INT32 = 2**31
 _EVERYWHERE = frozenset({"id", "extension", "modifierExtension"})
 
@@ -31,12 +32,23 @@ _EVERYWHERE = frozenset({"id", "extension", "modifierExtension"})
 def coerced(
     conversion: Conversion, told: Told, ours: Element, rule: Rule, at: At, goal_name: str
 ) -> Pair | None:
-    """The value as the element ``ours`` has it."""
+    """The value as the element ``ours`` has it; None too for a reference to what that must not name."""
+    found = _coerced(conversion, told, ours, rule, at, goal_name)
+    literal = reference(found[0]) if found is not None and ours.targets else ""
+    named = _REFERENCE.search(literal)
+    return None if named and named[1] not in ours.targets else found
+
+
+def _coerced(
+    conversion: Conversion, told: Told, ours: Element, rule: Rule, at: At, goal_name: str
+) -> Pair | None:
     theirs, value = told.element, told.value
+    if theirs.is_resource and ours.is_resource:
+        return conversion.inner(value, told.where), None
     if rule.member and theirs.child is not None and isinstance(value, dict):
         return _member_of(conversion, told, ours, rule, at, goal_name)
-    if rule.wrapped and is_placeholder(value, told.beside):
-        return None
+    if is_placeholder(value, told.beside) and theirs.is_primitive == ours.is_primitive:
+        return None if rule.wrapped else (value, told.beside)
     if rule.wrapped and ours.child is not None and (theirs.child is None or not is_backbone(theirs.child)):
         return _wrapped(conversion, told, ours, rule, at)
     if theirs.is_primitive and ours.is_primitive:
@@ -127,7 +139,8 @@ def _whole(value: Any, kind: str) -> Any:
         return None
     if kind == "integer64":
         return text
-    return int(text) if -_INT32 <= int(text) < _INT32 else None
+    least = {"positiveInt": 1, "unsignedInt": 0}.get(kind, -_INT32)
+    return int(text) if least <= int(text) < _INT32 else None
 
 
 def _member_of(
@@ -139,7 +152,7 @@ def _member_of(
     if held is None or len(values) != 1 or values[0] == (None, None):
         return None
     inner = Told(rule.member, held.choice or rule.member, held, *values[0], f"{told.where}.{rule.member}")
-    found = coerced(conversion, inner, ours, Rule(), at, goal_name)
+    found = _coerced(conversion, inner, ours, Rule(), at, goal_name)
     rest = {k: v for k, v in told.value.items() if k.removeprefix("_") != rule.member}
     if found is None or not rest:
         return found
@@ -170,7 +183,7 @@ def _wrapped(conversion: Conversion, told: Told, ours: Element, rule: Rule, at: 
         carrier = _without(carrier, url)
         value, beside = (carrier, beside) if isinstance(value, dict) else (value, carrier or None)
     plain = type(told)(told.name, told.stem, told.element, value, beside, told.where)
-    found = coerced(conversion, plain, held, Rule(), at, rule.wrapped)
+    found = _coerced(conversion, plain, held, Rule(), at, rule.wrapped)
     if found is None:
         return None
     made: Resource = (conversion.held(rest, ours)[0] or {}) if rest else {}
@@ -190,7 +203,9 @@ def _between(conversion: Conversion, told: Told, ours: Element, rule: Rule, at: 
     value, pair = told.value, (told.element.kind, ours.kind)
     if isinstance(value, str) and ours.child is not None:
         made = _MADE[ours.kind](value, rule) if ours.kind in _MADE else None
-        kept = told.beside.get("extension") if isinstance(told.beside, dict) else None
+        kept = objects(told.beside.get("extension")) if isinstance(told.beside, dict) else []
+        if rule.codes.get(value, value) != value:
+            kept.append({"url": url_of(conversion.source, f"{at.place}.{told.stem}"), "valueCode": value})
         return None if made is None else (made | ({"extension": kept} if kept else {}), None)
     if isinstance(value, dict) and ours.is_primitive:
         if pair[0] == "CodeableConcept":
@@ -230,12 +245,14 @@ _TOLD_BY = {"Annotation": "text", "Identifier": "value", "Reference": "reference
 
 def _code_of(conversion: Conversion, told: Told, ours: Element, rule: Rule, at: At) -> Pair | None:
     """A concept's code in the system of the rule; nothing else of it may be lost."""
+    if own := _own_code(conversion, told.value, at, (rule.targets or (told.name,))[0].rpartition(".")[2]):
+        return own[0], None
     codings = objects(told.value.get("coding"))
-    own = [c for c in codings if c.get("system") == rule.system and isinstance(c.get("code"), str)]
-    code = rule.codes.get(own[0]["code"], own[0]["code"]) if own else ""
+    fitting = [c for c in codings if c.get("system") == rule.system and isinstance(c.get("code"), str)]
+    code = rule.codes.get(fitting[0]["code"], fitting[0]["code"]) if fitting else ""
     if not code or (ours.codes and code not in ours.codes):
         return None
-    if set(told.value) == {"coding"} and len(codings) == 1 and set(own[0]) <= {"system", "code"}:
+    if set(told.value) == {"coding"} and len(codings) == 1 and set(fitting[0]) <= {"system", "code"}:
         return code, None
     url = url_of(conversion.source, f"{at.place}.{told.stem}")
     extension = conversion.extension(url, told.element, told.value, None)
@@ -295,6 +312,21 @@ def _coding_of(conversion: Conversion, value: Resource, url: str, _: Rule) -> Pa
     return _beside(first, {"url": url, "valueCodeableConcept": whole}), None
 
 
+def _site_of(conversion: Conversion, value: Resource, url: str, rule: Rule) -> Pair | None:
+    """CodeableReference as a Coding, where it is a concept only."""
+    concept = value.get("concept")
+    return (
+        _coding_of(conversion, concept, url, rule)
+        if set(value) == {"concept"} and isinstance(concept, dict)
+        else None
+    )
+
+
+def _site_from(conversion: Conversion, value: Resource, url: str, rule: Rule) -> Pair | None:
+    found = _concept_from(conversion, value, url, rule)
+    return None if found is None else ({"concept": found[0]}, None)
+
+
 def _concept_from(conversion: Conversion, value: Resource, _: str, __: Rule) -> Pair | None:
     """Coding as a CodeableConcept, or the concept that it was once."""
     for extension in objects(value.get("extension")):
@@ -312,6 +344,8 @@ _TURNS: dict[tuple[str, str], Turn] = {
     ("CodeableReference", "Reference"): _reference_of,
     ("CodeableConcept", "CodeableReference"): _codeable("concept", "reference", "Reference"),
     ("Reference", "CodeableReference"): _codeable("reference", "concept", "CodeableConcept"),
+    ("CodeableReference", "Coding"): _site_of,
+    ("Coding", "CodeableReference"): _site_from,
     ("CodeableConcept", "Coding"): _coding_of,
     ("Coding", "CodeableConcept"): _concept_from,
 }
@@ -322,3 +356,20 @@ def allows(rule: Rule, value: Any) -> bool:
     if not rule.only or not isinstance(value, dict):
         return True
     return not reference(value) or any(f"{kind}/" in f"/{reference(value)}" for kind in rule.only)
+
+
+def can_become(theirs: Element, ours: Element, rule: Rule) -> bool:
+    """Whether values of one element can stand in the other; single values may still be too much for it."""
+    if theirs.is_primitive and ours.is_primitive:
+        samples = {"2024-05-06T07:08:09Z", "2024-05-06", "7"}
+        return any(primitive_as(sample, ours.kind, theirs.kind) is not None for sample in samples)
+    pair = (theirs.kind, ours.kind)
+    if theirs.kind == ours.kind or _are_alike(theirs, ours) or pair in _TURNS:
+        return True
+    if rule.member or rule.wrapped:
+        return True
+    if theirs.is_primitive:
+        return ours.kind in _MADE and (ours.kind != "CodeableConcept" or bool(rule.system))
+    return ours.is_primitive and (
+        theirs.kind in _TOLD_BY or (theirs.kind == "CodeableConcept" and bool(rule.system))
+    )

@@ -162,7 +162,7 @@ class Conversion:
                 f"{told.name} has no place in FHIR {self.target}; it stays in the bytes that were received."
             )
             self.notes.append(Note("information", text, told.where))
-        elif place in self.table.modifiers and _MODIFIER in can_hold:
+        elif place in self.table.modifiers and told.value is not False and _MODIFIER in can_hold:
             text = (
                 f"{told.name} changes the meaning and is kept as a modifier extension in FHIR {self.target}."
             )

@@ -1,12 +1,12 @@
 """The tables of what becomes of each element between a release and R4: fhir_r5.yaml and fhir_stu3.yaml."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from mappings.fhir_definitions import Release
-from mappings.fhir_type_names import Types
+from mappings.fhir_type_names import Types, r4_name
 from mappings.yaml_table import Row, YamlTable
 
 FILES = {Release.R5: "fhir_r5.yaml", Release.STU3: "fhir_stu3.yaml"}
@@ -67,6 +67,11 @@ def from_r4(release: Release) -> ConversionTable:
     return _table(release, inbound=False)
 
 
+def r4_id(sent_type: str, fhir_id: str) -> str:
+    """The id in R4 of a resource that had that type when it was sent."""
+    return r4_name(to_r4(Release.STU3).types, sent_type, fhir_id)[1]
+
+
 def _table(release: Release, *, inbound: bool) -> ConversionTable:
     """Raises ValueError naming the file and the line of the first fault."""
     if release not in FILES:
@@ -102,7 +107,7 @@ def _inbound(row: Row) -> Iterator[tuple[str, Rule]]:
         Rule(
             tuple(map(_plain, _several(row, "r4"))),
             row.word("system"),
-            dict(_codes(row)),
+            _turned(_codes(row)),
             member=row.word("member"),
             wrapped=row.word("r4_member"),
             only=row.words("only"),
@@ -111,10 +116,7 @@ def _inbound(row: Row) -> Iterator[tuple[str, Rule]]:
 
 
 def _outbound(row: Row) -> Iterator[tuple[str, Rule]]:
-    """Of codes that become the same one in R4, the first comes back."""
-    codes: dict[str, str] = {}
-    for theirs, r4 in _codes(row):
-        codes.setdefault(r4, theirs)
+    codes = _turned((r4, theirs) for theirs, r4 in _codes(row))
     rule = Rule(
         (_plain(row.word("element")),), row.word("system"), codes, row.word("r4_member"), row.word("member")
     )
@@ -142,6 +144,14 @@ def _codes(row: Row) -> Iterator[tuple[str, str]]:
         if not arrow:
             raise row.fault("a pair of codes is written 'theirs -> r4'")
         yield theirs, r4
+
+
+def _turned(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of several codes for one the first counts."""
+    found: dict[str, str] = {}
+    for code, other in pairs:
+        found.setdefault(code, other)
+    return found
 
 
 def _plain(element: str) -> str:

@@ -7,11 +7,12 @@ from typing import Any
 
 from fhir_core.fhirabstractmodel import FHIRAbstractModel
 
-from mappings.fhir_datatypes import DATA_ABSENT_REASON
+from mappings.fhir_datatypes import absent
 from mappings.fhir_definitions import Element, elements_of, is_backbone
-from mappings.fhir_elements import Resource, objects
+from mappings.fhir_elements import Resource
 
 Model = type[FHIRAbstractModel]
+_ABSENT = absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,37 +101,46 @@ def holder(made: Resource, model: Model, path: list[str]) -> tuple[Resource, Mod
 
 
 def set_member(made: Resource, model: Model, name: str, value: Any, beside: Any) -> bool:
-    """False where a single value is there already, another of the same choice, or a faulty one."""
+    """False where a single value is there already, another of the same choice, or a faulty one.
+
+    What only says that a value is absent gives way to a value.
+    """
     elements = elements_of(model)
     element = elements[name]
     if element.is_list and not all(isinstance(made.get(key, []), list) for key in (name, f"_{name}")):
         return False
-    if not element.is_list:
-        rivals = [n for n, e in elements.items() if n == name or (e.choice and e.choice == element.choice)]
-        if (
-            isinstance(value, dict)
-            and isinstance(made.get(name), dict)
-            and not made[name].keys() & value.keys()
-        ):
-            made[name] |= value  # made of members that the other release has elsewhere
+    if name in made or f"_{name}" in made:
+        if is_placeholder(value, beside):
             return True
-        if any(n in made or f"_{n}" in made for n in rivals):
-            return False
-        made |= {key: v for key, v in ((name, value), (f"_{name}", beside)) if v is not None}
-    elif element.is_primitive:
-        values = made.setdefault(name, [])
-        if beside is not None or f"_{name}" in made:
-            besides = made.setdefault(f"_{name}", [])
-            besides += [None] * (len(values) - len(besides)) + [beside]
-        values.append(value)
-    else:
-        made.setdefault(name, []).append(value)
+        if _is_absent(made.get(name, made.get(f"_{name}"))):
+            made.pop(name, None)
+            made.pop(f"_{name}", None)
+    if element.is_list:
+        _append(made, name, element, value, beside)
+        return True
+    before = made.get(name)
+    if isinstance(value, dict) and isinstance(before, dict) and not before.keys() & value.keys():
+        made[name] |= value  # made of members that the other release has elsewhere
+        return True
+    rivals = [n for n, e in elements.items() if n == name or (e.choice and e.choice == element.choice)]
+    if any(n in made or f"_{n}" in made for n in rivals):
+        return False
+    made |= {key: v for key, v in ((name, value), (f"_{name}", beside)) if v is not None}
     return True
 
 
+def _is_absent(held: Any) -> bool:
+    return is_placeholder(held[0] if isinstance(held, list) and len(held) == 1 else held, None)
+
+
+def _append(made: Resource, name: str, element: Element, value: Any, beside: Any) -> None:
+    values = made.setdefault(name, [])
+    if element.is_primitive and (beside is not None or f"_{name}" in made):
+        besides = made.setdefault(f"_{name}", [])
+        besides += [None] * (len(values) - len(besides)) + [beside]
+    values.append(value)
+
+
 def is_placeholder(value: Any, beside: Any) -> bool:
-    """Stands for a required element that nobody stated (see ``_fill``), and means nothing elsewhere."""
-    told = beside if value is None else value
-    if not isinstance(told, dict) or set(told) != {"extension"}:
-        return False
-    return all(e.get("url") == DATA_ABSENT_REASON for e in objects(told["extension"]))
+    """Stands for a required element that nobody stated (see ``Conversion._fill``), and means nothing elsewhere."""
+    return bool((beside if value is None else value) == _ABSENT)

@@ -197,3 +197,16 @@ STEPS_OUT: dict[str, Step] = {
     "PractitionerRole": contact_out,
 }
 """By resource type."""
+
+_PARTICIPANT = "recorder for the author and asserter for the informant; others as an extension"
+_CONTACT = "its telecom as telecom, what else it says in an extension there; without telecom as an extension"
+TOLD = {
+    "AllergyIntolerance.participant": _PARTICIPANT,
+    "Condition.evidence": "evidence.code for the concept, evidence.detail for the reference",
+    "Condition.participant": _PARTICIPANT,
+    "Location.contact": _CONTACT,
+    "MedicationStatement.status": "by what adherence.code says, else unknown; the code that was sent beside it",
+    "Organization.contact": "one that is only telecom as telecom; else contact",
+    "PractitionerRole.contact": _CONTACT,
+}
+"""What the steps make of an element, in words."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mappings.fhir_conversion_table import to_r4
 from mappings.fhir_cross_version import url_of
 from mappings.fhir_definitions import Release
 from mappings.fhir_elements import Resource, has_code, objects, text
+from mappings.fhir_type_names import renamed_reference
 
 if TYPE_CHECKING:
     from mappings.fhir_conversion import Conversion
@@ -161,6 +163,46 @@ def referral_out(_: Conversion, content: Resource) -> Turned:
     return _rest(content, "note", left), {"description": mine[0]["text"]} if mine else {}
 
 
+def bundle_out(conversion: Conversion, content: Resource) -> Turned:
+    """Addresses of entries by the names that their resources have in STU3."""
+    entries = []
+    for entry in objects(_list(content.get("entry"))):
+        resource = entry.get("resource")
+        own = f"{resource.get('resourceType')}/{resource.get('id')}" if isinstance(resource, dict) else ""
+        changed = _readdressed(conversion, entry, "fullUrl", own)
+        for holder, name in (("request", "url"), ("response", "location")):
+            if isinstance(entry.get(holder), dict):
+                changed[holder] = _readdressed(conversion, entry[holder], name, own)
+        entries.append(changed)
+    return _rest(content, "entry", entries), {}
+
+
+def _readdressed(conversion: Conversion, holder: Resource, name: str, own: str) -> Resource:
+    is_told = isinstance(holder.get(name), str)
+    return holder | ({name: _renamed(conversion, holder[name], own)} if is_told else {})
+
+
+def _renamed(conversion: Conversion, address: str, own: str) -> str:
+    """``own`` is the ``Type/id`` of the resource that an absolute address is of."""
+    types = conversion.table.types
+    base, found, rest = address.rpartition(own) if own else ("", "", address)
+    return base + renamed_reference(types, found or rest, to_r4=False) + (rest if found else "")
+
+
+def capability_statement_out(_: Conversion, content: Resource) -> Turned:
+    """A type that has several names in STU3 is offered under each."""
+    rest = [
+        mode | {"resource": [r for one in objects(mode.get("resource")) for r in _by_name(one)]}
+        for mode in objects(_list(content.get("rest")))
+    ]
+    return content | {"rest": rest}, {"acceptUnknown": "no"}
+
+
+def _by_name(resource: Resource) -> list[Resource]:
+    names = [theirs for theirs, r4 in to_r4(Release.STU3).types if r4 == resource.get("type")]
+    return [resource | {"type": name} for name in names] or [resource]
+
+
 def _extensions(note: Any) -> list[Resource]:
     return objects(note.get("extension")) if isinstance(note, dict) and "text" in note else []
 
@@ -182,9 +224,24 @@ STEPS_IN: dict[str, Step] = {
     "ReferralRequest": referral_in,
 }
 STEPS_OUT: dict[str, Step] = {
+    "Bundle": bundle_out,
+    "CapabilityStatement": capability_statement_out,
     **dict.fromkeys(("Communication", "Immunization", "MedicationStatement", "Procedure"), not_done_out),
     "ImagingStudy": imaging_study_out,
     "Observation": observation_out,
     "ReferralRequest": referral_out,
 }
 """By resource type in STU3."""
+
+TOLD = {
+    "Communication.notDone": "true: status not-done, and the status that was sent beside it",
+    "ImagingStudy.accession": "identifier of type ACSN",
+    "ImagingStudy.availability": "status available for ONLINE, OFFLINE and NEARLINE; kept as an extension too",
+    "ImagingStudy.uid": "identifier of system urn:dicom:uid",
+    "Immunization.notGiven": "true: status not-done, and the status that was sent beside it",
+    "MedicationStatement.taken": "n: status not-taken, and the status that was sent beside it; else as an extension",
+    "Observation.related": "hasMember for has-member, derivedFrom for derived-from; others as an extension",
+    "Procedure.notDone": "true: status not-done, and the status that was sent beside it",
+    "ReferralRequest.description": "a note that says in an extension what it is",
+}
+"""What the steps make of an element, in words."""

@@ -32,6 +32,11 @@ def original_name(types: Types, type_name: str, fhir_id: str) -> tuple[str, str]
     return names[0] if names else type_name, fhir_id
 
 
+def other_names(types: Types, r4: str) -> list[str]:
+    """The types that are this one in R4, but for its plain counterpart: their ids begin with them."""
+    return [theirs for theirs, name in types if name == r4][1:]
+
+
 def renamed_reference(types: Types, reference: str, *, to_r4: bool) -> str:
     """``Type/id`` (with or without version), ``Type?criteria`` or ``Type``; any other reference stays as it is."""
     found = _RELATIVE.match(reference)

@@ -82,6 +82,17 @@ class HasId:
 
 
 @dataclass(frozen=True, slots=True)
+class IdBegins:
+    """By the beginning of its id: a type of another release that is one of several in R4 (fhir_type_names.py)."""
+
+    beginning: str
+    is_not: bool = False
+
+    def holds(self, found: Found) -> bool:
+        return found.fhir_id.startswith(self.beginning) is not self.is_not
+
+
+@dataclass(frozen=True, slots=True)
 class HasKey:
     """Any of the keys; with ``is_not`` none of them."""
 
@@ -169,7 +180,7 @@ class IsPresent:
         return (self.name in found.values.present) is self.present
 
 
-Condition = HasId | HasKey | HasDate | Updated | HasText | IsPresent
+Condition = HasId | IdBegins | HasKey | HasDate | Updated | HasText | IsPresent
 Term = tuple[Condition, ...]
 """Any of them must hold; none: nothing is found."""
 

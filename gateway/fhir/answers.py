@@ -3,40 +3,56 @@
 from collections.abc import Iterable
 from typing import Any
 
-from flask import Response, request
-from werkzeug.http import http_date
+from flask import Response, g, request
+from werkzeug.http import http_date, parse_options_header
 
 from gateway.errors import Issue, NotAcceptable
 from gateway.fhir import outcome
+from gateway.fhir.releases import in_release, reference_in
 from gateway.fhir.served import Served
-from gateway.fhir.versions import FORMATS, JSON, XML
+from gateway.fhir.versions import FORMATS, JSON, SPOKEN, XML, release_named
 from gateway.fhir.xml_format import to_xml
 from gateway.store.resources import dumps
 from gateway.workflow.submission import Accepted, EntryOutcome, Submission
+from mappings.fhir_definitions import Release
 
 _CODES = {"created": "201 Created", "updated": "200 OK", "unchanged": "200 OK"}
+_VERSION = "fhirversion"
 _SHORT = {"json": JSON, "xml": XML}
 
 
 def fhir_answer(
     resource: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None
 ) -> Response:
-    """A resource in the format that is asked for, with fhirVersion=4.0 (FHIR R4 3.1.0.1.10, 3.1.0.1.11).
+    """A resource in the format and the release that are asked for (FHIR R5 3.2.0.1.10, 3.2.0.1.11).
 
-    Who is told that none of them can be had is told so in JSON.
+    Who is told that none of them can be had is told so in JSON of R4. Raises NotAcceptable for a type that the
+    release has not.
     """
-    media_type = _asked_format() or JSON
-    body = to_xml(resource) if media_type == XML else dumps(resource)
+    asked = _asked()
+    media_type, release = asked or (JSON, Release.R4)
+    resource = in_release(resource, release)
+    body = to_xml(resource, release) if media_type == XML else dumps(resource)
     answer = Response(body, status, headers)
-    answer.content_type = f"{media_type}; fhirVersion=4.0; charset=utf-8"
+    answer.content_type = f"{media_type}; fhirVersion={release.value}; charset=utf-8"
     answer.headers.setdefault("Cache-Control", "no-store")
     return answer
 
 
 def require_fhir_answer() -> None:
-    """Raises NotAcceptable when neither ``_format`` nor Accept allows FHIR JSON or XML."""
-    if _asked_format() is None:
-        raise NotAcceptable(f"The answer can be had as {JSON} and as {XML} only.")
+    """Raises NotAcceptable when neither ``_format`` nor Accept allows FHIR JSON or XML of a release that is spoken."""
+    if _asked() is None:
+        raise NotAcceptable(f"The answer can be had as {JSON} and as {XML} only, of FHIR {SPOKEN}.")
+
+
+def answer_in(release: Release) -> None:
+    """What was sent, or the address that was asked, is of a release: so is the answer, unless Accept says otherwise."""
+    g.fhir_release = release
+
+
+def answer_release() -> Release:
+    asked = _asked()
+    return asked[1] if asked else Release.R4
 
 
 def wants_fhir() -> bool:
@@ -45,18 +61,43 @@ def wants_fhir() -> bool:
     return "json" in asked or "xml" in asked
 
 
-def _asked_format() -> str | None:
-    """``_format`` goes before Accept; of equals the format of what was sent, then JSON. None: neither will do."""
+def _asked() -> tuple[str, Release] | None:
+    """Format and release. ``_format`` goes before Accept; None: nothing that is asked for can be had.
+
+    Of equals the format of what was sent, then JSON; the release as Accept has it, else that of what was sent.
+    """
     if asked := request.args.get("_format", ""):
-        return _named(asked.split(";")[0].strip().replace(" ", "+").casefold())
+        name, _, parameters = asked.replace("fhir ", "fhir+").casefold().partition(";")
+        media_type = _SHORT.get(name.strip()) or FORMATS.get(name.strip())
+        release = _first_release([parameters] if _VERSION in parameters else _accepted(media_type))
+        return (media_type, release) if media_type and release else None
     if not request.accept_mimetypes:
-        return _sent_format()
+        return _sent_format(), _default_release()
     wanted = sorted({JSON, XML}, key=lambda one: (-_quality(one), one != _sent_format()))
-    return wanted[0] if _quality(wanted[0]) > 0 else None
+    release = _first_release(_accepted(wanted[0]))
+    return (wanted[0], release) if _quality(wanted[0]) > 0 and release else None
 
 
-def _named(name: str) -> str | None:
-    return _SHORT.get(name) or FORMATS.get(name)
+def _default_release() -> Release:
+    found = g.get("fhir_release")
+    return found if isinstance(found, Release) else Release.R4
+
+
+def _accepted(media_type: str | None) -> list[str]:
+    """The parameters of every range of Accept that covers a format, what is wanted most first."""
+    ranges = [asked.casefold().partition(";") for asked, quality in request.accept_mimetypes if quality > 0]
+    covering = [parameters for name, _, parameters in ranges if _covers(name.strip(), media_type or "")]
+    return covering or [""]
+
+
+def _first_release(asked: list[str]) -> Release | None:
+    """The first of the releases asked for that is spoken; the default where none is named."""
+    for parameters in asked:
+        _, options = parse_options_header(f"x;{parameters}")
+        named = options.get(_VERSION)
+        if release := release_named(named) if named else _default_release():
+            return release
+    return None
 
 
 def _sent_format() -> str:
@@ -83,7 +124,8 @@ def _precision(essence: str) -> int:
 
 def of_served(served: Served, base: str, resource: dict[str, Any] | None = None) -> Response:
     """One resource, or the part of it that is asked for, with ETag (weak, its version) and Last-Modified (3.1.0.5)."""
-    location = f"{base}/{served.resource['resourceType']}/{served.id}/_history/{served.version}"
+    reference = reference_in(f"{served.resource['resourceType']}/{served.id}", answer_release())
+    location = f"{base}/{reference}/_history/{served.version}"
     headers = {
         "ETag": f'W/"{served.version}"',
         "Last-Modified": http_date(served.updated_at),

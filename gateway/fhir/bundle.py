@@ -6,9 +6,11 @@ from typing import Any
 
 from gateway.errors import InvalidContent, Issue, NotFhir
 from gateway.fhir import bundle_rules, provide_documents, versions
+from gateway.fhir.releases import in_r4, url_in_r4
 from gateway.fhir.validation import faults
 from gateway.workflow.references import RELATIVE, conditional_identity
 from gateway.workflow.submission import Entry, Submission
+from mappings.fhir_definitions import Release
 from mappings.fhir_elements import objects, text
 
 ACCEPTED_TYPES = ("transaction", "batch", "collection", "document", "message")
@@ -23,12 +25,25 @@ _LENIENT = frozenset({"collection", "document", "message"})
 MAX_ENTRIES = 5_000
 
 
-def read_submission(bundle: dict[str, Any]) -> Submission:
-    """Raises InvalidContent, NotFhir or UnsupportedVersion with all faults.
+def release_of(content: dict[str, Any], told: Release | None) -> Release:
+    """The release of a bundle or of any resource, ``told`` being the media type's. Raises UnsupportedVersion."""
+    if content.get("resourceType") == "Parameters":
+        inside = [p.get("resource") for p in objects(content.get("parameter"))]
+        content = next((r for r in inside if isinstance(r, dict)), content)
+    type_name, items = content.get("resourceType"), content.get("entry")
+    if type_name != "Bundle":
+        return versions.release_of([(str(type_name), content)], told)
+    found = _resources(items) if isinstance(items, list) else []
+    return versions.release_of([(f"Bundle.entry[{i}].resource", r) for i, r in found], told)
 
-    Collection, document and message bundles are kept with their faults as long as an entry is a resource of
-    R4; of a batch only the faulty entries are refused; a transaction's faults are in the Submission, which the
-    workflow refuses as a whole when it has seen the references too.
+
+def read_submission(bundle: dict[str, Any], release: Release = Release.R4) -> Submission:
+    """Raises InvalidContent or NotFhir with all faults.
+
+    What is of another release is checked as that, and is R4 in the Submission. Collection, document and message
+    bundles are kept with their faults as long as an entry is a resource of the release; of a batch only the faulty
+    entries are refused; a transaction's faults are in the Submission, which the workflow refuses as a whole when it
+    has seen the references too.
     """
     type_name = bundle.get("resourceType")
     if not isinstance(type_name, str):
@@ -37,10 +52,9 @@ def read_submission(bundle: dict[str, Any]) -> Submission:
         raise NotFhir(f"A Bundle was expected, and a {type_name[:64]} was sent.")
     bundle_type = _bundle_type(bundle)
     items = _items(bundle)
-    versions.check_content((f"Bundle.entry[{i}].resource", r) for i, r in _resources(items))
     types = bundle_rules.types_by_reference(items)
-    entries = tuple(_entry(index, item, bundle_type, types) for index, item in enumerate(items))
-    shell, unclear = _shell_faults(bundle, bundle_type), list(bundle_rules.ambiguous(bundle))
+    entries = tuple(_entry(index, item, bundle_type, types, release) for index, item in enumerate(items))
+    shell, unclear = _shell_faults(bundle, bundle_type, release), list(bundle_rules.ambiguous(bundle))
     if level := provide_documents.level_of(bundle, entries):
         unclear += provide_documents.bundle_faults(bundle_type, entries)
         entries = provide_documents.with_faults(level, entries)
@@ -97,14 +111,14 @@ def _resources(items: list[Any]) -> list[tuple[int, dict[str, Any]]]:
     ]
 
 
-def _shell_faults(bundle: dict[str, Any], bundle_type: str) -> list[Issue]:
+def _shell_faults(bundle: dict[str, Any], bundle_type: str, release: Release) -> list[Issue]:
     """Faults of the bundle itself. Whether its entries ask for something is looked at with each entry."""
     shell = {key: value for key, value in bundle.items() if key != "entry"}
-    found = [*faults(shell, "Bundle"), *bundle_rules.rules(bundle)]
+    found = [*faults(shell, "Bundle", release), *bundle_rules.rules(bundle)]
     return _as_warnings(found) if bundle_type in _LENIENT else found
 
 
-def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str]) -> Entry:
+def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str], release: Release) -> Entry:
     path = f"Bundle.entry[{index}]"
     if not isinstance(item, dict):
         return Entry(
@@ -124,13 +138,18 @@ def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str]) ->
     if resource is None and (bundle_type in _LENIENT or method in ("POST", "PUT")):
         issues.append(Issue("error", "required", "The entry holds no resource.", f"{path}.resource"))
     if resource is not None:
-        issues += faults(resource, f"{path}.resource", types=types)
-    issues = [replace(issue, full_url=full_url or "") for issue in issues]
+        issues += faults(resource, f"{path}.resource", release, types)
     unknown = any(i.code == "structure" and i.expression == f"{path}.resource" for i in issues)
     refused = unknown or (bundle_type == "batch" and bool(issues))
     if bundle_type in _LENIENT and not refused:
         issues = _as_warnings(issues)
-    return Entry(index, full_url or "", resource, method, url, condition, if_match, tuple(issues), refused)
+    sent_type = str((resource or {}).get("resourceType", ""))
+    if resource is not None and not refused:
+        resource, notes = in_r4(resource, release, f"{path}.resource")
+        issues += notes
+        url = url_in_r4(url, release)
+    told = tuple(replace(issue, full_url=full_url or "") for issue in issues)
+    return Entry(index, full_url or "", resource, method, url, condition, if_match, told, refused, sent_type)
 
 
 def _as_warnings(issues: list[Issue]) -> list[Issue]:

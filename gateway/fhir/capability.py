@@ -5,6 +5,7 @@ from typing import Any
 from gateway import __version__
 from gateway.fhir.bundle import ACCEPTED_TYPES
 from gateway.fhir.versions import JSON, XML
+from mappings.fhir_definitions import Release
 from mappings.fhir_search_parameters import resource_types, search_parameters
 
 INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
@@ -21,7 +22,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
         "kind": "instance",
         "software": {"name": "Second Opinion Gateway", "version": __version__},
         "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
-        "fhirVersion": "4.0.1",
+        "fhirVersion": Release.R4.version,
         "format": [JSON, "json", XML, "xml"],
         "rest": [
             {
@@ -36,6 +37,13 @@ def capability_statement(base_url: str) -> dict[str, Any]:
             }
         ],
     }
+
+
+def versions_offered() -> dict[str, Any]:
+    """The answer of the operation $versions (FHIR R5 CapabilityStatement/$versions): what fhirVersion may be."""
+    offered = [{"name": "version", "valueCode": release.value} for release in Release]
+    default = {"name": "default", "valueCode": Release.R4.value}
+    return {"resourceType": "Parameters", "parameter": [*offered, default]}
 
 
 def _security(base_url: str) -> dict[str, Any]:

@@ -32,12 +32,13 @@ from gateway.fhir import (
     outcome,
     preflight,
     reading,
+    releases,
     searching,
     served,
     versions,
 )
-from gateway.fhir.bundle import read_submission
-from gateway.fhir.capability import capability_statement
+from gateway.fhir.bundle import read_submission, release_of
+from gateway.fhir.capability import capability_statement, versions_offered
 from gateway.fhir.json_format import read_json
 from gateway.fhir.xml_format import read_xml
 from gateway.request_body import read_body
@@ -53,7 +54,6 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 log = structlog.get_logger()
-_READERS = {versions.JSON: read_json, versions.XML: read_xml}
 _REFUSED = (InvalidContent, UnsupportedMediaType, VersionMismatch)
 
 
@@ -75,6 +75,11 @@ def blueprint(services: Services) -> Blueprint:
     def metadata() -> Response:
         answers.require_fhir_answer()
         return answers.fhir_answer(capability_statement(services.config.base_url))
+
+    @door.get("/$versions")
+    def operation_versions() -> Response:
+        answers.require_fhir_answer()
+        return answers.fhir_answer(versions_offered())
 
     _offer_reading(door, services, base)
 
@@ -100,15 +105,18 @@ def blueprint(services: Services) -> Blueprint:
 def _offer_reading(door: Blueprint, services: Services, base: str) -> None:
     @door.get("/<type_name>/<fhir_id>")
     def read(type_name: str, fhir_id: str) -> Response:
-        return reading.read(services, _reader(services, type_name), base, type_name, fhir_id)
+        kind, own_id = _addressed(type_name, fhir_id)
+        return reading.read(services, _reader(services, kind), base, kind, own_id)
 
     @door.get("/<type_name>/<fhir_id>/_history/<version>")
     def vread(type_name: str, fhir_id: str, version: str) -> Response:
-        return reading.read(services, _reader(services, type_name), base, type_name, fhir_id, version)
+        kind, own_id = _addressed(type_name, fhir_id)
+        return reading.read(services, _reader(services, kind), base, kind, own_id, version)
 
     @door.get("/<type_name>/<fhir_id>/_history")
     def instance_history(type_name: str, fhir_id: str) -> Response:
-        return history.history(services, _reader(services, type_name), base, type_name, fhir_id)
+        kind, own_id = _addressed(type_name, fhir_id)
+        return history.history(services, _reader(services, kind), base, kind, own_id)
 
     @door.get("/<type_name>/_history")
     def type_history(type_name: str) -> Response:
@@ -120,16 +128,26 @@ def _offer_reading(door: Blueprint, services: Services, base: str) -> None:
 
     @door.get("/<type_name>")
     def search_type(type_name: str) -> Response:
+        kind, _ = _addressed(type_name)
         pairs = list(request.args.items(multi=True))
-        return searching.search_type(services, _reader(services, type_name), base, type_name, pairs)
+        return searching.search_type(services, _reader(services, kind), base, type_name, pairs)
 
     @door.post("/<type_name>/_search")
     def search_by_form(type_name: str) -> Response:
-        partner = _reader(services, type_name)
+        kind, _ = _addressed(type_name)
+        partner = _reader(services, kind)
         if request.mimetype not in ("application/x-www-form-urlencoded", ""):
             raise UnsupportedMediaType("A search by POST is a form: application/x-www-form-urlencoded.")
         pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
         return searching.search_type(services, partner, base, type_name, pairs)
+
+
+def _addressed(asked_type: str, asked_id: str = "") -> tuple[str, str]:
+    """The R4 type and id of an address; one by the name of another release is answered in that."""
+    type_name, fhir_id, release = releases.addressed(asked_type, asked_id)
+    if release is not None:
+        answers.answer_in(release)
+    return type_name, fhir_id
 
 
 def _partner(services: Services) -> Partner:
@@ -183,11 +201,13 @@ def _take(
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
         try:
-            sent = _sent(spool)
+            sent, release = _sent(spool)
             answers.require_fhir_answer()
             content = messages.message_of(sent) if is_message else sent
-            headers += [header] if (header := messages.header_of(content)) else []
-            submission = read_submission(content)
+            headers += (
+                [header] if (header := messages.header_of(releases.led_in_r4(content, release))) else []
+            )
+            submission = read_submission(content, release)
             return submission, receive_bundle(
                 services, partner, spool, submission, disclosed.origin(), content_type
             )
@@ -210,7 +230,7 @@ def _check(services: Services) -> Response:
     max_bytes = services.config.max_fhir_bytes
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
-        submission = read_submission(_sent(spool))
+        submission = read_submission(*_sent(spool))
         content_type = request.headers.get("Content-Type", "")
         checked = check_bundle(services, partner, spool, submission, disclosed.origin(), content_type)
     return answers.fhir_answer(preflight.of_check(checked))
@@ -219,21 +239,34 @@ def _check(services: Services) -> Response:
 def _validate(services: Services, type_name: str) -> Response:
     """FHIR R4 operation-resource-validate: 200 also for what is wrong, unless it is no FHIR at all."""
     partner = _partner(services)
-    if resource_model(type_name) is None:
+    if not any(resource_model(type_name, release) for release in Release):
         raise _not_offered(type_name)
     answers.require_fhir_answer()
     disclosure.record(services, partner, disclosure.VALIDATE, type_name, disclosed.origin())
     max_bytes = services.config.max_fhir_bytes
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
-        return answers.fhir_answer(preflight.of_validation(_sent(spool), type_name, Release.R4))
+        content, release = _sent(spool)
+        return answers.fhir_answer(preflight.of_validation(content, type_name, release))
 
 
-def _sent(spool: Spool) -> dict[str, Any]:
+def _sent(spool: Spool) -> tuple[dict[str, Any], Release]:
+    """What was sent and its release, in which the answer is too.
+
+    XML has to be read as its release, and what release it is stands in it where the media type does not say.
+    """
     media_type, parameters = parse_options_header(request.headers.get("Content-Type", ""))
-    sent = versions.format_of(media_type.casefold(), {k.casefold(): v for k, v in parameters.items()})
+    told = versions.declared({k.casefold(): v for k, v in parameters.items()})
+    answers.answer_in(told or Release.R4)
+    sent = versions.format_of(media_type.casefold())
     with spool.reader() as reader:
-        return _READERS[sent](reader.read())
+        body = reader.read()
+    content = read_json(body) if sent == versions.JSON else read_xml(body, told or Release.R4)
+    release = release_of(content, told)
+    answers.answer_in(release)
+    if sent == versions.XML and release is not (told or Release.R4):
+        content = read_xml(body, release)
+    return content, release
 
 
 def _fill(spool: Spool, max_bytes: int) -> None:

@@ -37,7 +37,10 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """``asked`` is what limits the search, as sent; ``ignored`` what is not honoured, which the answer says."""
+    """``asked`` is what limits the search, as sent; ``ignored`` what is not honoured, which the answer says.
+
+    ``called`` is the type that was asked for where another release names it so; the search is for R4's.
+    """
 
     type: str
     asked: tuple[tuple[str, str], ...] = ()
@@ -51,6 +54,11 @@ class Query:
     includes: tuple[Include, ...] = ()
     results: tuple[tuple[str, str], ...] = ()
     ignored: tuple[str, ...] = field(default=())
+    called: str = ""
+
+    @property
+    def address(self) -> str:
+        return self.called or self.type
 
     @property
     def only_total(self) -> bool:

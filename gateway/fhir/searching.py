@@ -10,7 +10,7 @@ from flask import Response, request
 from gateway.auth.bearer import require_scope
 from gateway.case.access import Partner
 from gateway.errors import InvalidContent
-from gateway.fhir import answers, chaining, disclosed, found, included, paging, search
+from gateway.fhir import answers, chaining, disclosed, found, included, paging, releases, search
 from gateway.fhir.included import Included
 from gateway.fhir.search import PAGE, Query
 from gateway.fhir.shaping import shaped
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 Pairs = list[tuple[str, str]]
 
 
-def search_type(services: Services, partner: Partner, base: str, type_name: str, pairs: Pairs) -> Response:
+def search_type(services: Services, partner: Partner, base: str, asked_type: str, pairs: Pairs) -> Response:
     """GET [type], or POST [type]/_search with the parameters of both."""
+    type_name, _, _ = releases.addressed(asked_type, "")
     require_scope(partner, type_name, "s")
     answers.require_fhir_answer()
     strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").casefold()
-    query = search.parse(
-        type_name, chaining.followed(services, partner, type_name, pairs, base), strict, base
-    )
+    asked = chaining.followed(services, partner, type_name, releases.pairs_in_r4(asked_type, pairs), base)
+    query = releases.called(asked_type, search.parse(type_name, asked, strict, base))
     if type_name == "Binary" and not any(name == "_id" for name, _ in query.asked):
         raise InvalidContent("Binaries may be large: name those that you want by _id.")
     page, beside = _found(services, partner, query)
@@ -63,7 +63,7 @@ def _found(services: Services, partner: Partner, query: Query) -> tuple[found.Pa
 
 def _identity(query: Query) -> list[object]:
     """What a page's mark is good for: the same terms in the same order."""
-    return [query.type, sorted(query.asked), query.order]
+    return [query.address, sorted(query.asked), query.order]
 
 
 def _links(partner: Partner, base: str, query: Query, page: found.Page) -> list[dict[str, str]]:
@@ -73,8 +73,10 @@ def _links(partner: Partner, base: str, query: Query, page: found.Page) -> list[
         results.append(("_count", str(query.count)))
     asked = [*query.asked, *results]
     own = [*asked, (PAGE, query.page)] if query.page else asked
-    links = [{"relation": "self", "url": f"{base}/{query.type}?{urlencode(own)}"}]
+    links = [{"relation": "self", "url": f"{base}/{query.address}?{urlencode(own)}"}]
     if page.after is not None:
         mark = paging.mark(partner, _identity(query), page.after)
-        links.append({"relation": "next", "url": f"{base}/{query.type}?{urlencode([*asked, (PAGE, mark)])}"})
+        links.append(
+            {"relation": "next", "url": f"{base}/{query.address}?{urlencode([*asked, (PAGE, mark)])}"}
+        )
     return links

@@ -1,9 +1,10 @@
-"""Which FHIR release was sent: by media type (FHIR R4 3.1.0.1.10), or by what only another release has."""
+"""Which FHIR release was sent: by media type (FHIR R5 3.2.0.1.10), or by what only another release has."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from gateway.errors import Issue, UnsupportedMediaType, UnsupportedVersion
+from mappings.fhir_definitions import Element, Release, elements_of, resource_model
 
 JSON, XML = "application/fhir+json", "application/fhir+xml"
 FORMATS = {
@@ -12,67 +13,127 @@ FORMATS = {
 }
 """The two formats by every media type that names them (FHIR R4 2.6.0.1, 3.1.0.1.11)."""
 _BEFORE_STU3 = frozenset({"application/json+fhir", "application/xml+fhir"})
-_RELEASES = {"0.5": "DSTU1", "1.0": "DSTU2", "3.0": "STU3", "4.3": "R4B", "5.0": "R5"}
-SPOKEN = "FHIR R4 (4.0.1)"
+_NAMES = {"0.0": "DSTU1", "0.5": "DSTU2", "1.0": "DSTU2", "6.0": "R6"}
+SPOKEN = ", ".join(f"{release} ({release.value})" for release in Release)
 
-ONLY_IN: dict[str, str] = {
+NOT_SPOKEN: dict[str, str] = {
     **dict.fromkeys(("Conformance", "DiagnosticOrder", "MedicationOrder", "Order", "OrderResponse"), "DSTU2"),
-    **dict.fromkeys(("ReferralRequest", "ProcedureRequest", "DeviceComponent", "BodySite"), "DSTU2 or STU3"),
-    **dict.fromkeys(
-        ("EligibilityRequest", "EligibilityResponse", "Sequence", "ProcessRequest", "DataElement"), "STU3"
-    ),
-    **dict.fromkeys(("GenomicStudy", "ImagingSelection", "NutritionIntake", "Permission", "Transport"), "R5"),
+    **dict.fromkeys(("DeviceAlert", "InsuranceProduct", "MolecularDefinition", "PersonalRelationship"), "R6"),
 }
 """Resource types that stand only in the named release."""
 
 _ELEMENTS = {
     ("Patient", "careProvider"): "DSTU2",
-    ("Patient", "animal"): "DSTU2 or STU3",
     ("AllergyIntolerance", "substance"): "DSTU2",
     ("Condition", "dateRecorded"): "DSTU2",
     ("Observation", "comments"): "DSTU2",
-    ("DiagnosticReport", "codedDiagnosis"): "DSTU2 or STU3",
-    ("DocumentReference", "indexed"): "DSTU2 or STU3",
-    ("DocumentReference", "class"): "DSTU2 or STU3",
-    ("Observation", "related"): "DSTU2 or STU3",
 }
+_WITHOUT_ELEMENT = frozenset({"resourceType", "fhir_comments"})
+
+Resources = list[tuple[str, dict[str, Any]]]
+"""Each with its FHIRPath."""
 
 
-def format_of(media_type: str, parameters: dict[str, str]) -> str:
+def format_of(media_type: str) -> str:
     """JSON or XML. Raises UnsupportedVersion or UnsupportedMediaType, naming what was seen and what is spoken."""
     if media_type in _BEFORE_STU3:
         raise UnsupportedVersion(
-            f"{media_type} is a media type of DSTU2; the gateway speaks {SPOKEN}, {JSON}."
+            f"{media_type} is a media type of DSTU2; the gateway speaks {JSON} of FHIR {SPOKEN}."
         )
     if media_type not in FORMATS:
         seen = media_type or "no media type"
-        raise UnsupportedMediaType(f"The body is {seen}; the gateway reads {JSON} and {XML}, {SPOKEN}.")
-    version = parameters.get("fhirversion", "4.0")
-    if not (version == "4.0" or version.startswith("4.0.")):
-        release = _RELEASES.get(".".join(version.split(".")[:2]), "unknown")
-        raise UnsupportedVersion(f"fhirVersion {version[:16]} ({release}) is not spoken here; {SPOKEN} is.")
+        raise UnsupportedMediaType(
+            f"The body is {seen}; the gateway reads {JSON} and {XML} of FHIR {SPOKEN}."
+        )
     return FORMATS[media_type]
 
 
-def check_content(resources: Iterable[tuple[str, dict[str, Any]]]) -> None:
-    """Raises UnsupportedVersion when a resource can only be of another release. Takes (FHIRPath, resource)."""
+def release_named(version: str) -> Release | None:
+    """The release of a ``fhirVersion``, with or without its third number; None for one that is not spoken."""
+    parts = version.strip().split(".")
+    return next((r for r in Release if r.value == ".".join(parts[:2]) and len(parts) <= 3), None)
+
+
+def declared(parameters: dict[str, str]) -> Release | None:
+    """The parameter fhirVersion of the media type. Raises UnsupportedVersion where it names another release."""
+    version = parameters.get("fhirversion")
+    if version is None:
+        return None
+    release = release_named(version)
+    if release is None:
+        name = _NAMES.get(".".join(version.split(".")[:2]), "unknown")
+        raise UnsupportedVersion(
+            f"fhirVersion {version[:16]} ({name}) is not spoken here; FHIR {SPOKEN} are."
+        )
+    return release
+
+
+def release_of(resources: Resources, told: Release | None) -> Release:
+    """The release that the media type told; else the one that has most of what stands in the resources, R4 first.
+
+    Raises UnsupportedVersion for what can only be of a release that is not spoken, or not of the one that was told.
+    """
     issues = [
-        Issue("error", "not-supported", f"This is FHIR {seen}; the gateway speaks {SPOKEN}.", path)
+        Issue("error", "not-supported", f"This is FHIR {other}; the gateway speaks FHIR {SPOKEN}.", path)
         for path, resource in resources
-        if (seen := _seen(resource))
+        if (other := _not_spoken(resource))
     ]
+    seen = _recognised([resource for _, resource in resources])
+    if told is not None and seen is not told:
+        issues += [
+            Issue(
+                "error", "not-supported", f"The media type says FHIR {told}, and this is FHIR {seen}.", path
+            )
+            for path, resource in resources
+            if _is_type(resource, seen) and not _is_type(resource, told)
+        ]
     if issues:
         raise UnsupportedVersion(issues[0].text, tuple(issues))
+    return told or seen
 
 
-def _seen(resource: dict[str, Any]) -> str:
+def _not_spoken(resource: dict[str, Any]) -> str:
     type_name = resource.get("resourceType")
     if not isinstance(type_name, str):
         return ""
-    if type_name in ONLY_IN:
-        return ONLY_IN[type_name]
-    if type_name in ("Condition", "AllergyIntolerance") and isinstance(resource.get("clinicalStatus"), str):
-        return "DSTU2 or STU3"  # a code until STU3, a CodeableConcept since R4
-    return next(
-        (seen for (owner, name), seen in _ELEMENTS.items() if owner == type_name and name in resource), ""
-    )
+    found = (seen for (owner, name), seen in _ELEMENTS.items() if owner == type_name and name in resource)
+    return NOT_SPOKEN.get(type_name) or next(found, "")
+
+
+def _is_type(resource: dict[str, Any], release: Release) -> bool:
+    type_name = resource.get("resourceType")
+    return isinstance(type_name, str) and resource_model(type_name, release) is not None
+
+
+def _recognised(resources: list[dict[str, Any]]) -> Release:
+    """R4B is told by types that only it has; everything else of it is R4 too."""
+    told = sum(len(_told(resource)) for resource in resources)
+    best, most = Release.R4, _known(resources, Release.R4)
+    for release in (Release.R5, Release.STU3, Release.R4B):
+        if most < told and (known := _known(resources, release)) > most:
+            best, most = release, known
+    return best
+
+
+def _known(resources: Iterable[dict[str, Any]], release: Release) -> int:
+    """How many elements of the resources a release has, in the shape that they have."""
+    found = 0
+    for resource in resources:
+        type_name = resource.get("resourceType")
+        model = resource_model(type_name, release) if isinstance(type_name, str) else None
+        elements = elements_of(model) if model else {}
+        found += sum(name in elements and _fits(resource[name], elements[name]) for name in _told(resource))
+    return found
+
+
+def _told(resource: dict[str, Any]) -> list[str]:
+    return [name for name in resource if name not in _WITHOUT_ELEMENT and not name.startswith("_")]
+
+
+def _fits(value: Any, element: Element) -> bool:
+    """By lists, objects and the members of these: a CodeableConcept of R4 is no CodeableReference of R5."""
+    inner = value[0] if isinstance(value, list) and value else value
+    if isinstance(value, list) is not element.is_list or isinstance(inner, dict) is element.is_primitive:
+        return False
+    known = elements_of(element.child) if element.child is not None else {}
+    return not known or all(name in known for name in inner if not name.startswith("_"))

@@ -13,7 +13,7 @@ from fhir_core.fhirabstractmodel import FHIRAbstractModel
 
 from gateway.errors import NotFhir
 from gateway.fhir.json_format import number
-from mappings.fhir_definitions import Element, elements_of, resource_model
+from mappings.fhir_definitions import Element, Release, data_type, elements_of, resource_model
 from mappings.xml_tree import Node, NotXml, parse_xml
 
 NAMESPACE, XHTML = "http://hl7.org/fhir", "http://www.w3.org/1999/xhtml"
@@ -27,8 +27,8 @@ Json = dict[str, Any]
 Model = type[FHIRAbstractModel] | None
 
 
-def read_xml(body: bytes) -> Json:
-    """One resource. Raises NotFhir saying what makes it none."""
+def read_xml(body: bytes, release: Release = Release.R4) -> Json:
+    """One resource of a release. Raises NotFhir saying what makes it none."""
     if not body.strip():
         raise NotFhir("The body is empty.")
     try:
@@ -37,14 +37,14 @@ def read_xml(body: bytes) -> Json:
         raise NotFhir(str(error)) from error
     if root.namespace != NAMESPACE:
         raise NotFhir(f"The body is XML and no FHIR: its element is not in the namespace {NAMESPACE}.")
-    return _resource(root)
+    return _resource(root, release)
 
 
-def _resource(node: Node) -> Json:
-    return {"resourceType": node.name, **_object(node, resource_model(node.name))}
+def _resource(node: Node, release: Release) -> Json:
+    return {"resourceType": node.name, **_object(node, resource_model(node.name, release), release)}
 
 
-def _object(node: Node, model: Model) -> Json:
+def _object(node: Node, model: Model, release: Release) -> Json:
     """An element of a complex type."""
     _refuse_strange(node)
     found: Json = {name: node.attributes[name] for name in ("id", "url") if name in node.attributes}
@@ -54,13 +54,12 @@ def _object(node: Node, model: Model) -> Json:
         if nodes[0].namespace == XHTML:
             found[name] = _narrative(nodes[0])
         elif element is not None and element.is_resource:
-            found |= _listed(name, [_inner_resource(one) for one in nodes], element)
+            found |= _listed(name, [_inner_resource(one, release) for one in nodes], element)
         elif _is_primitive(element, nodes):
-            found |= _primitives(name, nodes, element)
+            found |= _primitives(name, nodes, element, release)
         else:
-            found |= _listed(
-                name, [_object(one, element.child if element else None) for one in nodes], element
-            )
+            child = element.child if element else None
+            found |= _listed(name, [_object(one, child, release) for one in nodes], element)
     return found
 
 
@@ -97,12 +96,12 @@ def _listed(name: str, values: list[Any], element: Element | None) -> Json:
     return {name: values if is_list else values[0]}
 
 
-def _primitives(name: str, nodes: list[Node], element: Element | None) -> Json:
+def _primitives(name: str, nodes: list[Node], element: Element | None, release: Release) -> Json:
     """Values under the name, ids and extensions under ``_name``; null where a list has none (2.6.2.2)."""
     values = [
         _value(node.attributes["value"], element) if "value" in node.attributes else None for node in nodes
     ]
-    others = [_about(node) or None for node in nodes]
+    others = [_about(node, release) or None for node in nodes]
     found: Json = {}
     if any(value is not None for value in values) or not any(others):
         found |= _listed(name, values, element)
@@ -111,25 +110,19 @@ def _primitives(name: str, nodes: list[Node], element: Element | None) -> Json:
     return found
 
 
-def _about(node: Node) -> Json:
+def _about(node: Node, release: Release) -> Json:
     """Id and extensions of a primitive."""
     _refuse_strange(node)
     without_value = Node(node.name, {k: v for k, v in node.attributes.items() if k == "id"}, node.namespace)
     without_value.children = node.children
-    return _object(without_value, _extended())
+    return _object(without_value, data_type("Element", release), release)
 
 
-def _extended() -> Model:
-    from fhir.resources.R4B.element import Element as AnyElement
-
-    return AnyElement
-
-
-def _inner_resource(node: Node) -> Json:
+def _inner_resource(node: Node, release: Release) -> Json:
     """``contained`` and the like hold one resource, under its own name."""
     if len(node.children) != 1:
         raise NotFhir(f"The element '{node.name[:64]}' holds {len(node.children)} resources; it must be one.")
-    return _resource(node.children[0])
+    return _resource(node.children[0], release)
 
 
 def _value(written: str, element: Element | None) -> Any:
@@ -166,57 +159,58 @@ def _plain_name(name: str) -> str:
     return f"xml:{local_name}" if namespace else local_name
 
 
-def to_xml(resource: Json) -> bytes:
-    """One resource as a document in UTF-8, its elements in the order of their type (2.6.1)."""
-    return (_HEAD + "".join(_written_resource(resource, f' xmlns="{NAMESPACE}"'))).encode()
+def to_xml(resource: Json, release: Release = Release.R4) -> bytes:
+    """One resource of a release as a document in UTF-8, its elements in the order of their type (2.6.1)."""
+    return (_HEAD + "".join(_written_resource(resource, release, f' xmlns="{NAMESPACE}"'))).encode()
 
 
-def _written_resource(resource: Json, namespace: str = "") -> Iterator[str]:
+def _written_resource(resource: Json, release: Release, namespace: str = "") -> Iterator[str]:
     name = str(resource.get("resourceType"))
     yield f"<{name}{namespace}>"
     inner = {key: value for key, value in resource.items() if key != "resourceType"}
-    yield from _written(inner, resource_model(name), is_resource=True)
+    yield from _written(inner, resource_model(name, release), release, is_resource=True)
     yield f"</{name}>"
 
 
-def _written(value: Json, model: Model, is_resource: bool = False) -> Iterator[str]:
+def _written(value: Json, model: Model, release: Release, is_resource: bool = False) -> Iterator[str]:
     elements = elements_of(model) if model else {}
     names = dict.fromkeys(key.removeprefix("_") for key in value)
     for name in (*(n for n in elements if n in names), *(n for n in names if n not in elements)):
         if name in ("id", "url") and not is_resource and _is_attribute(name, model):
             continue
-        yield from _written_element(name, value, elements.get(name))
+        yield from _written_element(name, value, elements.get(name), release)
 
 
 def _is_attribute(name: str, model: Model) -> bool:
     return name == "id" or (model is not None and model.__name__ == "Extension")
 
 
-def _written_element(name: str, value: Json, element: Element | None) -> Iterator[str]:
+def _written_element(name: str, value: Json, element: Element | None, release: Release) -> Iterator[str]:
     given, others = _as_list(value.get(name)), _as_list(value.get(f"_{name}"))
     for at in range(max(len(given), len(others))):
         one = given[at] if at < len(given) else None
         about = others[at] if at < len(others) else None
         if isinstance(one, dict) and "resourceType" in one:
             yield f"<{name}>"
-            yield from _written_resource(one)
+            yield from _written_resource(one, release)
             yield f"</{name}>"
         elif isinstance(one, dict):
-            yield from _tagged(name, one, element.child if element else None, "")
+            yield from _tagged(name, one, element.child if element else None, release, "")
         elif name == "div" and isinstance(one, str):
             yield _written_narrative(one)
         elif one is not None or about:
             attribute = "" if one is None else f" value={quoteattr(_text(one))}"
-            yield from _tagged(name, about if isinstance(about, dict) else {}, _extended(), attribute)
+            extended = data_type("Element", release)
+            yield from _tagged(name, about if isinstance(about, dict) else {}, extended, release, attribute)
 
 
-def _tagged(name: str, value: Json, model: Model, attribute: str) -> Iterator[str]:
+def _tagged(name: str, value: Json, model: Model, release: Release, attribute: str) -> Iterator[str]:
     attributes = "".join(
         f" {key}={quoteattr(_text(value[key]))}"
         for key in ("id", "url")
         if key in value and _is_attribute(key, model)
     )
-    inner = "".join(_written(value, model))
+    inner = "".join(_written(value, model, release))
     yield f"<{name}{attributes}{attribute}>{inner}</{name}>" if inner else f"<{name}{attributes}{attribute}/>"
 
 

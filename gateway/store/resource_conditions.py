@@ -14,6 +14,7 @@ from gateway.case.searching import (
     HasId,
     HasKey,
     HasText,
+    IdBegins,
     IsPresent,
     Prefix,
     Term,
@@ -38,6 +39,9 @@ class Conditions:
         if isinstance(condition, HasId):
             ids = ResourceRow.fhir_id.in_(condition.ids)
             return not_(ids) if condition.is_not else ids
+        if isinstance(condition, IdBegins):
+            begins = ResourceRow.fhir_id.startswith(condition.beginning, autoescape=True)
+            return not_(begins) if condition.is_not else begins
         if isinstance(condition, Updated):
             updated = ResourceRow.updated_at
             later = _Moment(updated, MILLISECOND)
@@ -69,7 +73,7 @@ class Conditions:
         """Those of which the term holds, some twice and some no longer current; None where no table tells them."""
         found = []
         for condition in term:
-            if isinstance(condition, HasId | Updated) or _is_negative(condition):
+            if isinstance(condition, HasId | IdBegins | Updated) or _is_negative(condition):
                 return None
             table, held = self.places_of(condition)
             found.append(select(table.resource_pk.label("pk")).where(*held))

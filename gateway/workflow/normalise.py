@@ -108,7 +108,8 @@ def _faults(session: Session, case_id: str, own: list[StoredResource]) -> tuple[
             if entry["status"] != "refused" and (receipt.id, path) not in current:
                 continue
             source = Source(receipt.id, receipt.sha256, path)
-            faults += [Fault(i["text"], i["expression"] or path, source) for i in entry["issues"]]
+            told = [i for i in entry["issues"] if i["severity"] != "information"]
+            faults += [Fault(i["text"], i["expression"] or path, source) for i in told]
     return tuple(faults)
 
 

@@ -29,6 +29,7 @@ from gateway.workflow.references import (
 )
 from gateway.workflow.same_thing import identify
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
+from mappings.fhir_conversion_table import r4_id
 from mappings.fhir_people import demographics_of
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ def _is_another_child(partner: Partner, entry: Entry, stored: StoredResource) ->
 
 def _fhir_id(entry: Entry, known: str | None) -> str:
     named = RELATIVE.match(entry.url) if entry.method == "PUT" else None
-    return named[2] if named else known or new_id()
+    return named[2] if named else known or r4_id(entry.sent_type, new_id())
 
 
 def _known(session: Session, partner: Partner, wanted: set[str]) -> dict[str, str]:

@@ -104,7 +104,7 @@ def _express_key(entry: Entry) -> Key | None:
     if entry.method == "PUT" and RELATIVE.match(entry.url):
         return entry.type, f"id:{entry.url.split('/')[1]}"
     restful = _RESTFUL.match(entry.full_url)
-    if restful and restful[1] == entry.type and subject_of(resource):
+    if restful and restful[1] in (entry.type, entry.sent_type) and subject_of(resource):
         return entry.type, bounded(f"url:{entry.full_url}", IDENTITY_CHARACTERS)
     return None
 

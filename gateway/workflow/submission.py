@@ -10,7 +10,8 @@ from gateway.errors import Issue
 class Entry:
     """One Bundle.entry. ``method`` is POST, PUT, PATCH or empty (collection, document, message).
 
-    ``refused``: the entry of a batch that is not taken, with the reason in ``issues``.
+    ``refused``: the entry of a batch that is not taken, with the reason in ``issues``. ``sent_type``: the resource's
+    type in the release that was sent; ``resource`` and ``url`` are R4.
     """
 
     index: int
@@ -22,6 +23,7 @@ class Entry:
     if_match: str = ""
     issues: tuple[Issue, ...] = ()
     refused: bool = False
+    sent_type: str = ""
 
     @property
     def path(self) -> str:

@@ -1,7 +1,6 @@
 """conformance/ says what the code does, and names a test that exists for each claim."""
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,7 +8,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fhir.resources.R4B import get_fhir_model_class
 
 from gateway import conformance
 from gateway.case import checks
@@ -28,15 +26,17 @@ from gateway.case.model import (
     Told,
 )
 from gateway.errors import NotFhir
-from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission
+from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission, release_of
 from gateway.fhir.json_format import read_json
 from gateway.workflow import examination
 from mappings import document_legibility
+from mappings.fhir_definitions import Release, resource_model
 from tests.support.cases import CHILD, QUESTION, SOURCE, case, instance, stack, study, with_record
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONFORMANCE = PROJECT / "conformance"
 PAGES = sorted(page for page in CONFORMANCE.rglob("*.md") if page.name != "README.md")
+RELEASES = {"referral-r5": Release.R5, "referral-stu3": Release.STU3}
 JSON_FILES = sorted(CONFORMANCE.rglob("*.json"))
 TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 NAMED = re.compile(r"tests/[\w/]+\.py(?:::\w+)?")
@@ -111,11 +111,15 @@ def test_another_folder_than_the_project_s_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("file", JSON_FILES, ids=name_of)
-def test_every_json_file_is_fhir_r4(file: Path) -> None:
-    content = json.loads(file.read_text("utf-8"))
-    get_fhir_model_class(content["resourceType"]).model_validate(content)
+def test_every_json_file_is_fhir_of_its_release(file: Path) -> None:
+    content = read_json(file.read_bytes())
+    release = release_of(content, None)
+    assert release is (RELEASES[file.stem] if file.parent.name == "other-releases" else Release.R4)
+    model = resource_model(content["resourceType"], release)
+    assert model is not None
+    model.model_validate(content)
     try:
-        submission = read_submission(read_json(file.read_bytes()))
+        submission = read_submission(content, release)
     except NotFhir:
         assert content["resourceType"] == "CapabilityStatement"
     else:

@@ -55,19 +55,29 @@ def _object(model: type[FHIRAbstractModel], wanted: dict[str, Element], depth: i
         if is_needed and name not in made and element.kind != "Resource":
             made[name] = element
             chosen.add(element.choice)
-    return {name: _value(element, depth) for name, element in made.items()}
+    if not made:
+        made = dict([next((n, e) for n, e in elements_of(model).items() if e.is_primitive and n != "id")])
+    values = {name: _value(element, depth) for name, element in made.items()}
+    if "data" in values and "size" in values:  # three bytes
+        values["size"] = "3" if made["size"].kind == "integer64" else 3
+    return values
 
 
 def _value(element: Element, depth: int) -> Any:
     if element.child is None:
         value = sorted(element.codes)[0] if element.codes else _PRIMITIVES[element.kind]
     elif element.kind == "Reference":
-        value = {"reference": "Encounter/1", "display": "Words"}
+        value = {"reference": f"{_target(element)}/1", "display": "Words"}
     elif depth >= _DEPTH:
         value = _object(element.child, {}, depth + 1)
     else:
         value = _object(element.child, _all_members(element.child, depth), depth + 1)
     return [value] if element.is_list else value
+
+
+def _target(element: Element) -> str:
+    """An Encounter where it may be one, else whatever comes first."""
+    return "Encounter" if not element.targets or "Encounter" in element.targets else min(element.targets)
 
 
 def _all_members(model: type[FHIRAbstractModel], depth: int) -> dict[str, Element]:
