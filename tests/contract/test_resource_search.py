@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.case.access import Origin, Partner
 from gateway.clock import utc_now
+from gateway.errors import InvalidContent
 from gateway.fhir import found, search
 from gateway.fhir.search import Query
 from gateway.services import Services
@@ -303,3 +304,80 @@ def test_the_values_are_made_again_when_they_are_forgotten(services: Services, m
     with services.database.reading() as session:
         assert not search_index.is_complete(session, many)
     assert len(ids(services, many, query)) == 1202
+
+
+ODD = (
+    "",
+    "0001",
+    "9999-12-31",
+    "ap0001",
+    "ap9999",
+    "lt0001-01-01",
+    "gt9999",
+    "|",
+    "a|",
+    "\\",
+    "\\,",
+    ",",
+    "%",
+    "_",
+)
+NAMES = (
+    *(
+        "_id",
+        "_id:not",
+        "_lastUpdated",
+        "date",
+        "code",
+        "code:text",
+        "code:not",
+        "identifier",
+        "identifier:of-type",
+    ),
+    *("subject", "subject:Patient", "subject:identifier", "value-string", "value-string:contains", "_sort"),
+    *("value-string:exact", "_profile", "_profile:below", "_profile:above", "_tag", "date:missing", "_count"),
+    *("_elements", "_summary", "_total", "_include", "_revinclude", "_include:iterate"),
+)
+
+
+@pytest.fixture
+def few_observations(services: Services) -> Partner:
+    partner = hospital(services)
+    extremes = (
+        {"effectiveDateTime": "0001-01-01"},
+        {"effectiveDateTime": "9999-12-31T23:59:59.999999999Z"},
+        {},
+    )
+    send(
+        services,
+        partner,
+        [
+            {"resourceType": "Observation", "id": f"o{n}", "status": "final"} | e
+            for n, e in enumerate(extremes)
+        ],
+    )
+    return partner
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    pairs=st.lists(
+        st.tuples(st.sampled_from(NAMES), st.one_of(st.sampled_from(ODD), st.text(max_size=12))), max_size=3
+    )
+)
+def test_any_question_is_answered_or_refused(
+    services: Services, few_observations: Partner, pairs: list[tuple[str, str]]
+) -> None:
+    """A NUL is refused before, with the request."""
+    pairs = [(name, value.replace("\0", "")) for name, value in pairs]
+    try:
+        query = search.parse("Observation", pairs, strict=False, base=BASE)
+    except InvalidContent:
+        return
+    with searching(services, few_observations) as session:
+        page = found.find(services, session, few_observations, query, None)
+    assert len(page.matches) <= 3
