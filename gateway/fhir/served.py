@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.case.access import Partner
 from gateway.case.model import Case, Enquiry
 from gateway.case.searching import HasId, Term
+from gateway.clock import UTC
 from gateway.errors import NotFound
 from gateway.fhir import narrowing
 from gateway.store import case_search, cases, resources, studies
@@ -19,6 +20,7 @@ from gateway.store.objects import read_bytes
 from gateway.store.resources import StoredResource, loads
 from gateway.store.tables import StudyRow
 from mappings.case_to_task import to_enquiry_task, to_task
+from mappings.search_parameter_resources import PUBLISHED, search_parameter_resources
 from mappings.study_to_imaging_study import to_imaging_study
 
 if TYPE_CHECKING:
@@ -194,5 +196,20 @@ def _stamped(resource: dict[str, Any], updated_at: datetime) -> Served:
     return Served({**resource, "meta": meta}, version, updated_at)
 
 
+def _search_parameters(
+    _services: Services, _session: Session, _partner: Partner, fhir_id: str | None
+) -> list[Served]:
+    """The definitions of what can be searched by are everybody's."""
+    known = search_parameter_resources()
+    found = known.values() if fhir_id is None else filter(None, [known.get(fhir_id)])
+    published = datetime.fromisoformat(PUBLISHED).replace(tzinfo=UTC)
+    return [_stamped(resource, published) for resource in found]
+
+
 _Maker = Callable[["Services", Session, Partner, str | None], list[Served]]
-_MAKERS: dict[str, _Maker] = {"Task": _tasks, "ImagingStudy": _imaging_studies, "DiagnosticReport": _reports}
+_MAKERS: dict[str, _Maker] = {
+    "Task": _tasks,
+    "ImagingStudy": _imaging_studies,
+    "DiagnosticReport": _reports,
+    "SearchParameter": _search_parameters,
+}

@@ -12,6 +12,7 @@ import pytest
 import requests
 from fhir.resources.R4B.bundle import Bundle
 from fhir.resources.R4B.capabilitystatement import CapabilityStatement
+from fhir.resources.R4B.searchparameter import SearchParameter
 from sqlalchemy import Engine, event
 
 from gateway.app import create_app
@@ -70,6 +71,21 @@ def test_the_capability_statement_is_r4_and_open_to_everybody(gateway: GatewayPr
         "ImagingStudy",
         "Binary",
     }
+
+
+def test_each_search_parameter_that_is_claimed_can_be_read_as_a_resource(ehr: FhirClient) -> None:
+    statement = requests.get(f"{ehr.base}/metadata", timeout=20).json()
+    claimed = {p["definition"] for r in statement["rest"][0]["resource"] for p in r["searchParam"]}
+    url, served = "SearchParameter?_count=500", []
+    while url:
+        page = ehr.get(url).json()
+        served += [entry["resource"] for entry in page["entry"]]
+        url = next_of(page)
+    for resource in served:
+        SearchParameter.model_validate(resource)
+    assert {resource["url"] for resource in served} == claimed
+    [phone] = ehr.get("SearchParameter?code=phone&base=Patient").json()["entry"]
+    assert ehr.get("SearchParameter/individual-phone").json() == phone["resource"]
 
 
 @pytest.mark.parametrize("kind", ["Patient", "ServiceRequest", "DocumentReference", "Binary"])
