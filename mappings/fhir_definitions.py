@@ -15,7 +15,7 @@ from typing import Any
 
 from fhir_core.fhirabstractmodel import FHIRAbstractModel
 
-from mappings.fhir_required_codes import OPEN_CODES, REQUIRED_CODES
+from mappings.fhir_required_codes import OPEN_CODES, REQUIRED_CODES, STU3_CODES
 
 NOT_R4 = frozenset(
     {
@@ -152,15 +152,17 @@ def is_backbone(model: type[FHIRAbstractModel]) -> bool:
 def _codes(model: type[FHIRAbstractModel], element: str, extra: dict[str, Any]) -> frozenset[str]:
     """The codes that the release requires here; none where they are not limited or not known whole.
 
-    The corrections of mappings/fhir_required_codes.py are R4's.
+    Where the models have them wrong, mappings/fhir_required_codes.py has them.
     """
     is_r4 = model.__module__.startswith(f"{_MODELS[Release.R4]}.")
+    is_stu3 = model.__module__.startswith(f"{_MODELS[Release.STU3]}.")
     if (model.__name__, element) in OPEN_CODES:
         return frozenset()
     listed = extra.get("enum_values")
     codes = frozenset(str(code) for code in listed) if isinstance(listed, list) else frozenset()
     whole = frozenset() if "+" in codes else codes
-    return REQUIRED_CODES.get((model.__name__, element), whole) if is_r4 else whole
+    corrected = REQUIRED_CODES if is_r4 else STU3_CODES if is_stu3 else {}
+    return corrected.get((model.__name__, element), whole)
 
 
 def _targets(extra: dict[str, Any]) -> frozenset[str]:

@@ -171,6 +171,27 @@ def medication_statement_in(_: Conversion, content: Resource) -> Turned:
     return _rest(content, "status", []), {"status": status, "_status": {"extension": [kept]}}
 
 
+def bundle_out(conversion: Conversion, content: Resource) -> Turned:
+    """What a searchset says of itself is an entry of mode outcome in R4 and Bundle.issues in R5."""
+    told: list[Any] = []
+    left: list[Any] = []
+    for entry in _list(content.get("entry")):
+        search = entry.get("search") if isinstance(entry, dict) else None
+        is_outcome = isinstance(search, dict) and search.get("mode") == "outcome"
+        (told if is_outcome else left).append(entry)
+    if len(told) != 1 or not isinstance(told[0].get("resource"), dict):
+        return content, {}
+    return _rest(content, "entry", left), {"issues": conversion.inner(told[0]["resource"], "Bundle.issues")}
+
+
+def bundle_in(_: Conversion, content: Resource) -> Turned:
+    if not isinstance(content.get("issues"), dict):
+        return content, {}
+    outcome = {"resource": content["issues"], "search": {"mode": "outcome"}}
+    rest = {k: v for k, v in content.items() if k not in ("issues", "entry")}
+    return rest | {"entry": [*_list(content.get("entry")), outcome]}, {}
+
+
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
@@ -183,6 +204,7 @@ def _rest(content: Resource, name: str, left: list[Any]) -> Resource:
 
 STEPS_IN: dict[str, Step] = {
     "AllergyIntolerance": participants_in,
+    "Bundle": bundle_in,
     "Condition": condition_in,
     "Location": contact_in,
     "MedicationStatement": medication_statement_in,
@@ -191,6 +213,7 @@ STEPS_IN: dict[str, Step] = {
 }
 STEPS_OUT: dict[str, Step] = {
     "AllergyIntolerance": participants_out,
+    "Bundle": bundle_out,
     "Condition": condition_out,
     "Location": contact_out,
     "Organization": contact_out,

@@ -42,3 +42,17 @@ REQUIRED_CODES: dict[tuple[str, str], frozenset[str]] = {
 
 OPEN_CODES = frozenset({("CapabilityStatement", "format"), ("Expression", "language")})
 """Elements with a list in fhir.resources whose codes R4 does not limit: every MIME type, an extensible binding."""
+
+_EVENT = "preparation in-progress suspended aborted completed entered-in-error unknown"
+_INTENT = "proposal plan order original-order reflex-order filler-order instance-order option"
+STU3_CODES: dict[tuple[str, str], frozenset[str]] = {
+    element: frozenset(codes.split())
+    for element, codes in {
+        ("Communication", "status"): _EVENT,
+        ("ProcedureRequest", "status"): "draft active suspended cancelled completed entered-in-error unknown",
+        ("ReferralRequest", "intent"): _INTENT,
+        ("Task", "priority"): "normal routine urgent asap stat",
+    }.items()
+}
+"""Those that the STU3 models have otherwise than the value sets that STU3 binds (event-status, request-intent,
+request-priority, request-status); its summary of Task.priority says normal for routine, and both are taken."""

@@ -375,6 +375,28 @@ def test_a_reference_to_what_r4_does_not_allow_there_is_kept_as_an_extension() -
     assert back(made, Release.R5) == sent
 
 
+def test_what_a_search_says_of_itself_stands_where_r5_looks_for_it() -> None:
+    told = {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "not-supported"}]}
+    searchset = {"resourceType": "Bundle", "type": "searchset"}
+    made = back(searchset | {"entry": [{"resource": told, "search": {"mode": "outcome"}}]}, Release.R5)
+    assert made == searchset | {"issues": told}
+    assert r5(made)["entry"] == [{"resource": told, "search": {"mode": "outcome"}}]
+
+
+@pytest.mark.parametrize(
+    ("type_name", "element", "code"),
+    [
+        ("ProcedureRequest", "status", "unknown"),
+        ("ReferralRequest", "intent", "original-order"),
+        ("Communication", "status", "unknown"),
+        ("Task", "priority", "routine"),
+    ],
+)
+def test_codes_of_stu3_that_its_models_leave_out_are_taken(type_name: str, element: str, code: str) -> None:
+    issues = faults({"resourceType": type_name, element: code}, "R", Release.STU3)
+    assert [issue for issue in issues if issue.expression == f"R.{element}"] == []
+
+
 def test_a_type_that_r4_has_not_is_not_converted() -> None:
     genomic = {"resourceType": "GenomicStudy", "status": "available", "subject": {"reference": "Patient/1"}}
     assert Conversion(Release.R5, Release.R4).resource(genomic, "R") is None
