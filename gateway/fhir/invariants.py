@@ -68,11 +68,11 @@ _VERDICTS: dict[tuple[Rule, bytes], bool] = {}
 @cache
 def rules_on(names: tuple[str, ...]) -> tuple[Rule, ...]:
     """Of a type and those that it is derived from; or of one element of one type."""
-    return tuple(_rule(invariant) for name in names for invariant in invariants().get(name, ()))
+    return tuple(rule_of(invariant) for name in names for invariant in invariants().get(name, ()))
 
 
 @cache
-def _rule(invariant: Invariant) -> Rule:
+def rule_of(invariant: Invariant) -> Rule:
     expression = invariant.expression
     if_present, if_absent = set(), set()
     for alternative in _alternatives(expression):

@@ -10,6 +10,7 @@ from gateway.fhir.validate import findings
 from gateway.workflow.check_bundle import Checked
 from mappings.fhir_definitions import Release
 from mappings.fhir_elements import objects
+from mappings.fhir_profiles import profiles
 
 _SEVERITIES = {Severity.BLOCKS: "warning", Severity.LIMITS: "warning", Severity.NOTE: "information"}
 _CONSEQUENCES = {
@@ -20,7 +21,7 @@ _CONSEQUENCES = {
 _NOT_CHECKED = Issue(
     "information",
     "informational",
-    "Not checked: profiles, the definitions of extensions, and whether a code is one of its system.",
+    "Not checked: profiles other than IPS 2.0.0, the definitions of extensions, whether a code is one of its system.",
 )
 _MODES = frozenset({"create", "update", "profile"})
 
@@ -54,10 +55,10 @@ def _of_finding(finding: Finding) -> Issue:
 
 def of_validation(sent: Json, type_name: str, release: Release) -> Json:
     """Of a resource, or of Parameters that hold one (operation-resource-validate); ``type_name`` is the address's."""
-    resource, wishes = _unwrapped(sent, type_name)
+    resource, wishes, profile = _unwrapped(sent, type_name)
     if resource is None:
         return outcome.of_issues([*wishes, _required("The parameter 'resource' is missing.")])
-    found = [*wishes, *_of_type(resource, type_name), *findings(resource, release)]
+    found = [*wishes, *_of_type(resource, type_name), *findings(resource, release, profile)]
     if not any(issue.severity in ("error", "fatal") for issue in found):
         found.insert(
             0, Issue("information", "informational", f"No error was found by the rules of FHIR {release}.")
@@ -75,10 +76,11 @@ def _of_type(resource: Json, type_name: str) -> Iterable[Issue]:
         yield Issue("error", "invalid", text, str(resource.get("resourceType"))[:64])
 
 
-def _unwrapped(sent: Json, type_name: str) -> tuple[Json | None, list[Issue]]:
+def _unwrapped(sent: Json, type_name: str) -> tuple[Json | None, list[Issue], str]:
+    """The resource, what is not looked at of the other parameters, and the profile to compare with."""
     if sent.get("resourceType") != "Parameters" or type_name == "Parameters":
-        return sent, []
-    resource, wishes = None, []
+        return sent, [], ""
+    resource, wishes, profile = None, [], ""
     for parameter in objects(sent.get("parameter")):
         match parameter.get("name"):
             case "resource" if isinstance(parameter.get("resource"), dict):
@@ -87,6 +89,8 @@ def _unwrapped(sent: Json, type_name: str) -> tuple[Json | None, list[Issue]]:
                 text = "Only the modes create, update and profile are looked at."
                 wishes.append(Issue("warning", "not-supported", text, "Parameters.parameter"))
             case "profile":
-                text = "The resource was not compared with the profile that was named."
-                wishes.append(Issue("warning", "not-supported", text, "Parameters.parameter"))
-    return resource, wishes
+                profile = str(parameter.get("valueUri") or parameter.get("valueCanonical"))
+    if profile and profile.split("|")[0] not in profiles():
+        text = "The resource was not compared with the profile that was named: it is not known here."
+        wishes.append(Issue("warning", "not-supported", text, "Parameters.parameter"))
+    return resource, wishes, profile

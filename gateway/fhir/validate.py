@@ -1,18 +1,21 @@
 """Any resource as $validate looks at it (FHIR R4 operation-resource-validate): every finding, nothing decided."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 from gateway.errors import Issue
 from gateway.fhir import bundle_rules
+from gateway.fhir.profiles import claimed, profile_faults
 from gateway.fhir.validation import faults
 from mappings.fhir_definitions import Release
 
 
-def findings(resource: dict[str, Any], release: Release = Release.R4) -> list[Issue]:
-    """Errors and warnings with their FHIRPath, from the resource's type on."""
+def findings(resource: dict[str, Any], release: Release = Release.R4, profile: str = "") -> list[Issue]:
+    """Errors and warnings with their FHIRPath, from the resource's type on; ``profile`` is compared beside its own."""
     if resource.get("resourceType") != "Bundle":
-        return faults(resource, str(resource.get("resourceType") or "Resource")[:64], release)
+        path = str(resource.get("resourceType") or "Resource")[:64]
+        return [*faults(resource, path, release), *_of_profiles(resource, path, release, profile)]
     given = resource.get("entry")
     items = given if isinstance(given, list) else []
     types = bundle_rules.types_by_reference(items)
@@ -27,11 +30,18 @@ def findings(resource: dict[str, Any], release: Release = Release.R4) -> list[Is
         inner = item.get("resource") if isinstance(item, dict) else None
         if isinstance(inner, dict):
             full_url = item.get("fullUrl") if isinstance(item.get("fullUrl"), str) else ""
-            issues = faults(inner, f"Bundle.entry[{index}].resource", release, types)
+            path = f"Bundle.entry[{index}].resource"
+            issues = [*faults(inner, path, release, types), *_of_profiles(inner, path, release)]
             found += [replace(issue, full_url=full_url or "") for issue in issues]
     if resource.get("type") == "document":
         found += bundle_rules.unresolved(resource)
     return found
+
+
+def _of_profiles(resource: dict[str, Any], path: str, release: Release, profile: str = "") -> Iterator[Issue]:
+    if release in (Release.R4, Release.R4B):
+        for one in claimed(resource, profile):
+            yield from profile_faults(resource, one, path)
 
 
 def _without_resource(item: Any) -> Any:

@@ -133,7 +133,7 @@ def test_a_sound_resource_validates(gateway: GatewayProcess, ehr: FhirClient) ->
     assert answer.status_code == 200
     assert {issue["severity"] for issue in answer.json()["issue"]} == {"information"}
     assert "No error was found" in told(answer)
-    assert "Not checked: profiles" in told(answer)
+    assert "Not checked: profiles other" in told(answer)
     assert kept(gateway) == before
     assert trail(gateway) == [("validate", "Patient")]
 
