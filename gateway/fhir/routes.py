@@ -37,10 +37,9 @@ from gateway.fhir import (
     served,
     versions,
 )
-from gateway.fhir.bundle import read_submission, release_of
+from gateway.fhir.bundle import read_submission
 from gateway.fhir.capability import capability_statement, versions_offered
-from gateway.fhir.json_format import read_json
-from gateway.fhir.xml_format import read_xml
+from gateway.fhir.content import read_content
 from gateway.request_body import read_body
 from gateway.store.objects import Spool
 from gateway.workflow import disclosure, receive
@@ -251,21 +250,14 @@ def _validate(services: Services, type_name: str) -> Response:
 
 
 def _sent(spool: Spool) -> tuple[dict[str, Any], Release]:
-    """What was sent and its release, in which the answer is too.
-
-    XML has to be read as its release, and what release it is stands in it where the media type does not say.
-    """
+    """What was sent and its release, in which the answer is too."""
     media_type, parameters = parse_options_header(request.headers.get("Content-Type", ""))
     told = versions.declared({k.casefold(): v for k, v in parameters.items()})
     answers.answer_in(told or Release.R4)
     sent = versions.format_of(media_type.casefold())
     with spool.reader() as reader:
-        body = reader.read()
-    content = read_json(body) if sent == versions.JSON else read_xml(body, told or Release.R4)
-    release = release_of(content, told)
+        content, release = read_content(reader.read(), sent, told)
     answers.answer_in(release)
-    if sent == versions.XML and release is not (told or Release.R4):
-        content = read_xml(body, release)
     return content, release
 
 

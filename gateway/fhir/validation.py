@@ -32,8 +32,6 @@ _EXPECTED = {
     "int_from_float": "A whole number",
     "decimal_parsing": "A decimal number",
     "decimal_type": "A decimal number",
-    "greater_than": "A larger number",
-    "greater_than_equal": "A larger number",
     "string_pattern_mismatch": "Text of another form",
 }
 _FORMS = {
@@ -105,6 +103,8 @@ def _words(kind: str, message: str, given: Any, release: Release) -> str:
     """What was expected, and what was found, without the value itself."""
     if kind == "extra_forbidden":
         return f"There is no such element here in FHIR {release}."
+    if kind.startswith("greater_than"):
+        return "A larger number was expected than was found."
     primitive = _PRIMITIVE.match(message)
     if primitive:
         name = primitive[1].lower()

@@ -14,8 +14,7 @@ from gateway.config import Config
 from gateway.errors import GatewayError
 from gateway.fhir import outcome, preflight, versions
 from gateway.fhir.bundle import read_submission
-from gateway.fhir.json_format import read_json
-from gateway.fhir.xml_format import read_xml
+from gateway.fhir.content import read_content
 from gateway.processes.prepare import migrate
 from gateway.services import Services, build_services
 from gateway.store import partners
@@ -23,7 +22,6 @@ from gateway.store.objects import Spool
 from gateway.store.partners import Registration
 from gateway.workflow import disclosure
 from gateway.workflow.check_bundle import check_bundle
-from mappings.fhir_definitions import Release
 
 _ORIGIN = Origin("command")
 _CHUNK_BYTES = 1024 * 1024
@@ -83,13 +81,13 @@ def _checked(services: Services, partner: Partner, spool: Spool) -> Issues:
     with spool.reader() as reader:
         body = reader.read()
     is_xml = body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_XML_BEGINS)
-    resource = (read_xml if is_xml else read_json)(body)
+    content_type = versions.XML if is_xml else versions.JSON
+    resource, release = read_content(body, content_type, None)
     type_name = str(resource.get("resourceType"))
     if type_name != "Bundle":
         disclosure.record(services, partner, disclosure.VALIDATE, type_name[:64], _ORIGIN)
-        return list(preflight.of_validation(resource, type_name, Release.R4)["issue"])
+        return list(preflight.of_validation(resource, type_name, release)["issue"])
     disclosure.record(services, partner, disclosure.CHECK, "Bundle", _ORIGIN)
-    submission = read_submission(resource)
-    content_type = versions.XML if is_xml else versions.JSON
+    submission = read_submission(resource, release)
     checked = check_bundle(services, partner, spool, submission, _ORIGIN, content_type)
     return list(preflight.of_check(checked)["issue"])
