@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from gateway.case.model import (
+    ClinicalItem,
     CoverNote,
     Demographics,
     Document,
@@ -17,6 +18,7 @@ from gateway.case.model import (
     Section,
 )
 from gateway.case.patient_match import contradictions, same_name
+from mappings.attached_documents import AttachedDocument, attached_documents
 from mappings.attached_manifests import attached_studies
 from mappings.attachments import attachments_of, open_attachment
 from mappings.clinical_items import ITEM_KINDS, is_entered_in_error, to_item
@@ -63,10 +65,16 @@ def to_record(
     subject = _subject(bag, requests)
     patients = [p for p in bag.of("Patient") if subject is None or p.reference != subject.reference]
     child = to_demographics(subject, assigning_authority) if subject else None
+    attached = list(attached_documents(bag))
+    strange = [d.holder.reference for d in attached if _is_of_another(d, child, assigning_authority)]
     excluded = [
-        r for r in bag.own if not _is_about(bag, r, subject, child, assigning_authority, shared_receipts)
+        r
+        for r in bag.own
+        if r.reference in strange
+        or not _is_about(bag, r, subject, child, assigning_authority, shared_receipts)
     ]
     bag = bag.without(excluded)
+    attached = _holding(bag, attached)
     return Record(
         patient=child,
         other_patients=tuple(to_demographics(p, assigning_authority) for p in [*patients, *earlier_patients]),
@@ -76,12 +84,30 @@ def to_record(
         organisation=organisation(bag, requests, subject),
         questions=tuple(_question(request) for request in requests),
         cover_notes=tuple(_cover_notes(bag)),
-        items=tuple(to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS)),
+        items=(*_items(bag), *(item for document in attached for item in document.items())),
         documents=_documents(bag),
-        sections=_sections(bag),
+        sections=(*_sections(bag), *(s for document in attached for s in document.sections())),
         expected_studies=_expected_studies(bag, child, assigning_authority),
         faults=faults,
     )
+
+
+def _items(bag: Bag) -> Iterator[ClinicalItem]:
+    return (to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS))
+
+
+def _is_of_another(document: AttachedDocument, child: Demographics | None, assigning_authority: str) -> bool:
+    told = document.demographics(assigning_authority)
+    return child is not None and told is not None and bool(contradictions(child, told))
+
+
+def _holding(bag: Bag, attached: list[AttachedDocument]) -> list[AttachedDocument]:
+    """Attached documents of the record that nothing replaces."""
+    replaced = _replaced(bag)
+    holders = {
+        r.reference for r in _standing(bag, "DocumentReference") if r.content.get("status") != "superseded"
+    }
+    return [d for d in attached if d.holder.reference in holders - replaced]
 
 
 def _expected_studies(

@@ -10,6 +10,8 @@ from mappings.fhir_search_parameters import resource_types, search_parameters
 
 INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
 PUBLISHED = "2026-11-24"
+_PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
+_MHD = "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD."
 _VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 
 
@@ -20,6 +22,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
         "status": "active",
         "date": PUBLISHED,
         "kind": "instance",
+        "instantiates": [f"{_MHD}DocumentRecipient", f"{_MHD}DocumentResponder"],
         "software": {"name": "Second Opinion Gateway", "version": __version__},
         "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
         "fhirVersion": Release.R4.version,
@@ -33,7 +36,10 @@ def capability_statement(base_url: str) -> dict[str, Any]:
                 "security": _security(base_url),
                 "resource": [_resource(type_name) for type_name in sorted(resource_types())],
                 "interaction": [{"code": "transaction"}, {"code": "batch"}],
-                "operation": [{"name": "validate", "definition": _VALIDATE}],
+                "operation": [
+                    {"name": "process-message", "definition": _PROCESS_MESSAGE},
+                    {"name": "validate", "definition": _VALIDATE},
+                ],
             }
         ],
     }

@@ -1,5 +1,7 @@
 """A hospital that speaks IHE MHD: it provides documents (ITI-65), and staff see them on a case."""
 
+import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,13 @@ import pytest
 from fhir.resources.R4B.bundle import Bundle
 
 from gateway.fhir.xml_format import read_xml, to_xml
-from tests.support.bundles import MRN, bundle, issues
+from tests.support.bundles import MRN, issues, patient
 from tests.support.documents import IHE, mhd_list, of_type, provide_bundle
 from tests.support.gateway_process import INTAKE, GatewayProcess
 from tests.support.hospital import Scene
 from tests.support.pages import PageVisitor
 
+SUMMARY = Path(__file__).resolve().parents[2] / "conformance" / "examples" / "patient-summary.json"
 LETTER, TRANSLATION = b"Brief vom 3. Mai", b"Letter of 3 May"
 
 
@@ -268,33 +271,52 @@ def test_folders_are_kept_with_their_documents(scene: Scene) -> None:
     assert references[-1].startswith("List/")
 
 
-def test_a_fhir_document_is_a_document_too(scene: Scene) -> None:
-    sent = provide_bundle(uuid4().hex[:10], (LETTER, {}))
-    binary = of_type(sent, "Binary")[0]
-    composition = {
-        "resourceType": "Composition",
-        "status": "final",
-        "type": {"text": "Letter"},
-        "date": "2026-04-01",
-        "author": [{"display": "Dr Obi"}],
-        "title": "Letter as FHIR",
-        "subject": {"reference": "urn:uuid:inside-only"},
-    }
-    binary["resource"] = bundle("document", {f"urn:uuid:{uuid4()}": composition}) | {
-        "identifier": {"system": MRN, "value": uuid4().hex},
-        "timestamp": "2026-04-01T10:00:00Z",
-    }
-    binary["request"]["url"] = "Bundle"
-    document = of_type(sent, "DocumentReference")[0]["resource"]
-    document["content"] = [
-        {"attachment": {"url": binary["fullUrl"], "contentType": "application/fhir+json", "title": "FHIR"}}
-    ]
+def _as_fhir_document(sent: dict[str, Any], document: dict[str, Any], *, in_binary: bool) -> dict[str, Any]:
+    """The bundle with that FHIR document in place of its letter."""
+    binary, [reference] = of_type(sent, "Binary")[0], of_type(sent, "DocumentReference")
+    attachment: dict[str, Any] = {"url": binary["fullUrl"], "contentType": "application/fhir+json"}
+    if in_binary:
+        content = json.dumps(document).encode()
+        binary["resource"]["data"] = base64.b64encode(content).decode()
+        attachment |= {"size": len(content), "hash": hashlib.sha1(content, usedforsecurity=False).hexdigest()}
+    else:
+        binary["resource"], binary["request"]["url"] = document, "Bundle"
+    reference["resource"]["content"] = [{"attachment": attachment}]
+    return sent
+
+
+def _summary(mrn: str) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(SUMMARY.read_bytes())
+    child = next(e["resource"] for e in made["entry"] if e["resource"]["resourceType"] == "Patient")
+    child |= patient(mrn)
+    return made
+
+
+@pytest.mark.parametrize("in_binary", [True, False])
+def test_a_fhir_document_is_a_document_and_its_facts_are_the_child_s(scene: Scene, in_binary: bool) -> None:
+    mrn = uuid4().hex[:10]
+    sent = _as_fhir_document(provide_bundle(mrn, (LETTER, {})), _summary(mrn), in_binary=in_binary)
     case_id, references = provided(scene, sent)
-    [found] = documents_of(scene, case_id).values()
-    assert (found["content"], references[-1].split("/")[0]) == ("present", "Bundle")
-    staff = PageVisitor(scene.gateway.base_url, INTAKE)
-    read = staff.get(f"/cases/{case_id}/documents/{found['id']}")
-    assert json.loads(read.content)["entry"][0]["resource"]["title"] == "Letter as FHIR"
+    assert references[-1].split("/")[0] == ("Binary" if in_binary else "Bundle")
+    scene.wait_for_checks(case_id, "no-question", "no-reachable-physician", "section-not-told")
+    record = scene.intake.case(case_id)["record"]
+    [document] = record["documents"]
+    [fact] = record["items"]
+    assert (document["content"], fact["concept"]["text"]) == ("present", "Acute lymphoblastic leukaemia")
+    assert fact["source"]["reference"] == document["source"]["reference"]
+    assert {s["title"]: s["told"] for s in record["sections"]}["Allergies"] == "none known"
+    read = PageVisitor(scene.gateway.base_url, INTAKE).get(f"/cases/{case_id}/documents/{document['id']}")
+    assert json.loads(read.content)["entry"][0]["resource"]["title"] == "Patient summary of Elsa"
+
+
+@pytest.mark.parametrize("in_binary", [True, False])
+def test_a_fhir_document_of_another_child_is_not_shown_as_this_one_s(scene: Scene, in_binary: bool) -> None:
+    strange = _summary(uuid4().hex[:10])
+    sent = _as_fhir_document(provide_bundle(uuid4().hex[:10], (LETTER, {})), strange, in_binary=in_binary)
+    case_id, _ = provided(scene, sent)
+    record = scene.intake.case(case_id)["record"]
+    assert (record["documents"], record["items"], record["sections"]) == ([], [], [])
+    assert len(record["excluded"]) == 1
 
 
 def test_the_examples_of_ihe_are_taken(scene: Scene, shared_data: Path | None) -> None:
@@ -316,6 +338,10 @@ def test_the_examples_of_ihe_are_taken(scene: Scene, shared_data: Path | None) -
 
 def test_what_the_hospital_wrote_with_its_documents_is_read_and_is_no_request(scene: Scene) -> None:
     sent = provide_bundle(uuid4().hex[:10], (LETTER, {}))
+    extensions = sent["entry"][0]["resource"]["extension"]
+    extensions.append(
+        {"url": f"{IHE}ihe-intendedRecipient", "valueReference": {"reference": sent["entry"][1]["fullUrl"]}}
+    )
     sent["entry"][0]["resource"] |= {"title": "For Dr Obi", "note": [{"text": "Is surgery possible?"}]}
     case_id, _ = provided(scene, sent)
     scene.wait_for_checks(case_id, "no-question", "no-reachable-physician")
