@@ -193,7 +193,10 @@ def _wrapped(conversion: Conversion, told: Told, ours: Element, rule: Rule, at: 
 
 def _without(holder: Resource, url: str) -> Resource:
     """An element without the extensions of that URL."""
-    kept = [e for e in holder.get("extension") or () if not (isinstance(e, dict) and e.get("url") == url)]
+    given = holder.get("extension")
+    if not isinstance(given, list):
+        return holder
+    kept = [e for e in given if not (isinstance(e, dict) and e.get("url") == url)]
     rest = {k: v for k, v in holder.items() if k != "extension"}
     return rest | ({"extension": kept} if kept else {})
 

@@ -22,6 +22,7 @@ from mappings.fhir_places import (
     At,
     Model,
     Told,
+    append_to,
     element_at,
     holder,
     is_misplaced,
@@ -167,9 +168,9 @@ class Conversion:
                 f"{told.name} changes the meaning and is kept as a modifier extension in FHIR {self.target}."
             )
             self.notes.append(Note("warning", text, told.where))
-            made.setdefault(_MODIFIER, []).append(extension)
+            append_to(made, _MODIFIER, extension)
         else:
-            made.setdefault("extension", []).append(extension)
+            append_to(made, "extension", extension)
 
     def extension(self, url: str, element: Element, value: Any, beside: Any) -> Resource | None:
         """An extension of the other release that holds the value; None where nothing can."""
@@ -215,10 +216,10 @@ class Conversion:
             return
         for extension in value:
             if not isinstance(extension, dict):
-                made.setdefault(key, []).append(extension)
+                append_to(made, key, extension)
             elif not self._restored(extension, at, made):
                 converted = self.data_type(extension, "Extension")
-                made.setdefault(key, []).append(extension if converted is None else converted)
+                append_to(made, key, extension if converted is None else converted)
 
     def _restored(self, extension: Resource, at: At, made: Resource) -> bool:
         base = url_of(self.target, f"{at.goal}.")
@@ -253,7 +254,7 @@ class Conversion:
         made: Resource = {}
         for inner in objects(extension.get("extension")):
             if not self._restore(str(inner.get("url")), inner, element.child, made):
-                made.setdefault("extension", []).append(inner)
+                append_to(made, "extension", inner)
         return made or None, None
 
     def _fill(self, model: Model, made: Resource) -> None:

@@ -141,6 +141,12 @@ def _append(made: Resource, name: str, element: Element, value: Any, beside: Any
     values.append(value)
 
 
+def append_to(made: Resource, name: str, value: Any) -> None:
+    """To a list that may not be there yet; a faulty value that stands in its place becomes its first."""
+    held = made.get(name, [])
+    made[name] = [*(held if isinstance(held, list) else [held]), value]
+
+
 def is_placeholder(value: Any, beside: Any) -> bool:
     """Stands for a required element that nobody stated (see ``Conversion._fill``), and means nothing elsewhere."""
     return bool((beside if value is None else value) == _ABSENT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mappings.fhir_cross_version import url_of
 from mappings.fhir_definitions import Release, elements_of, resource_model
 from mappings.fhir_elements import Resource, coded, objects
+from mappings.fhir_places import append_to
 
 if TYPE_CHECKING:
     from mappings.fhir_conversion import Conversion
@@ -123,7 +124,7 @@ def contact_in(conversion: Conversion, content: Resource) -> Turned:
             left.append(contact)
             continue
         if more:
-            points[0].setdefault("extension", []).append(_rest_of_contact(conversion, content, more))
+            append_to(points[0], "extension", _rest_of_contact(conversion, content, more))
         telecom += points
     return _rest(content, "contact", left), {"telecom": telecom} if telecom else {}
 
@@ -150,7 +151,7 @@ def contact_out(conversion: Conversion, content: Resource) -> Turned:
     for point in points:
         carried = [e for e in objects(point.get("extension")) if e.get("url") == url]
         plain = {k: v for k, v in point.items() if k != "extension"}
-        kept = [e for e in point.get("extension") or () if e not in carried]
+        kept = [e for e in _list(point.get("extension")) if e not in carried]
         if carried or not contacts:
             held = conversion.held(carried[0], elements_of(model)["contact"])[0] if carried else None
             contacts.append({**(held or {}), "telecom": []})

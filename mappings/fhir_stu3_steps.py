@@ -108,7 +108,7 @@ def imaging_study_in(conversion: Conversion, content: Resource) -> Turned:
         del rest["uid"]
     if isinstance(accession := content.get("accession"), dict):
         found = conversion.data_type(accession, "Identifier") or {}
-        kind = found.get("type", {})
+        kind = found["type"] if isinstance(found.get("type"), dict) else {}
         codings = [*objects(kind.get("coding")), _ACCESSION]
         identifiers.append(found | {"type": kind | {"coding": codings}})
         del rest["accession"]
@@ -142,7 +142,7 @@ def _plain_accession(identifier: Resource | None) -> Resource | None:
     kind = (identifier or {}).get("type")
     if identifier is None or not isinstance(kind, dict):
         return identifier
-    codings = [c for c in kind.get("coding") or () if c != _ACCESSION]
+    codings = [c for c in _list(kind.get("coding")) if c != _ACCESSION]
     rest = {k: v for k, v in kind.items() if k != "coding"} | ({"coding": codings} if codings else {})
     return {k: v for k, v in identifier.items() if k != "type"} | ({"type": rest} if rest else {})
 

@@ -1,6 +1,7 @@
 """R5 and STU3 in R4 and back: every element of every resource that a case uses, and what is special about some."""
 
 import copy
+import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from mappings.fhir_conversion_table import USED, from_r4
 from mappings.fhir_conversion_table import to_r4 as to_r4_table
 from mappings.fhir_datatypes import absent
 from mappings.fhir_definitions import Release, resource_model
+from tests.support.any_value import standing
 from tests.support.fhir_samples import samples
 
 DATA = Path(__file__).parents[1] / "data"
@@ -419,3 +421,35 @@ def test_faulty_values_pass_and_never_fail(release: Release, wrong: Any) -> None
             faulty = resource | {name: wrong}
             made, _ = to_r4(faulty, release)
             back(made, release)
+
+
+@pytest.mark.parametrize("release", [Release.R5, Release.STU3], ids=str)
+def test_a_faulty_value_anywhere_inside_never_fails(release: Release) -> None:
+    """In what is turned into R4, and in what is turned back."""
+    chance = random.Random(release.value)
+    wrong: list[Any] = [
+        None,
+        "x",
+        7,
+        True,
+        [],
+        {},
+        [[]],
+        [None],
+        {"extension": "x"},
+        {"coding": [{"code": [1]}]},
+    ]
+
+    def spoilt(resource: dict[str, Any]) -> dict[str, Any]:
+        changed = copy.deepcopy(resource)
+        *path, last = chance.choice([place for place in standing(changed) if place != ("resourceType",)])
+        holder: Any = changed
+        for step in path:
+            holder = holder[step]
+        holder[last] = copy.deepcopy(chance.choice(wrong))
+        return changed
+
+    for type_name in (name for known, name in TYPES if known is release):
+        for _, resource in samples(type_name, release):
+            made, _ = to_r4(spoilt(resource), release)
+            back(spoilt(made), release)
