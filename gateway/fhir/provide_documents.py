@@ -92,7 +92,7 @@ def _entry_faults(level: Level, entry: Entry, held: dict[str, Entry], listed: se
         yield from _metadata_faults(_FOLDER_LIST if is_folder else _SUBMISSION_LIST, level, entry)
         if any(reference(one) for one in _recipients(entry.resource)):
             told = "UnknownRecipient: nobody is notified by intendedRecipient; the programme's intake sees the case."
-            yield Issue("warning", "not-supported", told, f"{entry.path}.resource.extension")
+            yield Issue("information", "not-supported", told, f"{entry.path}.resource.extension")
 
 
 def _content_faults(entry: Entry, held: dict[str, Entry]) -> Iterator[Issue]:
@@ -116,7 +116,7 @@ def _attachment_faults(attachment: Resource, held: dict[str, Entry], where: str)
         yield Issue("error", "required", told, f"{where}.url")
     elif document is None and url.startswith(("http://", "https://")):
         told = "The document is elsewhere, and the gateway does not fetch it: send it as a Binary."
-        yield Issue("warning", "not-supported", told, f"{where}.url")
+        yield Issue("information", "not-supported", told, f"{where}.url")
     elif document is None or document.type not in ("Binary", "Bundle"):
         told = "The address names no Binary and no document Bundle of this bundle."
         yield Issue("error", "not-found", told, f"{where}.url")

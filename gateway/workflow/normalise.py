@@ -101,7 +101,7 @@ def _named(stored: StoredResource) -> Iterable[str]:
 def _faults(session: Session, case_id: str, own: list[StoredResource]) -> tuple[Fault, ...]:
     """Faults of accepted entries, as long as no later version of the resource has come.
 
-    What the gateway does not do (``not-supported``) is told to the sender, and is no fault of the record.
+    Information is for the sender, and is no fault of the record.
     """
     current = {(r.receipt_id, r.path) for r in own}
     faults = []
@@ -111,13 +111,9 @@ def _faults(session: Session, case_id: str, own: list[StoredResource]) -> tuple[
             if entry["status"] != "refused" and (receipt.id, path) not in current:
                 continue
             source = Source(receipt.id, receipt.sha256, path)
-            told = [i for i in entry["issues"] if i["severity"] == "error" or _is_of_the_record(i)]
+            told = [i for i in entry["issues"] if i["severity"] != "information"]
             faults += [Fault(i["text"], i["expression"] or path, source) for i in told]
     return tuple(faults)
-
-
-def _is_of_the_record(issue: dict[str, str]) -> bool:
-    return issue["severity"] != "information" and issue["code"] != "not-supported"
 
 
 def sourced(stored: StoredResource) -> Sourced:

@@ -343,7 +343,10 @@ def test_what_the_hospital_wrote_with_its_documents_is_read_and_is_no_request(sc
         {"url": f"{IHE}ihe-intendedRecipient", "valueReference": {"reference": sent["entry"][1]["fullUrl"]}}
     )
     sent["entry"][0]["resource"] |= {"title": "For Dr Obi", "note": [{"text": "Is surgery possible?"}]}
-    case_id, _ = provided(scene, sent)
+    answer = scene.ehr.post(sent)
+    [issue] = answer.json()["entry"][0]["response"]["outcome"]["issue"]
+    assert issue["details"]["text"].startswith("UnknownRecipient: ")
+    case_id = answer.headers["Location"].rsplit("/", 1)[1]
     scene.wait_for_checks(case_id, "no-question", "no-reachable-physician")
     page = PageVisitor(scene.gateway.base_url, INTAKE).get(f"/cases/{case_id}").text
     for words in ("Written with the documents", "For Dr Obi", "Is surgery possible?"):
