@@ -13,7 +13,10 @@ from mappings.fhir_definitions import Release, resource_model
 from mappings.fhir_type_names import original_name, other_names, r4_name, renamed_reference
 
 Resource = dict[str, Any]
-_CODES = {"information": "informational", "warning": "not-supported"}
+_CODES = {
+    "information": "informational",
+    "warning": "processing",
+}  # a person must look: no mere note to the sender
 
 
 def in_r4(resource: Resource, release: Release, path: str) -> tuple[Resource, list[Issue]]:
@@ -25,7 +28,7 @@ def in_r4(resource: Resource, release: Release, path: str) -> tuple[Resource, li
     issues = [Issue(n.severity, _CODES[n.severity], n.text, n.expression) for n in conversion.notes]
     if made is None:
         text = unconverted(resource, release, Release.R4)
-        return resource, [Issue("warning", "not-supported", text, path)]
+        return resource, [Issue("warning", _CODES["warning"], text, path)]
     return made, issues
 
 
