@@ -51,8 +51,11 @@ _Position = tuple[int, int]
 
 
 def history(services: Services, partner: Partner, base: str, type_name: str, fhir_id: str | None) -> Response:
-    """The partner's own versions, the newest first. Raises NotFound where it never had the resource."""
-    require_scope(partner, type_name, "r")
+    """The partner's own versions, the newest first. Raises NotFound where it never had the resource.
+
+    The history of a type is a search by its scope (SMART 2.2.0, Scopes for requesting FHIR Resources).
+    """
+    require_scope(partner, type_name, "s" if fhir_id is None else "r")
     answers.require_fhir_answer()
     asked = _asked(type_name, fhir_id)
     after = _after(partner, asked)

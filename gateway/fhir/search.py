@@ -117,7 +117,8 @@ def _as_wanted(query: Query, name: str, value: str) -> Query:
     if head in _RESULT_PARAMETERS:
         if modifier not in ("", "iterate"):
             raise terms.not_offered(name)
-        found = _include(value, head == "_revinclude", modifier == "iterate")
+        all_of_type = f"{query.type}:*" if value == "*" and head == "_include" else value
+        found = _include(all_of_type, head == "_revinclude", modifier == "iterate")
         query = replace(query, includes=(*query.includes, found))
     else:
         query = _READERS[name](query, value)

@@ -1,25 +1,22 @@
 """How long a hospital waits for a search among 100,000 of its FHIR resources, over one connection."""
 
-import http.client
-import random
 import time
 from collections.abc import Callable, Iterator
 from datetime import date, timedelta
+from functools import partial
 from statistics import quantiles
 from typing import Any
 
 from gateway.case.access import Origin
 from gateway.clock import utc_now
-from gateway.config import Config
-from gateway.services import Services, build_services
+from gateway.services import Services
 from gateway.store import partners, receipts, resources
 from gateway.store.resources import NewVersion
 from gateway.workflow.searchable import make_searchable
+from tests.bench.databases import environments, filling, times
 from tests.support.gateway_process import GatewayProcess
-from tests.support.postgres import PostgresCluster, server_programs
 
 RESOURCES, PATIENTS, BATCH = 100_000, 500, 2_000
-REQUESTS = 200
 FIRST_DAY = date(2021, 1, 1)
 SYSTEM = "https://hospital.example/result"
 
@@ -54,31 +51,26 @@ def _observation(number: int) -> dict[str, Any]:
 
 
 def searches() -> Iterator[tuple[str, str, str]]:
-    """On SQLite and, where it is installed, on PostgreSQL."""
-    yield from _on("SQLite", {})
-    programs = server_programs()
-    if programs is not None:
-        with PostgresCluster(programs) as cluster:
-            yield from _on("PostgreSQL", {"GATEWAY_DATABASE_URL": cluster.create_database()})
+    """On each database."""
+    for kind, environment in environments():
+        yield from _on(kind, environment)
 
 
 def _on(kind: str, environment: dict[str, str]) -> Iterator[tuple[str, str, str]]:
     with GatewayProcess(environment=environment) as gateway:
         partner = gateway.add_partner("hospital", name="Hospital")
-        url = environment.get("GATEWAY_DATABASE_URL", "")
-        services = build_services(Config(data_dir=gateway.data_dir, database_url=url))
-        taken = _fill(services, partner.id)
-        if url:
-            engine = services.database.engine.execution_options(isolation_level="AUTOCOMMIT")
-            with engine.connect() as connection:
-                connection.exec_driver_sql("VACUUM ANALYZE")
-        services.database.close()
+        with filling(gateway, environment) as services:
+            taken = _fill(services, partner.id)
         yield f"{RESOURCES:,} FHIR resources made searchable, {kind}", "60 s", f"{taken:.1f} s"
         for asked, ask in QUERIES.items():
-            times = _times(gateway.http_port, partner.headers(), ask)
-            p50, p95 = quantiles(times, n=100)[49], quantiles(times, n=100)[94]
+            found = times(gateway.http_port, partner.headers(), partial(_path, ask), range(RESOURCES))
+            p50, p95 = quantiles(found, n=100)[49], quantiles(found, n=100)[94]
             figure = f"FHIR search of {RESOURCES:,} resources by {asked}, {kind}, p50 and p95"
             yield figure, "20 ms", f"{p50 * 1000:.1f} ms, {p95 * 1000:.1f} ms"
+
+
+def _path(ask: Asks, number: int) -> str:
+    return f"/fhir/Observation?{ask(number)}"
 
 
 def _fill(services: Services, partner_id: str) -> float:
@@ -99,18 +91,3 @@ def _fill(services: Services, partner_id: str) -> float:
     started = time.perf_counter()
     make_searchable(services, partner)
     return time.perf_counter() - started
-
-
-def _times(port: int, headers: dict[str, str], ask: Asks) -> list[float]:
-    """Seconds from a request to the end of its answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    taken = []
-    for number in random.Random(7).sample(range(RESOURCES), REQUESTS):
-        started = time.perf_counter()
-        connection.request("GET", f"/fhir/Observation?{ask(number)}", headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
-        taken.append(time.perf_counter() - started)
-        assert answer.status == 200, (answer.status, body[:1000])
-    connection.close()
-    return taken

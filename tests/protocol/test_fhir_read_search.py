@@ -308,6 +308,7 @@ def test_what_matches_refer_to_and_what_refers_to_them_is_included(
     assert around == {patient: "match", request: "include", case: "include"}
     further = of(f"Task?_id={sent['case']}&_include=Task:focus&_include:iterate=ServiceRequest:*")
     assert further.items() >= {case: "match", request: "include", patient: "include"}.items()
+    assert of(f"ServiceRequest?_id={request_id}&_include=*").keys() >= {request, patient}
     assert of(f"Task?_id={sent['case']}&_include=Task:focus:Patient") == {case: "match"}
 
 
@@ -505,6 +506,29 @@ def test_a_token_for_one_type_reads_no_other(ehr: FhirClient, sent: dict[str, st
     answer = requests.get(f"{ehr.base}/{sent['ServiceRequest']}", headers=headers, timeout=20)
     assert answer.status_code == 403
     assert "system/ServiceRequest.r" in issues(answer)[0][1]
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "status"),
+    [
+        ("system/Patient.r", "/_history", 200),
+        ("system/Patient.s", "/_history", 403),
+        ("system/Patient.r", "/_history/1", 200),
+        ("system/Patient.s", "/_history/1", 403),
+        ("system/Patient.r", "", 200),
+    ],
+)
+def test_versions_of_a_resource_need_the_scope_of_a_read(
+    ehr: FhirClient, sent: dict[str, str], partner: Partner, scope: str, path: str, status: int
+) -> None:
+    url = f"{ehr.base}/{sent['Patient']}{path}"
+    assert requests.get(url, headers=partner.headers(scope), timeout=20).status_code == status
+
+
+def test_the_history_of_a_type_needs_the_scope_of_a_search(ehr: FhirClient, partner: Partner) -> None:
+    url = f"{ehr.base}/Patient/_history"
+    for scope, status in (("system/Patient.s", 200), ("system/Patient.r", 403)):
+        assert requests.get(url, headers=partner.headers(scope), timeout=20).status_code == status
 
 
 def test_what_is_read_and_searched_is_on_the_audit_trail_by_own_ids_only(
