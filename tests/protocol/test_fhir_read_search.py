@@ -560,3 +560,10 @@ def test_attachments_keep_their_hash(ehr: FhirClient) -> None:
     attachment = ehr.get(location).json()["content"][0]["attachment"]
     data = base64.b64decode(attachment["data"])
     assert base64.b64encode(hashlib.sha1(data, usedforsecurity=False).digest()).decode() == attachment["hash"]
+
+
+def test_an_operator_has_what_is_found_made_anew(
+    gateway: GatewayProcess, ehr: FhirClient, sent: dict[str, str]
+) -> None:
+    assert "next searches" in gateway.command("search-again").stdout
+    assert ehr.get(f"Patient?identifier={sent['mrn']}").json()["total"] == 1
