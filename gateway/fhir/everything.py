@@ -142,8 +142,10 @@ def _place(one: Served) -> str:
 def _made(services: Services, session: Session, partner: Partner, asked: _Asked) -> list[Served]:
     found = []
     for name in sorted(filter(served.is_made, asked.types)):
-        paths = search_parameters(name)["patient"].paths
-        term = HasKey(frozenset(Key(path.text, Form.REFERENCE, asked.patient) for path in paths))
+        of_patient = search_parameters(name).get("patient")
+        if of_patient is None:
+            continue
+        term = HasKey(frozenset(Key(path.text, Form.REFERENCE, asked.patient) for path in of_patient.paths))
         candidates = served.made(services, session, partner, name, [(term,)])
         found += [one for one in candidates if asked.patient in _patients_of(one)]
     return sorted(found, key=lambda one: one.reference)
