@@ -14,7 +14,8 @@ from fhir_core.fhirabstractmodel import FHIRAbstractModel
 from pydantic import ValidationError
 
 from gateway.errors import Issue
-from gateway.fhir.walk import Surroundings, in_words, walk_resource
+from gateway.fhir.resource_rules import Surroundings
+from gateway.fhir.walk import in_words, walk_resource
 from mappings.fhir_definitions import Release, resource_model
 
 MAX_DEPTH = 64

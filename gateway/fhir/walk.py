@@ -3,9 +3,8 @@
 FHIR R4 2.1.5 (cardinality, bindings), 2.6.2 (JSON), 2.3.0 (references), 2.4 (narrative), 2.27 (DomainResource).
 """
 
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -15,28 +14,21 @@ from fhir_core.fhirabstractmodel import FHIRAbstractModel
 from gateway.errors import Issue
 from gateway.fhir.invariants import Rule, rules_on
 from gateway.fhir.narrative import narrative_faults
+from gateway.fhir.resource_rules import (
+    Surroundings,
+    contained_faults,
+    id_fault,
+    reference_faults,
+    size_fault,
+)
 from mappings.fhir_definitions import Element, Release, elements_of, resource_model
 from mappings.fhir_elements import objects
 from mappings.fhir_invariants import element_name
-
-ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_TARGET = re.compile(
-    r"(?:https?://\S+/)?([A-Z][A-Za-z]{1,60})/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?"
-)
 
 _JSON_TYPES = {str: "A string", bool: "true or false", int: "A whole number", Decimal: "A decimal number"}
 
 Json = dict[str, Any]
 Model = type[FHIRAbstractModel]
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Where a resource stands. ``types``: of the bundle's entries, by every reference that leads to them."""
-
-    release: Release
-    types: Mapping[str, str] = field(default_factory=dict)
-    contained: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +67,9 @@ def walk_resource(model: Model, resource: Json, path: str, around: Surroundings)
     contained = {f"#{c.get('id')}": str(c.get("resourceType")) for c in objects(resource.get("contained"))}
     contained["#"] = str(resource.get("resourceType"))
     inside = Surroundings(around.release, around.types, contained)
-    yield from _id_fault(resource, path)
+    yield from id_fault(resource, path)
     if "contained" in resource:
-        yield from _contained_faults(resource, path)
+        yield from contained_faults(resource, path)
     yield from _walk(model, resource, path, inside)
 
 
@@ -117,7 +109,9 @@ def in_words(value: Any) -> str:
     if isinstance(value, dict | list):
         kind = "object" if isinstance(value, dict) else "list"
         return f"{'an' if kind == 'object' or not value else 'a'} {'' if value else 'empty '}{kind}"
-    return "null" if value is None else "true or false" if isinstance(value, bool) else "a number"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "true or false"
+    return "a whole number" if isinstance(value, int) else "a decimal number"
 
 
 def _empty(value: Any, path: str) -> Issue:
@@ -187,7 +181,7 @@ def _scalar_faults(
 def _is_of_type(value: Any, json_type: type) -> bool:
     if isinstance(value, bool):
         return json_type is bool
-    return isinstance(value, int | Decimal if json_type is Decimal else json_type)
+    return isinstance(value, int | float | Decimal if json_type is Decimal else json_type)
 
 
 def _text_faults(element: Element, value: str, path: str, around: Surroundings) -> Iterator[Issue]:
@@ -206,9 +200,9 @@ def _complex_faults(
         yield _empty({}, path)
     yield from _walk(model, value, path, around)
     if element.kind == "Reference":
-        yield from _reference_faults(element, value, path, around)
+        yield from reference_faults(element, value, path, around)
     elif element.kind == "Attachment":
-        yield from _size_fault(value, path)
+        yield from size_fault(value, path)
 
 
 def _extensions(beside: Json, path: str, around: Surroundings) -> Iterator[Issue]:
@@ -227,82 +221,8 @@ def _inner_resource(key: str, resource: Json, path: str, around: Surroundings) -
     if key != "contained":
         yield from walk_resource(model, resource, path, around)
         return
-    yield from _id_fault(resource, path)
+    yield from id_fault(resource, path)
     yield from _walk(model, resource, path, around)
-
-
-def _id_fault(resource: Json, path: str) -> Iterator[Issue]:
-    given = resource.get("id")
-    if isinstance(given, str) and given and not ID.fullmatch(given):
-        text = (
-            "The id of a resource is 1 to 64 letters, digits, '-' and '.'; "
-            f"text of {len(given)} characters was found."
-        )
-        yield Issue("error", "value", text, f"{path}.id")
-
-
-def _reference_faults(element: Element, value: Json, path: str, around: Surroundings) -> Iterator[Issue]:
-    literal = value.get("reference")
-    if not isinstance(literal, str):
-        return
-    if literal.startswith("#"):
-        if literal not in around.contained:
-            text = "The reference names a contained resource that is not there (ref-1)."
-            yield Issue("error", "not-found", text, f"{path}.reference")
-            return
-        found = around.contained[literal]
-    else:
-        target = _TARGET.fullmatch(literal)
-        found = around.types.get(literal, "") or (target[1] if target else "")
-    if found and element.targets and found not in element.targets and found[:1].isupper():
-        allowed = ", ".join(sorted(element.targets))
-        text = f"A reference to {allowed} was expected, and one to {found[:60]} was found."
-        yield Issue("error", "value", text, f"{path}.reference")
-
-
-def _size_fault(attachment: Json, path: str) -> Iterator[Issue]:
-    """Attachment.size counts the bytes before they are base64 (2.24.0.11)."""
-    content, size = attachment.get("data"), attachment.get("size")
-    if not isinstance(content, str) or not isinstance(size, int):
-        return
-    written = len(content) - sum(map(content.count, " \t\r\n="))
-    found = written * 3 // 4
-    if found != size:
-        text = f"The attachment has {found} bytes, and {size} were announced."
-        yield Issue("error", "value", text, f"{path}.size")
-
-
-def _contained_faults(resource: Json, path: str) -> Iterator[Issue]:
-    """dom-2 to dom-5."""
-    named = set(_hash_strings(resource))
-    for index, one in enumerate(objects(resource.get("contained"))):
-        where = f"{path}.contained[{index}]"
-        if "contained" in one:
-            text = "A contained resource holds none itself (dom-2)."
-            yield Issue("error", "invariant", text, f"{where}.contained")
-        if f"#{one.get('id')}" not in named and "#" not in set(_hash_strings(one)):
-            text = "Something in the resource must refer to the contained resource by its id (dom-3)."
-            yield Issue("error", "invariant", text, where)
-        meta = one.get("meta")
-        for name in ("versionId", "lastUpdated", "security"):
-            if isinstance(meta, dict) and name in meta:
-                rule = "dom-5" if name == "security" else "dom-4"
-                text = f"A contained resource has no meta.{name} ({rule})."
-                yield Issue("error", "invariant", text, f"{where}.meta.{name}")
-
-
-def _hash_strings(value: Any) -> Iterator[str]:
-    """Every text that begins as the reference to a contained resource does."""
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, str):
-            if item.startswith("#"):
-                yield item
-        elif isinstance(item, dict):
-            pending.extend(item.values())
-        elif isinstance(item, list):
-            pending.extend(item)
 
 
 def _broken_in(rule: Rule, value: Any, path: str) -> Iterator[Issue]:

@@ -62,7 +62,7 @@ def test_an_element_without_value_is_named(resource: Json, place: str) -> None:
         (
             PATIENT | {"deceasedDateTime": 5},
             "R.deceasedDateTime",
-            "A string was expected, and a number was found.",
+            "A string was expected, and a whole number was found.",
         ),
         (
             PATIENT | {"multipleBirthInteger": "2"},
@@ -72,7 +72,7 @@ def test_an_element_without_value_is_named(resource: Json, place: str) -> None:
         (
             PATIENT | {"multipleBirthInteger": Decimal("2.0")},
             "R.multipleBirthInteger",
-            "A whole number was expected, and a number was found.",
+            "A whole number was expected, and a decimal number was found.",
         ),
         (
             OBSERVATION | {"valueQuantity": {"value": "1.5"}},
