@@ -1,6 +1,5 @@
 """FHIR R4 resources to the record of a case. Pure; faulty parts read as absent and are never guessed."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -8,22 +7,17 @@ from gateway.case.model import (
     ClinicalItem,
     CoverNote,
     Demographics,
-    Document,
     ExpectedStudy,
     Fault,
     Name,
     Question,
     Record,
-    Relation,
-    Section,
 )
 from gateway.case.patient_match import contradictions, same_name
 from mappings.attached_documents import AttachedDocument, attached_documents
 from mappings.attached_manifests import attached_studies
-from mappings.attachments import attachments_of, open_attachment
-from mappings.clinical_items import ITEM_KINDS, is_entered_in_error, to_item
+from mappings.clinical_items import ITEM_KINDS, to_item
 from mappings.fhir_bag import Bag, Sourced
-from mappings.fhir_document import sections_of
 from mappings.fhir_elements import (
     Resource,
     coded,
@@ -35,6 +29,7 @@ from mappings.fhir_elements import (
 )
 from mappings.fhir_people import demographics_of, guardians, organisation, physicians
 from mappings.imaging_study import expected_study
+from mappings.record_documents import documents, replaced, sections, standing
 from mappings.second_opinion_request import asks_for_second_opinion, specialties
 
 _ABOUT_SOMEBODY = frozenset(
@@ -85,15 +80,15 @@ def to_record(
         questions=tuple(_question(request) for request in requests),
         cover_notes=tuple(_cover_notes(bag)),
         items=(*_items(bag), *(item for document in attached for item in document.items())),
-        documents=_documents(bag),
-        sections=(*_sections(bag), *(s for document in attached for s in document.sections())),
+        documents=documents(bag),
+        sections=(*sections(bag), *(s for document in attached for s in document.sections())),
         expected_studies=_expected_studies(bag, child, assigning_authority),
         faults=faults,
     )
 
 
 def _items(bag: Bag) -> Iterator[ClinicalItem]:
-    return (to_item(r.content, r.source, _medication(bag)) for r in _standing(bag, *ITEM_KINDS))
+    return (to_item(r.content, r.source, _medication(bag)) for r in standing(bag, *ITEM_KINDS))
 
 
 def _is_of_another(document: AttachedDocument, child: Demographics | None, assigning_authority: str) -> bool:
@@ -103,24 +98,19 @@ def _is_of_another(document: AttachedDocument, child: Demographics | None, assig
 
 def _holding(bag: Bag, attached: list[AttachedDocument]) -> list[AttachedDocument]:
     """Attached documents of the record that nothing replaces."""
-    replaced = _replaced(bag)
+    gone = replaced(bag)
     holders = {
-        r.reference for r in _standing(bag, "DocumentReference") if r.content.get("status") != "superseded"
+        r.reference for r in standing(bag, "DocumentReference") if r.content.get("status") != "superseded"
     }
-    return [d for d in attached if d.holder.reference in holders - replaced]
+    return [d for d in attached if d.holder.reference in holders - gone]
 
 
 def _expected_studies(
     bag: Bag, child: Demographics | None, assigning_authority: str
 ) -> tuple[ExpectedStudy, ...]:
     """Of ImagingStudy resources and of manifests that came as documents."""
-    named = [expected_study(r, bag, assigning_authority) for r in _standing(bag, "ImagingStudy")]
+    named = [expected_study(r, bag, assigning_authority) for r in standing(bag, "ImagingStudy")]
     return (*named, *attached_studies(bag, child, assigning_authority))
-
-
-def _standing(bag: Bag, *types: str) -> list[Sourced]:
-    """Resources without those that the sender marked as entered in error; these stay in the store."""
-    return [r for r in bag.of(*types) if not is_entered_in_error(r.content)]
 
 
 def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
@@ -236,7 +226,7 @@ def _question(request: Sourced) -> Question:
 
 def _cover_notes(bag: Bag) -> Iterator[CoverNote]:
     """SubmissionSets of IHE MHD (List with the code submissionset) that have a title or a note."""
-    for submission in (r for r in _standing(bag, "List") if has_code(r.content.get("code"), "submissionset")):
+    for submission in (r for r in standing(bag, "List") if has_code(r.content.get("code"), "submissionset")):
         content = submission.content
         title = text(content.get("title"))
         note = "\n\n".join(words for n in objects(content.get("note")) if (words := text(n.get("text"))))
@@ -250,72 +240,3 @@ def _medication(bag: Bag) -> Callable[[str], Resource | None]:
         return found.content if found else None
 
     return find
-
-
-def _sections(bag: Bag) -> tuple[Section, ...]:
-    """Of the FHIR documents that hold."""
-    replaced = _replaced(bag)
-    compositions = [c for c in _standing(bag, "Composition") if c.reference not in replaced]
-    return tuple(section for c in compositions for section in sections_of(bag, c))
-
-
-def _replaced(bag: Bag) -> set[str]:
-    return {
-        relation.target
-        for r in _standing(bag, "DocumentReference", "Composition")
-        for relation in _relations(r.content)
-        if relation.code == "replaces"
-    }
-
-
-def _documents(bag: Bag) -> tuple[Document, ...]:
-    binaries = bag.binaries()
-    replaced = _replaced(bag)
-    found: list[Document] = []
-    for resource in bag.of("Composition", "DocumentReference", "DiagnosticReport", "Media"):
-        superseded = (
-            resource.reference in replaced
-            or resource.content.get("status") == "superseded"
-            or is_entered_in_error(resource.content)
-        )
-        parts = attachments_of(resource.content) or ([{}] if resource.type == "DocumentReference" else [])
-        for index, attachment in enumerate(parts):
-            document = _document(resource, index, attachment, binaries)
-            found.append(replace(document, superseded=superseded))
-    return tuple(found)
-
-
-def _relations(content: Resource) -> tuple[Relation, ...]:
-    """relatesTo (0..*) of a DocumentReference, or of a Composition, where it is targetReference."""
-    return tuple(
-        Relation(text(relation.get("code")), target)
-        for relation in objects(content.get("relatesTo"))
-        if (target := reference(relation.get("target")) or reference(relation.get("targetReference")))
-    )
-
-
-def _document(resource: Sourced, index: int, attachment: Resource, binaries: dict[str, Resource]) -> Document:
-    content = resource.content
-    concept = coded(content.get("type") or content.get("code"))
-    opened = open_attachment(attachment, binaries)
-    title = text(attachment.get("title")) or text(content.get("description")) or concept.text
-    date = (
-        attachment.get("creation")
-        or content.get("date")
-        or content.get("effectiveDateTime")
-        or content.get("issued")
-    )
-    return Document(
-        id=f"{resource.reference.split('/')[-1]}-{index}",
-        title=title or "Untitled document",
-        concept=concept,
-        content_type=text(attachment.get("contentType")),
-        language=text(attachment.get("language")) or text(content.get("language")),
-        date=text(date),
-        size_bytes=len(opened.bytes_),
-        content=opened.content,
-        problem=opened.problem,
-        source=resource.source,
-        sha256=hashlib.sha256(opened.bytes_).hexdigest() if opened.bytes_ else "",
-        relations=_relations(content),
-    )
