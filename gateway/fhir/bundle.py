@@ -138,9 +138,9 @@ def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str], re
     if resource is None and (bundle_type in _LENIENT or method in ("POST", "PUT")):
         issues.append(Issue("error", "required", "The entry holds no resource.", f"{path}.resource"))
     if resource is not None:
-        issues += faults(resource, f"{path}.resource", release, types)
+        issues += map(_as_it_hinders, faults(resource, f"{path}.resource", release, types))
     unknown = any(i.code == "structure" and i.expression == f"{path}.resource" for i in issues)
-    refused = unknown or (bundle_type == "batch" and bool(issues))
+    refused = unknown or (bundle_type == "batch" and any(i.severity == "error" for i in issues))
     if bundle_type in _LENIENT and not refused:
         issues = _as_warnings(issues)
     sent_type = str((resource or {}).get("resourceType", ""))
@@ -150,6 +150,11 @@ def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str], re
         url = url_in_r4(url, release)
     told = tuple(replace(issue, full_url=full_url or "") for issue in issues)
     return Entry(index, full_url or "", resource, method, url, condition, if_match, told, refused, sent_type)
+
+
+def _as_it_hinders(issue: Issue) -> Issue:
+    """A broken invariant is told, and keeps nobody from using the resource: what is refused is what cannot be read."""
+    return replace(issue, severity="warning") if issue.code == "invariant" else issue
 
 
 def _as_warnings(issues: list[Issue]) -> list[Issue]:

@@ -486,10 +486,13 @@ def test_a_transaction_with_a_broken_rule_is_refused() -> None:
     assert [i.expression for i in read_submission(faulty).faults] == ["Bundle.total"]
 
 
-def test_a_resource_whose_invariant_is_broken_is_kept_in_a_collection() -> None:
+@pytest.mark.parametrize("kind", ["transaction", "batch", "collection"])
+def test_a_resource_whose_invariant_is_broken_is_kept(kind: str) -> None:
     broken = OBSERVATION | {"valueString": "x", "dataAbsentReason": {"text": "x"}}
-    entry = read_submission(bundle("collection", {"fullUrl": "urn:uuid:1", "resource": broken})).kept[0]
-    assert [(i.severity, i.code) for i in entry.issues] == [("warning", "invariant")]
+    request = {} if kind == "collection" else {"request": {"method": "POST", "url": "Observation"}}
+    submission = read_submission(bundle(kind, {"fullUrl": "urn:uuid:1", "resource": broken} | request))
+    assert submission.faults == ()
+    assert [(i.severity, i.code) for i in submission.kept[0].issues] == [("warning", "invariant")]
 
 
 def test_an_ambiguous_document_is_refused() -> None:
