@@ -175,7 +175,7 @@ def test_an_endpoint_that_gives_no_images_asks_for_no_fetching(
 def test_a_study_that_says_nowhere_is_not_fetched(
     gateway: Gateway, imaging: Imaging, archive: Middleman
 ) -> None:
-    case = gateway.work(gateway.send(imaging.referral("")))
+    case = gateway.work(gateway.send(imaging.referral("", contained=None, endpoint=None)))
     assert case.fetches == ()
     assert archive.asked == []
 

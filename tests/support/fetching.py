@@ -65,19 +65,18 @@ class Imaging:
         return written.getvalue()
 
     def imaging_study(self, address: str, *, listed: bool = False, **more: Any) -> Any:
-        """An ImagingStudy with a contained Endpoint, or without one; ``listed`` with every instance."""
+        """An ImagingStudy with a contained Endpoint; ``listed`` with every instance. ``more`` of None is left out."""
 
         def make(urls: dict[str, str]) -> dict[str, Any]:
             made = imaging_study(self.study, {self.series: len(self.files)})(urls)
-            if address:
-                made["contained"] = [endpoint(address, id="wado")]
-                made["endpoint"] = [{"reference": "#wado"}]
+            made["contained"] = [endpoint(address, id="wado")]
+            made["endpoint"] = [{"reference": "#wado"}]
             if listed:
                 made["series"][0]["instance"] = [
                     {"uid": uid, "sopClass": {"code": "urn:oid:1.2.840.10008.5.1.4.1.1.2"}}
                     for uid in self.uids
                 ]
-            return made | more
+            return {name: value for name, value in (made | more).items() if value is not None}
 
         return make
 
