@@ -87,17 +87,17 @@ def authenticate_ae(services: Services, caller: Caller) -> Partner:
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """Whose application entity calls, and all that was registered of its title when it was asked."""
+    """Whose application entity calls, and all that was registered of its title when it was asked; None: not asked."""
 
     partner: Partner
     mark: tuple[Any, ...] | None
 
 
-def authenticate_again(services: Services, caller: Caller, before: Recognised | None) -> Recognised:
+def authenticate_again(services: Services, caller: Caller, before: Recognised) -> Recognised:
     """As ``authenticate_ae``, and cheap as long as the operator has changed nothing since ``before``."""
     with services.database.reading() as session:
         mark = partners.mark(session, caller.ae_title)
-    if before is not None and before.mark == mark:
+    if before.mark is not None and before.mark == mark:
         return before
     return Recognised(authenticate_ae(services, caller), mark)
 

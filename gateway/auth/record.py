@@ -17,15 +17,12 @@ COMMAND = Origin("command")
 
 
 def record(session: Session, actor: str, action: str, subject: str, origin: Origin, **detail: Any) -> None:
-    """Write one audit row, in the transaction of the act itself; ``detail`` as in audit.py."""
+    """Write one audit row, in the transaction of the act itself; ``detail`` as in ``Act``."""
     trail.append(
         session,
+        [trail.Act(action, subject, detail=detail)],
         at=utc_now(),
         actor=actor,
-        action=action,
-        subject=subject,
-        case_id=None,
         channel=origin.channel,
         address=origin.address,
-        detail=detail,
     )

@@ -11,7 +11,7 @@ from pynetdicom._globals import APPLICATION_CONTEXT_NAME
 from pynetdicom.acse import ACSE
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 
-from gateway.auth.ae import Caller, Certificate, authenticate_again, known_ae
+from gateway.auth.ae import Caller, Certificate, Recognised, authenticate_again, known_ae
 from gateway.case.access import Origin, Partner
 from gateway.dimse.arriving import Peer, StoringDimse
 from gateway.dimse.command_set import SMALLEST_PDU_BYTES
@@ -86,7 +86,8 @@ class Admission:
         if not self._takes_place(assoc, known.partner):
             return Refusal.LIMIT_EXCEEDED
         origin = Origin(CHANNEL, f"{caller.ae_title}@{caller.address}")
-        cast(StoringDimse, assoc.dimse).peer = Peer(caller, known.partner, origin)
+        recognised = Recognised(known.partner, None), time.monotonic()
+        cast(StoringDimse, assoc.dimse).peer = Peer(caller, known.partner, origin, *recognised)
         return None
 
     def _takes_place(self, assoc: "Association", partner: Partner) -> bool:
@@ -144,7 +145,7 @@ def partner_now(services: "Services", peer: Peer) -> Partner:
 
     Raises UnknownSender.
     """
-    if peer.recognised is None or time.monotonic() - peer.recognised_at > RECOGNISED_SECONDS:
+    if time.monotonic() - peer.recognised_at > RECOGNISED_SECONDS:
         peer.recognised = authenticate_again(services, peer.caller, peer.recognised)
         peer.recognised_at = time.monotonic()
     if peer.recognised.partner.id != peer.partner.id:

@@ -48,8 +48,8 @@ class Peer:
     caller: Caller
     partner: Partner
     origin: Origin
-    recognised: Recognised | None = None
-    recognised_at: float = 0.0
+    recognised: Recognised
+    recognised_at: float
 
 
 class ArrivingDataSet:

@@ -73,6 +73,9 @@ class UpperLayer(DULServiceProvider):
         self._abort_reason = INVALID_PARAMETER_VALUE
         self._waker: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waker_lock = threading.Lock()
+        self._ready = select.poll()
+        self._ready.register(self._waker, select.POLLIN)
+        self._place = -1  # of the peer, in what is waited for
 
     def run_reactor(self) -> None:
         """Whatever ends it, the connection and the association's own thread end too."""
@@ -161,18 +164,23 @@ class UpperLayer(DULServiceProvider):
             with suppress(OSError, ValueError):
                 if pending():
                     return True
-        waiting = select.poll()
         waker = self._waker or -1  # open as long as this thread runs
-        waiting.register(waker, select.POLLIN)
-        place = peer.fileno() if peer is not None else -1
-        if place >= 0:
-            waiting.register(place, select.POLLIN)
-        ready = {found for found, _ in waiting.poll(min(_WAIT_SECONDS, self._stream.rest_seconds) * 1000)}
+        place = self._wait_for(peer.fileno() if peer is not None else -1)
+        ready = {found for found, _ in self._ready.poll(min(_WAIT_SECONDS, self._stream.rest_seconds) * 1000)}
         if not ready:
             self._stream.catch_up()
         if waker in ready:
             os.eventfd_read(waker)
         return place in ready
+
+    def _wait_for(self, place: int) -> int:
+        if place != self._place:
+            if self._place >= 0:
+                self._ready.unregister(self._place)
+            if place >= 0:
+                self._ready.register(place, select.POLLIN)
+            self._place = place
+        return place
 
     def _read_pdu_data(self) -> None:
         try:

@@ -3,7 +3,7 @@
 Statements on tables, not on mapped objects: a study has thousands of instances, and this is all the work of each.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, cast
@@ -109,8 +109,11 @@ _STUDY_BY_UID = (
 _SERIES_BY_UID = select(
     _SERIES.c.id, _SERIES.c.modality, _SERIES.c.number_of_instances, _SERIES.c.patients
 ).where(_SERIES.c.study_id == bindparam("study"), _SERIES.c.series_instance_uid == bindparam("uid"))
-_INSTANCES_BY_UID = select(*(_INSTANCE.c[name] for name in _Known._fields)).where(
-    _INSTANCE.c.partner_id == bindparam("partner"), _INSTANCE.c.sop_instance_uid == bindparam("uid")
+_INSTANCES_BY_UIDS = select(
+    _INSTANCE.c.sop_instance_uid, *(_INSTANCE.c[name] for name in _Known._fields)
+).where(
+    _INSTANCE.c.partner_id == bindparam("partner"),
+    _INSTANCE.c.sop_instance_uid.in_(bindparam("uids", expanding=True)),
 )
 _UPDATE_STUDY = _STUDY.update().where(_STUDY.c.id == bindparam("key"))
 _UPDATE_OTHER_PATIENT = (
@@ -127,40 +130,51 @@ _UPDATE_SERIES = _SERIES.update().where(_SERIES.c.id == bindparam("key"))
 class InstanceIndex:
     """Adds instances in one transaction; nobody else adds to their studies meanwhile.
 
-    A study often comes on several associations at once. On PostgreSQL its row is locked until the transaction ends;
-    on SQLite a transaction is alone already. Nothing is written of an instance before ``write``.
+    A study often comes on several associations at once. On PostgreSQL its row is locked until the transaction ends, in
+    the order of ``headers``, which are of all that is to be added; on SQLite a transaction is alone already. Nothing is
+    written of an instance before ``write``.
     """
 
     def __init__(
-        self, session: Session, partner: Partner, now: datetime, is_same_data_set: IsSameDataSet
+        self,
+        session: Session,
+        partner: Partner,
+        now: datetime,
+        headers: Sequence[InstanceHeader],
+        is_same_data_set: IsSameDataSet,
     ) -> None:
         self._partner, self._now, self._is_same_data_set = partner, now, is_same_data_set
         self._connection = session.connection()
         self._studies: dict[str, _Study] = {}
+        for header in headers:
+            self._lock_study(header)
+        self._known = self._known_instances({header.sop_instance_uid for header in headers})
         self._rows: list[dict[str, Any]] = []
 
     def add(self, content: Content, receipt_id: str) -> Indexed:
         """``receipt_id`` is of a receipt that is written before ``write``, unless the instance is the same."""
         header = content.header
-        study = self._study(header)
-        known = self._known(header.sop_instance_uid)
+        study = self._studies[header.study_instance_uid]
+        known = self._known.setdefault(header.sop_instance_uid, [])
         for one in known:
             if self._is_same(one, content):
                 return Indexed(SAME, one.id, study.id)
         series = self._series_of(study, header)
         row = self._row(header, content.stored, receipt_id)
         number = self._patient_number(study, header)
+        status = CONFLICT if known else NEW
         shadowed = any(one.series_id == series.id for one in known)
         row |= {
             "series_id": series.id,
-            "conflict": bool(known),
+            "conflict": status == CONFLICT,
             "shadowed": shadowed,
             "patient_number": number,
         }
         self._rows.append(row)
+        known.append(_Known(*(row[name] for name in _Known._fields)))
         if not shadowed:
             _count(study, series, header, number)
-        return Indexed(CONFLICT if known else NEW, row["id"], study.id)
+        return Indexed(status, row["id"], study.id)
 
     def _is_same(self, known: _Known, content: Content) -> bool:
         """The same data set in the same transfer syntax; the bytes are only looked at where nothing else tells."""
@@ -219,21 +233,17 @@ class InstanceIndex:
         if more:
             self._connection.execute(_UPDATE_OTHER_PATIENT, more)
 
-    def _known(self, sop_instance_uid: str) -> list[_Known]:
-        """Also of those that are still to be written."""
-        wanted = {"partner": self._partner.id, "uid": sop_instance_uid}
-        found = [_Known(*row) for row in self._connection.execute(_INSTANCES_BY_UID, wanted)]
-        return found + [
-            _Known(*(row[name] for name in _Known._fields))
-            for row in self._rows
-            if row["sop_instance_uid"] == sop_instance_uid
-        ]
+    def _known_instances(self, sop_instance_uids: set[str]) -> dict[str, list[_Known]]:
+        wanted = {"partner": self._partner.id, "uids": sorted(sop_instance_uids)}
+        known: dict[str, list[_Known]] = {}
+        for uid, *row in self._connection.execute(_INSTANCES_BY_UIDS, wanted):
+            known.setdefault(uid, []).append(_Known(*row))
+        return known
 
-    def _study(self, header: InstanceHeader) -> _Study:
+    def _lock_study(self, header: InstanceHeader) -> None:
         uid = header.study_instance_uid
         if uid not in self._studies:
             self._studies[uid] = self._held(uid) or self._begun(header)
-        return self._studies[uid]
 
     def _held(self, uid: str) -> _Study | None:
         found = self._connection.execute(_STUDY_BY_UID, {"partner": self._partner.id, "uid": uid}).first()

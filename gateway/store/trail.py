@@ -1,5 +1,7 @@
 """The audit trail: appended, read, never changed."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
@@ -13,29 +15,34 @@ from gateway.store.tables import AuditRow
 _AUDIT = cast(Table, AuditRow.__table__)
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """``detail`` holds own ids, counts and codes only, never record text (decision 10)."""
+
+    action: str
+    subject: str
+    case_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
 def append(
-    session: Session,
-    *,
-    at: datetime,
-    actor: str,
-    action: str,
-    subject: str,
-    case_id: str | None,
-    channel: str,
-    address: str,
-    detail: dict[str, Any],
+    session: Session, acts: Iterable[Act], *, at: datetime, actor: str, channel: str, address: str
 ) -> None:
-    row = {
-        "at": at,
-        "actor": actor,
-        "action": action,
-        "subject": subject[:200],
-        "case_id": case_id,
-        "channel": channel,
-        "address": address[:255],
-        "detail": detail,
-    }
-    session.connection().execute(_AUDIT.insert(), row)
+    rows = [
+        {
+            "at": at,
+            "actor": actor,
+            "action": act.action,
+            "subject": act.subject[:200],
+            "case_id": act.case_id,
+            "channel": channel,
+            "address": address[:255],
+            "detail": act.detail,
+        }
+        for act in acts
+    ]
+    if rows:
+        session.connection().execute(_AUDIT.insert(), rows)
 
 
 def of_case(session: Session, viewer: Viewer, case_id: str) -> list[AuditRow]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
+from gateway.store.trail import Act
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -30,5 +31,5 @@ def record_each(
 ) -> None:
     """One row for each subject of one request, with its detail; all of them or none."""
     with services.database.transaction() as session:
-        for subject, detail in subjects.items():
-            audit.record(session, partner, action, subject, origin=origin, **detail)
+        acts = [Act(action, subject, detail=detail) for subject, detail in subjects.items()]
+        audit.record_all(session, partner, acts, origin)

@@ -23,6 +23,7 @@ from gateway.store import receipts
 from gateway.store.ids import new_id
 from gateway.store.instance_index import SAME, InstanceIndex
 from gateway.store.objects import Spool, Stored
+from gateway.store.trail import Act
 from gateway.workflow.durable import Work
 from mappings.dicom_to_header import read_header
 
@@ -149,10 +150,13 @@ def index_kept(
     is_repeatable = all(one.stored.is_noted for one in kept.values())
     found: dict[int, InstanceReceipt] = {}
     with services.database.transaction(is_repeatable=is_repeatable) as session:
-        index = InstanceIndex(session, partner, now, partial(_is_same_data_set, services))
+        ordered = _in_order_of_study(kept)
+        headers = [one.header for _, one in ordered]
+        index = InstanceIndex(session, partner, now, headers, partial(_is_same_data_set, services))
+        acts = []
         receipt_of: dict[str, Stored] = {}
         studies_changed = set()
-        for at, one in _in_order_of_study(kept):
+        for at, one in ordered:
             receipt_id = new_id()
             indexed = index.add(one, receipt_id)
             detail = {}
@@ -161,10 +165,11 @@ def index_kept(
                 studies_changed.add(indexed.study_id)
                 detail = {"receipt": receipt_id}
             subject = f"instance:{indexed.instance_id}"
-            audit.record(session, partner, f"instance-{indexed.status}", subject, origin=origin, **detail)
+            acts.append(Act(f"instance-{indexed.status}", subject, detail=detail))
             found[at] = _receipt(one.header, indexed.status)
         receipts.add_all(session, partner, receipt_of, origin, DICOM_MEDIA_TYPE, now)
         index.write()
+        audit.record_all(session, partner, acts, origin)
         for study_id in sorted(studies_changed):
             services.jobs.enqueue(session, Work.PLACE_STUDY, study_id, more_may_come=True)
     return found
