@@ -132,8 +132,7 @@ class StoringDimse(DIMSEServiceProvider):
         elif self._storing is not None:
             request, arriving = self._storing
             arriving.write(fragment)
-            if self.stream.is_due:
-                self.stream.catch_up()
+            self.stream.keep_up()
             if control & _LAST:
                 self._finish(request, arriving)
         else:
@@ -189,8 +188,7 @@ class StoringDimse(DIMSEServiceProvider):
         with arriving:
             outcome = self._answer(request, arriving)
         self._upper_layer.send_now(store_response(request, outcome, self._longest_pdu))
-        if self.stream.is_due:
-            self.stream.catch_up()
+        self.stream.keep_up()
 
     def _answer(self, request: StoreRequest, arriving: ArrivingDataSet) -> Outcome:
         """A request that lacks a mandatory element is answered too; without a message id there is no way to."""

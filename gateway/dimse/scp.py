@@ -25,11 +25,11 @@ from gateway.dimse import c_find, c_get, c_move, dispatch
 from gateway.dimse.admission import Admission, AssociationControl
 from gateway.dimse.arriving import StoringDimse
 from gateway.dimse.c_store import serve_c_store
-from gateway.dimse.incoming import bounded_receive, hang_up, to_give_way
+from gateway.dimse.incoming import Incoming, hang_up, to_give_way
 from gateway.dimse.library import configure_pynetdicom
 from gateway.dimse.listening import Listeners, listen
 from gateway.dimse.room import RoomOfProcess
-from gateway.dimse.tls import ServerTls, after_handshake
+from gateway.dimse.tls import ServerTls, shake_hands
 from gateway.dimse.upper_layer import UpperLayer
 from mappings.dicom_file_meta import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -155,10 +155,7 @@ class GatewayRequestHandler(RequestHandler):
     def _create_association(self) -> "Association":
         assoc = super()._create_association()
         services = self.server.services
-        receive = bounded_receive(assoc, self.request, ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS)
-        if self.server.tls is not None:
-            receive = after_handshake(self.request, receive, ACSE_TIMEOUT_SECONDS)
-        assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, receive))
+        assoc.dul = _in_place_of(assoc.dul, UpperLayer(assoc, self._incoming(assoc)))
         assoc.dimse = StoringDimse(assoc, services, partial(serve_c_store, services))
         assoc.acse = AssociationControl(assoc)
         serving: Any = assoc
@@ -166,6 +163,14 @@ class GatewayRequestHandler(RequestHandler):
         serving._serve_request = partial(dispatch.serve, services, assoc, assoc._serve_request)
         self.server.connected.append(assoc)
         return assoc
+
+    def _incoming(self, assoc: "Association") -> Incoming:
+        times = ACSE_TIMEOUT_SECONDS, STALL_TIMEOUT_SECONDS
+        if self.server.tls is None:
+            return Incoming(assoc, self.request, *times)
+        return Incoming(
+            assoc, self.request, *times, begin=partial(shake_hands, self.request, ACSE_TIMEOUT_SECONDS)
+        )
 
 
 class GatewayServer(AssociationServer):

@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
@@ -98,24 +97,8 @@ def _context(config: "Config", protocol: int) -> ssl.SSLContext:
     return context
 
 
-def after_handshake(
-    peer: ssl.SSLSocket, receive: Callable[[int], memoryview], timeout_seconds: float
-) -> Callable[[int], memoryview]:
-    """``receive``, which begins with the handshake: in the connection's own thread, where it holds up nobody else."""
-    done = False
-
-    def receiving(size: int) -> memoryview:
-        nonlocal done
-        if not done:
-            done = True
-            _shake_hands(peer, timeout_seconds)
-        return receive(size)
-
-    return receiving
-
-
-def _shake_hands(peer: ssl.SSLSocket, timeout_seconds: float) -> None:
-    """Raises OSError, by which the connection ends."""
+def shake_hands(peer: ssl.SSLSocket, timeout_seconds: float) -> None:
+    """In the connection's own thread, where it holds up nobody else. Raises OSError, by which the connection ends."""
     address = _address(peer)
     peer.settimeout(timeout_seconds)
     try:

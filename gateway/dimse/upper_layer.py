@@ -11,7 +11,6 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,6 +19,7 @@ from pynetdicom.dul import _PDU_TYPES, DULServiceProvider
 from pynetdicom.pdu import A_ABORT_RQ
 
 from gateway.dimse.associate_request import AssociateRequest
+from gateway.dimse.incoming import HEAD_BYTES, Incoming
 
 if TYPE_CHECKING:
     from pynetdicom.association import Association
@@ -58,18 +58,14 @@ class Noticed(queue.Queue[Any]):
 
 
 class UpperLayer(DULServiceProvider):
-    """``receive`` returns so many bytes from the peer, fewer only at the end of the connection, or raises OSError.
-    They stand until it is called again.
+    """``notice`` is set when there is something for the association's own thread."""
 
-    ``notice`` is set when there is something for the association's own thread.
-    """
-
-    def __init__(self, assoc: "Association", receive: Callable[[int], memoryview]) -> None:
+    def __init__(self, assoc: "Association", incoming: Incoming) -> None:
         super().__init__(assoc)
         self.daemon = True  # as the association's own thread is: it may have to wait for the database
         self.notice = threading.Event()
         self.to_user_queue = Noticed(self.notice)
-        self._receive = receive
+        self._incoming = incoming
         self._abort_reason = INVALID_PARAMETER_VALUE
         self._waker: int | None = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waker_lock = threading.Lock()
@@ -160,6 +156,8 @@ class UpperLayer(DULServiceProvider):
 
     def _is_readable(self, peer: socket.socket | None) -> bool:
         """Wait for the peer, or for someone in this process who has something to send."""
+        if peer is not None and self._incoming.is_ahead:
+            return True
         if pending := getattr(peer, "pending", None):  # TLS: what is decrypted already
             with suppress(OSError, ValueError):
                 if pending():
@@ -182,9 +180,12 @@ class UpperLayer(DULServiceProvider):
             self._place = place
         return place
 
+    def _receive(self, size: int) -> memoryview:
+        return self._incoming.receive(size, self._stream.keep_up)
+
     def _read_pdu_data(self) -> None:
         try:
-            head = bytes(self._receive(_HEAD.size))
+            head = bytes(self._receive(HEAD_BYTES))
             kind, length = _HEAD.unpack(head)
             if length > MAX_PDU_BYTES:
                 self._refuse(INVALID_PARAMETER_VALUE, "a PDU of more than is taken")

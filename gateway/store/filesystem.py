@@ -31,16 +31,15 @@ class FileObjectStore:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
     def keep(self, spool: Spool, note: bytes = b"") -> Stored:
-        target = self._objects / object_key(spool.sha256)
+        target = os.path.join(self._objects, object_key(spool.sha256))
         try:
-            is_new = not _holds(target, spool)
-            is_noted = is_new and bool(note) and spool.note(note)
-            if is_new and _is_named(spool, target):
+            is_noted = bool(note) and spool.note(note)
+            if _is_named(spool, target):
                 spool.sync()
             else:
                 is_noted = False
                 _sync(target)
-            _sync(target.parent)
+            _sync(os.path.dirname(target))
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
         return Stored(object_key(spool.sha256), spool.sha256, spool.size_bytes, is_noted)
@@ -76,18 +75,18 @@ class FileObjectStore:
             raise StoreUnavailable("The gateway cannot store files now.") from error
 
 
-def _holds(target: Path, spool: Spool) -> bool:
+def _holds(target: str, spool: Spool) -> bool:
     """Whether exactly these bytes are there already."""
     try:
-        if target.stat().st_size != spool.size_bytes:
+        if os.stat(target).st_size != spool.size_bytes:
             return False
-        with target.open("rb") as file:
+        with open(target, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == spool.sha256
     except FileNotFoundError:
         return False
 
 
-def _is_named(spool: Spool, target: Path) -> bool:
+def _is_named(spool: Spool, target: str) -> bool:
     """Whether this very file stands under that name now; if not, another with the same bytes does."""
     try:
         _link(spool.path, target)
@@ -98,11 +97,11 @@ def _is_named(spool: Spool, target: Path) -> bool:
     return True
 
 
-def _link(path: Path, target: Path) -> None:
+def _link(path: str, target: str) -> None:
     try:
         os.link(path, target)
     except FileNotFoundError:
-        _make_folder(target.parent)
+        _make_folder(Path(target).parent)
         os.link(path, target)
 
 
@@ -124,7 +123,7 @@ def _make_folder(folder: Path) -> None:
         _sync(new.parent)
 
 
-def _sync(path: Path) -> None:
+def _sync(path: str | Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -46,7 +46,7 @@ class Spool:
     """Bytes on their way in, hashed while they are written. A context manager: what is not kept is removed."""
 
     def __init__(self, folder: Path, max_bytes: int | None = None) -> None:
-        self.path = folder / f"{_PREFIX}{secrets.token_hex(16)}"
+        self.path = os.path.join(folder, f"{_PREFIX}{secrets.token_hex(16)}")
         self._file = _new_file(self.path)
         self._is_open = True
         self.size_bytes = 0
@@ -98,7 +98,8 @@ class Spool:
 
     def remove(self) -> None:
         self.close()
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -109,12 +110,12 @@ class Spool:
         self.remove()
 
 
-def _new_file(path: Path) -> int:
+def _new_file(path: str) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o600)
 
 

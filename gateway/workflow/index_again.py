@@ -32,6 +32,8 @@ def index_left_behind(services: Services) -> None:
     """
     found = 0
     for noted in services.objects.left_behind():
+        if not _is_kept(services, noted):
+            continue  # nobody was told so; it may be just about to be kept
         found += _is_taken_again(services, noted)
         noted.path.unlink(missing_ok=True)
     if found:
@@ -45,6 +47,14 @@ def index_again(services: Services, since: datetime) -> int:
     is received.
     """
     return sum(_is_taken_again(services, noted) for noted in services.objects.noted_since(since))
+
+
+def _is_kept(services: Services, noted: Noted) -> bool:
+    try:
+        services.objects.open(noted.key).close()
+    except NotFound:
+        return False
+    return True
 
 
 def _is_taken_again(services: Services, noted: Noted) -> bool:

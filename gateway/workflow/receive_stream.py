@@ -109,6 +109,11 @@ class InstanceStream:
         if len(self._waiting) >= MOST_INSTANCES:
             self._due_at = 0.0
 
+    def keep_up(self) -> None:
+        """Index what waits, where it is due."""
+        if self.is_due:
+            self.catch_up()
+
     def catch_up(self) -> None:
         """Index what waits; what cannot be indexed now waits on."""
         try:

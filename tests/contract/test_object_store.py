@@ -232,4 +232,4 @@ def test_spools_of_a_killed_process_are_removed_when_they_are_old(tmp_path: Path
     left = [Spool(tmp_path), Spool(tmp_path)]
     os.utime(left[0].path, (0, 0))
     remove_abandoned_spools(tmp_path)
-    assert [spool.path.exists() for spool in left] == [False, True]
+    assert [os.path.exists(spool.path) for spool in left] == [False, True]

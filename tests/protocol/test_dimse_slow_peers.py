@@ -9,10 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydicom import dcmread
 from pynetdicom.sop_class import CTImageStorage
 
 from gateway.dimse import incoming, scp, upper_layer
-from tests.support.dimse import RunningListener, association, dcmtk, listener_in_this_process
+from gateway.workflow import receive_stream
+from tests.support.dimse import (
+    TEST_FILES,
+    Archive,
+    RunningListener,
+    association,
+    dcmtk,
+    listener_in_this_process,
+    new_instance,
+)
+from tests.support.processes import wait_until
 
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 ASSOCIATE_RQ = b"\x01\x00"
@@ -84,6 +95,24 @@ def test_data_that_trickle_are_cut_off(tmp_path: Path, monkeypatch: pytest.Monke
         assert not assoc.is_established
 
 
+def test_what_was_answered_is_indexed_while_the_next_pdu_stalls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receive_stream, "AT_ONCE_SECONDS", 30)
+    files = [new_instance(tmp_path / f"{n}.dcm", TEST_FILES / "CT_small.dcm") for n in (1, 2)]
+    first, second = (dcmread(file) for file in files)
+    with listener_in_this_process(tmp_path) as listener, ExitStack() as stack:
+        contexts = [(first.SOPClassUID, first.file_meta.TransferSyntaxUID)]
+        assoc = stack.enter_context(association(listener, contexts))
+        for ds in (first, second):
+            assert assoc.send_c_store(ds).Status == 0
+        assoc.dul.socket.socket.sendall(P_DATA + (100).to_bytes(4, "big"))
+        archive = Archive(listener)
+        wait_until(lambda: bool(archive.instances(second.SOPInstanceUID)), 10)
+        assert assoc.is_established
+        assoc.abort()
+
+
 def test_the_largest_pdu_is_received_whole_however_it_is_cut(tmp_path: Path) -> None:
     """More than one packet, and pieces that do not fit."""
     ours, theirs = socket.socketpair()
@@ -92,10 +121,11 @@ def test_the_largest_pdu_is_received_whole_however_it_is_cut(tmp_path: Path) -> 
 
     silent = SimpleNamespace(requestor=SimpleNamespace(primitive=None))
     with ours, theirs:
-        receive = incoming.bounded_receive(silent, ours, 5, 5)
+        coming = incoming.Incoming(silent, ours, 5, 5)
         sender.start()
-        assert bytes(receive(6)) + bytes(receive(len(content) - 6)) == content
-        assert bytes(receive(4)) == b"next"
+        received = [bytes(coming.receive(size, lambda: None)) for size in (6, len(content) - 6, 4)]
+        assert b"".join(received) == content + b"next"
+        assert not coming.is_ahead
         sender.join()
 
 

@@ -1,6 +1,7 @@
 """multipart/related as PACS and careless clients send it."""
 
 import base64
+import os
 import random
 import tempfile
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ class Taken:
 
     @property
     def files_left(self) -> int:
-        return sum(spool.path.exists() for spool in self.spools)
+        return sum(os.path.exists(spool.path) for spool in self.spools)
 
 
 def pieces(body: bytes, size: int) -> Iterator[bytes]:
