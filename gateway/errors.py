@@ -5,6 +5,7 @@
     │   ├── BodyBroken            the body ends early, or is not the multipart that its header says
     │   ├── NotFhir               not a FHIR resource, or of an unknown type
     │   ├── UnsupportedVersion    a FHIR release that is not spoken
+    │   ├── Unattributed          sent by itself, and it names no child and no case
     │   ├── NotDicom              not a DICOM file, truncated, or without its UIDs
     │   ├── StudyMismatch         an instance of another study than the one addressed
     │   └── InstanceMismatch      a data set that is another instance than the one announced
@@ -19,7 +20,8 @@
     ├── Conflict                  the state does not allow the act
     │   ├── TransitionRefused     the case's status does not allow the act
     │   ├── ReviewBlocked         a finding that blocks review is open
-    │   └── VersionMismatch       another version is here than the one that a change is made for
+    │   ├── VersionMismatch       another version is here than the one that a change is made for
+    │   └── SeveralMatches        more than one is here of what a condition means to name one
     ├── StoreUnavailable          database or object store cannot be reached, or is full
     └── DeliveryFailed            the receiver did not take what was sent
         ├── PeerUnreachable       may succeed later
@@ -71,6 +73,10 @@ class NotFhir(InvalidContent):
 
 
 class UnsupportedVersion(InvalidContent):
+    pass
+
+
+class Unattributed(InvalidContent):
     pass
 
 
@@ -131,6 +137,10 @@ class ReviewBlocked(Conflict):
 
 
 class VersionMismatch(Conflict):
+    pass
+
+
+class SeveralMatches(Conflict):
     pass
 
 

@@ -118,6 +118,10 @@ def to_demographics(patient: Sourced, assigning_authority: str) -> Demographics:
     return replace(demographics_of(patient.content, assigning_authority), source=patient.source)
 
 
+SUBJECTS = ("subject", "patient", "for", "beneficiary")
+"""Elements that say whom a resource is about, the first one counting."""
+
+
 def subject_of(resource: Resource) -> str:
     """Whom a resource is about, by reference: subject, patient, for or beneficiary."""
     return next((found for found in map(reference, _subject_elements(resource)) if found), "")
@@ -136,7 +140,7 @@ def patient_inside(resource: Resource, element: Resource) -> Resource | None:
 
 
 def _subject_elements(resource: Resource) -> list[Resource]:
-    elements = (resource.get(name) for name in ("subject", "patient", "for", "beneficiary"))
+    elements = (resource.get(name) for name in SUBJECTS)
     return [element for element in elements if isinstance(element, dict)]
 
 

@@ -124,14 +124,17 @@ def _precision(essence: str) -> int:
 
 def of_served(served: Served, base: str, resource: dict[str, Any] | None = None) -> Response:
     """One resource, or the part of it that is asked for, with ETag (weak, its version) and Last-Modified (3.1.0.5)."""
-    reference = reference_in(f"{served.resource['resourceType']}/{served.id}", answer_release())
-    location = f"{base}/{reference}/_history/{served.version}"
-    headers = {
-        "ETag": f'W/"{served.version}"',
-        "Last-Modified": http_date(served.updated_at),
-        "Content-Location": location,
-    }
+    headers = version_headers(served) | {"Content-Location": location_of(served, base)}
     return fhir_answer(resource or served.resource, headers=headers)
+
+
+def version_headers(served: Served) -> dict[str, str]:
+    return {"ETag": f'W/"{served.version}"', "Last-Modified": http_date(served.updated_at)}
+
+
+def location_of(served: Served, base: str) -> str:
+    """The address of the very version, by the names of the release that is answered in."""
+    return f"{base}/{reference_in(served.reference, answer_release())}/_history/{served.version}"
 
 
 def not_modified(served: Served) -> Response | None:

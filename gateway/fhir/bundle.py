@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.errors import InvalidContent, Issue, NotFhir
 from gateway.fhir import bundle_rules, provide_documents, versions
+from gateway.fhir.left_out import without_empty
 from gateway.fhir.releases import in_r4, url_in_r4
 from gateway.fhir.validation import faults
 from gateway.workflow.references import RELATIVE, conditional_identity
@@ -59,13 +60,21 @@ def read_submission(bundle: dict[str, Any], release: Release = Release.R4) -> Su
         unclear += provide_documents.bundle_faults(bundle_type, entries)
         entries = provide_documents.with_faults(level, entries)
     faulty = tuple(i for entry in entries for i in entry.issues if i.severity == "error")
+    refusing = (*(i for i in shell if i.severity == "error"), *unclear)
     if bundle_type == "transaction":
         elsewhere = level is not None and provide_documents.tell_their_patient(entries)
-        return Submission(bundle_type, entries, (*shell, *unclear, *faulty), elsewhere)
-    refusing = (*(i for i in shell if i.severity == "error"), *unclear)
+        told = _told_with_the_first([i for i in shell if i.severity != "error"], entries)
+        return Submission(bundle_type, told, (*refusing, *faulty), elsewhere)
     if refusing or (bundle_type in _LENIENT and not any(_is_content(e) for e in entries)):
         raise InvalidContent("The bundle holds nothing that can be kept.", (*refusing, *faulty))
     return Submission(bundle_type, _told_with_the_first(shell, entries))
+
+
+def read_single(resource: dict[str, Any], release: Release, request: Mapping[str, str]) -> Submission:
+    """A resource that was sent by itself, as the one entry of a transaction; ``request`` is Bundle.entry.request."""
+    entry = _entry(0, {"resource": resource, "request": dict(request)}, "transaction", {}, release)
+    faults = tuple(issue for issue in entry.issues if issue.severity == "error")
+    return Submission("transaction", (entry,), faults, is_single=True)
 
 
 def _is_content(entry: Entry) -> bool:
@@ -113,8 +122,8 @@ def _resources(items: list[Any]) -> list[tuple[int, dict[str, Any]]]:
 
 def _shell_faults(bundle: dict[str, Any], bundle_type: str, release: Release) -> list[Issue]:
     """Faults of the bundle itself. Whether its entries ask for something is looked at with each entry."""
-    shell = {key: value for key, value in bundle.items() if key != "entry"}
-    found = [*faults(shell, "Bundle", release), *bundle_rules.rules(bundle)]
+    shell, left_out = without_empty({key: value for key, value in bundle.items() if key != "entry"}, "Bundle")
+    found = [*left_out, *faults(shell, "Bundle", release), *bundle_rules.rules(bundle)]
     return _as_warnings(found) if bundle_type in _LENIENT else found
 
 
@@ -124,6 +133,7 @@ def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str], re
         return Entry(
             index, "", None, issues=(Issue("error", "structure", "A JSON object was expected.", path),)
         )
+    item, left_out = without_empty(item, path)
     full_url = item.get("fullUrl") if isinstance(item.get("fullUrl"), str) else ""
     given = item.get("request")
     request: dict[str, Any] = given if isinstance(given, dict) else {}
@@ -134,7 +144,7 @@ def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str], re
     resource = item.get("resource")
     if not isinstance(resource, dict):
         resource = None
-    issues = list(_request_faults(bundle_type, method, url, condition, resource, path))
+    issues = [*left_out, *_request_faults(bundle_type, method, url, condition, resource, path)]
     if resource is None and (bundle_type in _LENIENT or method in ("POST", "PUT")):
         issues.append(Issue("error", "required", "The entry holds no resource.", f"{path}.resource"))
     if resource is not None:

@@ -5,8 +5,9 @@ from typing import Any
 from gateway import __version__
 from gateway.fhir.bundle import ACCEPTED_TYPES
 from gateway.fhir.versions import JSON, XML
-from mappings.fhir_definitions import Release
+from mappings.fhir_definitions import Release, elements_of, resource_model
 from mappings.fhir_search_parameters import resource_types, search_parameters
+from mappings.fhir_to_case import SUBJECTS
 
 INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
 PUBLISHED = "2026-11-24"
@@ -74,7 +75,7 @@ def _security(base_url: str) -> dict[str, Any]:
 def _resource(type_name: str) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": type_name,
-        "interaction": [{"code": code} for code in INTERACTIONS],
+        "interaction": [{"code": code} for code in (*INTERACTIONS, *_writing(type_name))],
         "versioning": "versioned",
         "readHistory": True,
         "searchInclude": [f"{type_name}:{name}" for name in _references(type_name)],
@@ -83,10 +84,25 @@ def _resource(type_name: str) -> dict[str, Any]:
             for name, parameter in sorted(search_parameters(type_name).items())
         ],
     }
+    if _names_a_child(type_name):
+        found |= {"updateCreate": True, "conditionalCreate": True}
     if type_name == "Patient":
         definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
         found["operation"] = [{"name": "everything", "definition": definition}]
     return {key: value for key, value in found.items() if value != []}
+
+
+def _writing(type_name: str) -> list[str]:
+    """A resource by itself is created where it can name its child, and updated where it is in a case already."""
+    creates = ["create"] if _names_a_child(type_name) else []
+    return [*creates, "update", *(["patch"] if type_name == "DocumentReference" else [])]
+
+
+def _names_a_child(type_name: str) -> bool:
+    model = resource_model(type_name)
+    return type_name == "Patient" or (
+        model is not None and any(name in elements_of(model) for name in SUBJECTS)
+    )
 
 
 def _references(type_name: str) -> list[str]:

@@ -18,6 +18,7 @@ from gateway.fhir import (
     refusing,
     releases,
     searching,
+    single,
     submitting,
 )
 from gateway.fhir.capability import capability_statement, versions_offered
@@ -32,15 +33,6 @@ def blueprint(services: Services) -> Blueprint:
     door = Blueprint("fhir", __name__)
     base = services.config.fhir_base
 
-    @door.post("/", strict_slashes=False)
-    @door.post("/Bundle")
-    def post_bundle() -> Response:
-        return submitting.post_bundle(services, _partner(services), base)
-
-    @door.post("/$process-message")
-    def process_message() -> Response:
-        return submitting.post_bundle(services, _partner(services), base, is_message=True)
-
     @door.get("/metadata")
     def metadata() -> Response:
         answers.require_fhir_answer()
@@ -51,15 +43,8 @@ def blueprint(services: Services) -> Blueprint:
         answers.require_fhir_answer()
         return answers.fhir_answer(versions_offered())
 
+    _offer_sending(door, services, base)
     _offer_reading(door, services, base)
-
-    @door.post("/$check")
-    def check() -> Response:
-        return submitting.check(services, _partner(services))
-
-    @door.post("/<type_name>/$validate")
-    def validate(type_name: str) -> Response:
-        return submitting.validate(services, _partner(services), type_name)
 
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def not_offered(anything: str) -> Response:
@@ -70,6 +55,42 @@ def blueprint(services: Services) -> Blueprint:
     door.register_error_handler(HTTPException, refusing.of_http)
     door.register_error_handler(Exception, refusing.of_unknown)
     return door
+
+
+def _offer_sending(door: Blueprint, services: Services, base: str) -> None:
+    @door.post("/", strict_slashes=False)
+    @door.post("/Bundle")
+    def post_bundle() -> Response:
+        return submitting.post_bundle(services, _partner(services), base)
+
+    @door.post("/<type_name>")
+    def create(type_name: str) -> Response:
+        kind, _ = _addressed(type_name)
+        return single.create(services, _reader(services, kind), base, type_name, kind)
+
+    @door.put("/<type_name>/<fhir_id>")
+    def update(type_name: str, fhir_id: str) -> Response:
+        kind, own_id = _addressed(type_name, fhir_id)
+        return single.change(
+            services, _reader(services, kind), base, f"{type_name}/{fhir_id}", f"{kind}/{own_id}"
+        )
+
+    @door.patch("/DocumentReference/<fhir_id>")
+    def patch(fhir_id: str) -> Response:
+        reference = f"DocumentReference/{fhir_id}"
+        return single.change(services, _partner(services), base, reference, reference)
+
+    @door.post("/$process-message")
+    def process_message() -> Response:
+        return submitting.post_bundle(services, _partner(services), base, is_message=True)
+
+    @door.post("/$check")
+    def check() -> Response:
+        return submitting.check(services, _partner(services))
+
+    @door.post("/<type_name>/$validate")
+    def validate(type_name: str) -> Response:
+        return submitting.validate(services, _partner(services), type_name)
 
 
 def _offer_reading(door: Blueprint, services: Services, base: str) -> None:

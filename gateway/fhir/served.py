@@ -89,6 +89,11 @@ def is_made(type_name: str) -> bool:
     return type_name in _MAKERS
 
 
+def has_made(services: Services, session: Session, partner: Partner, type_name: str, fhir_id: str) -> bool:
+    """Whether the resource of that id is one that the gateway makes."""
+    return bool(_made(services, session, partner, type_name, fhir_id))
+
+
 def task_of(services: Services, session: Session, partner: Partner, case_id: str) -> Served:
     """The coordination Task of a case. Raises NotFound."""
     return _task(services, cases.load(session, partner, case_id))

@@ -11,7 +11,7 @@ from werkzeug.http import parse_options_header
 from gateway.auth.bearer import require_scope
 from gateway.case.access import Partner
 from gateway.content_encoding import decoded
-from gateway.errors import GatewayError, InvalidContent, UnsupportedMediaType, VersionMismatch
+from gateway.errors import Conflict, GatewayError, InvalidContent, UnsupportedMediaType
 from gateway.fhir import (
     answers,
     disclosed,
@@ -36,7 +36,7 @@ from mappings.fhir_definitions import Release, resource_model
 if TYPE_CHECKING:
     from gateway.services import Services
 
-_REFUSED = (InvalidContent, UnsupportedMediaType, VersionMismatch)
+_REFUSED = (InvalidContent, UnsupportedMediaType, Conflict)
 
 
 def post_bundle(services: Services, partner: Partner, base: str, *, is_message: bool = False) -> Response:

@@ -80,7 +80,7 @@ def _walk(model: Model, item: Json, path: str, around: Surroundings) -> Iterator
     for key, value in item.items():
         name = key.removeprefix("_")
         if value is None or value == [] or value == {} or value == "":
-            yield _empty(value, f"{path}.{key}")
+            yield empty(value, f"{path}.{key}")
             present.add(name)
             continue
         element = plan.elements.get(name)
@@ -114,9 +114,9 @@ def in_words(value: Any) -> str:
     return "a whole number" if isinstance(value, int) else "a decimal number"
 
 
-def _empty(value: Any, path: str) -> Issue:
+def empty(value: Any, path: str, severity: str = "error") -> Issue:
     text = f"A value was expected, and {in_words(value)} was found: what has no value is left out (FHIR R4 2.6.2)."
-    return Issue("error", "structure", text, path)
+    return Issue(severity, "structure", text, path)
 
 
 def _choices(plan: _Plan, chosen: dict[str, list[str]], path: str) -> Iterator[Issue]:
@@ -137,14 +137,14 @@ def _values(
     beside = item.get(key[1:] if key[0] == "_" else f"_{key}")
     if not isinstance(value, list):
         if key[0] == "_" and beside is None and isinstance(value, dict) and value.keys() == {"id"}:
-            yield _empty({}, where)
+            yield empty({}, where)
         yield from _value(element, key, value, where, around)
         return
     for index, one in enumerate(value):
         if one is None and element.child is None and not element.is_resource and _has(beside, index):
             continue  # the null of a list of primitives stands beside an id or an extension
         if one is None or one == {} or one == [] or one == "":
-            yield _empty(one, f"{where}[{index}]")
+            yield empty(one, f"{where}[{index}]")
         else:
             yield from _value(element, key, one, f"{where}[{index}]", around)
 
@@ -197,7 +197,7 @@ def _complex_faults(
     element: Element, model: Model, value: Json, path: str, around: Surroundings
 ) -> Iterator[Issue]:
     if value.keys() == {"id"}:
-        yield _empty({}, path)
+        yield empty({}, path)
     yield from _walk(model, value, path, around)
     if element.kind == "Reference":
         yield from reference_faults(element, value, path, around)

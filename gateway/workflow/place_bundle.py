@@ -9,6 +9,7 @@ from gateway.case.model import Demographics
 from gateway.case.patient_match import Verdict, contradictions, match
 from gateway.case.status import OPEN, UNDER_REVIEW
 from gateway.clock import utc_now
+from gateway.errors import Issue, Unattributed
 from gateway.store import cases, resources
 from gateway.store.database import Session
 from gateway.store.resources import StoredResource
@@ -62,6 +63,32 @@ def place_bundle(session: Session, partner: Partner, kept: list[str]) -> Placed:
         found.setdefault(subject, case)
     _distribute(session, partner, stored, found)
     return Placed(tuple(dict.fromkeys(case.id for case in found.values())), opened)
+
+
+def place_single(session: Session, partner: Partner, kept: list[str]) -> Placed:
+    """Put a resource that was sent by itself into the case that it is in, or that it names, or that of its child.
+
+    Raises Unattributed where it names none: nobody would find it in a case of its own.
+    """
+    stored = resources.by_reference(session, partner.id, kept)
+    if stored and stored[0].case_id is not None:
+        return Placed((stored[0].case_id,), False)
+    if stored and not _names_a_child_or_case(session, partner, stored[0]):
+        words = "By itself this tells neither which child nor which case it belongs to, and was not taken."
+        remedy = "Send it in a Bundle with what refers to it, or let its subject be a Patient that you sent before."
+        raise Unattributed(words, (Issue("error", "business-rule", f"{words} {remedy}", stored[0].path),))
+    return place_bundle(session, partner, kept)
+
+
+def _names_a_child_or_case(session: Session, partner: Partner, resource: StoredResource) -> bool:
+    subject = subject_of(resource.content)
+    if resource.type == "Patient" or _patient(session, partner, subject) is not None:
+        return True
+    inside = patient_inside(resource.content, source_patient_info(resource.content))
+    if inside is not None or contained_patient(resource.content) is not None:
+        return True
+    named = (r for r in references(resource.content) if r.startswith("ServiceRequest/"))
+    return any(cases.by_service_request(session, partner, request) is not None for request in named)
 
 
 def _requests(stored: list[StoredResource]) -> list[StoredResource]:

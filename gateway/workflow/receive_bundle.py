@@ -93,7 +93,7 @@ def _take(
     content_type: str,
 ) -> Accepted:
     partners.lock(session, partner)  # two bundles at once must not open the same case twice
-    earlier = receipts.same_bundle(session, partner, stored.sha256)
+    earlier = None if submission.is_single else receipts.same_bundle(session, partner, stored.sha256)
     if earlier is None:
         return _keep(services, session, partner, stored, submission, origin, content_type)
     audit.record(
@@ -123,7 +123,8 @@ def _keep(
     _refuse_faulty_transaction(submission, resolved)
     saved = resources.save(session, partner, receipt, [version for _, version in resolved.versions], now)
     outcomes = _outcomes(submission, resolved, saved)
-    placed = place_bundle.place_bundle(session, partner, [o.reference for o in saved])
+    placer = place_bundle.place_single if submission.is_single else place_bundle.place_bundle
+    placed = placer(session, partner, [o.reference for o in saved])
     receipt.case_id = placed.case_ids[0] if placed.case_ids else None
     receipt.answer = _answer(placed.case_ids, placed.opened, outcomes)
     changed = [o.reference for o in saved if o.status == "updated"]
@@ -174,7 +175,7 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
     for entry in entries:
         kind, fhir_id = given[entry.index].split("/")
         content = copy.deepcopy(entry.resource) or {}
-        path = f"{entry.path}.resource"
+        path = submission.place_of(entry)
         if issues := resolve(content, path, names, known, server, submission.subject_elsewhere):
             resolved.faults[entry.index] = issues
         content["id"] = fhir_id
@@ -191,6 +192,7 @@ def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) ->
     wanted = {index: key for index, key in asked.items() if key is not None}
     ids = resources.identities(session, partner, wanted.values())
     found = {index: f"{key[0]}/{ids[key]}" for index, key in wanted.items() if key in ids}
+    found |= {entry.index: entry.existing for entry in entries if entry.existing}
     stored = {r.reference: r for r in resources.by_reference(session, partner.id, found.values())}
     by_index = {entry.index: entry for entry in entries}
     return {

@@ -11,7 +11,8 @@ class Entry:
     """One Bundle.entry. ``method`` is POST, PUT, PATCH or empty (collection, document, message).
 
     ``refused``: the entry of a batch that is not taken, with the reason in ``issues``. ``sent_type``: the resource's
-    type in the release that was sent; ``resource`` and ``url`` are R4.
+    type in the release that was sent; ``resource`` and ``url`` are R4. ``existing``: the reference that a condition
+    was found to name.
     """
 
     index: int
@@ -24,6 +25,7 @@ class Entry:
     issues: tuple[Issue, ...] = ()
     refused: bool = False
     sent_type: str = ""
+    existing: str = ""
 
     @property
     def path(self) -> str:
@@ -40,12 +42,18 @@ class Submission:
 
     ``faults`` refuse the whole (a transaction's only): told together with references that lead nowhere.
     ``subject_elsewhere``: documents and lists may be about a Patient that is not here (IHE MHD ITI-65 2:3.65.4.1.2.2).
+    ``is_single``: a transaction of one entry that was sent as a resource by itself.
     """
 
     bundle_type: str
     entries: tuple[Entry, ...]
     faults: tuple[Issue, ...] = ()
     subject_elsewhere: bool = False
+    is_single: bool = False
+
+    def place_of(self, entry: Entry) -> str:
+        """FHIRPath of an entry's resource in what was sent."""
+        return entry.sent_type if self.is_single else f"{entry.path}.resource"
 
     @property
     def kept(self) -> tuple[Entry, ...]:

@@ -216,9 +216,8 @@ def test_a_wrong_token_is_refused(ehr: FhirClient) -> None:
 def test_what_is_not_offered_says_so(ehr: FhirClient) -> None:
     headers = ehr.partner.headers()
     refused = requests.delete(f"{ehr.base}/Patient/1", headers=headers, timeout=20)
-    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD")
+    assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, PUT")
     assert "entered-in-error" in issues(refused)[0][1]
-    assert requests.put(f"{ehr.base}/Patient/1", headers=headers, json={}, timeout=20).status_code == 405
     assert ehr.get("Wizard/1").status_code == 404
     assert ehr.get("Medication/1").status_code == 404
     assert ehr.get("Patient/1/_history/1").status_code == 404
