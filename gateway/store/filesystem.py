@@ -8,11 +8,12 @@ import hashlib
 import os
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Noted, Spool, Stored, check_spools, noted, noted_spools, object_key
+from gateway.store.objects import Note, Noted, Spool, Stored, check_spools, noted, noted_spools, object_key
 
 _PROBE = ".probe"
 
@@ -30,10 +31,10 @@ class FileObjectStore:
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
-    def keep(self, spool: Spool, note: bytes = b"") -> Stored:
+    def keep(self, spool: Spool, note: Note | None = None) -> Stored:
         target = os.path.join(self._objects, object_key(spool.sha256))
         try:
-            is_noted = bool(note) and spool.note(note)
+            is_noted = note is not None and spool.note(note)
             if _is_named(spool, target):
                 spool.sync()
             else:
@@ -108,7 +109,9 @@ def _link(path: str, target: str) -> None:
 def _noted_in(folder: Path, since: float) -> Iterator[Noted]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.stat().st_mtime >= since and (found := noted(Path(entry.path))):
+            if entry.stat().st_mtime >= since and (
+                found := noted(Path(entry.path), partial(object_key, entry.name))
+            ):
                 yield found
 
 

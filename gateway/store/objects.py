@@ -9,10 +9,11 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import BufferedReader, RawIOBase
 from pathlib import Path
 from types import TracebackType
@@ -35,9 +36,18 @@ class Stored:
     is_noted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A short text (of 60 bytes there is room in an inode of ext4), and when the bytes came: the file's own time."""
+
+    text: bytes
+    arrived_at: datetime
+
+
 _READ_BYTES = 16 * 1024
 _PREFIX = "incoming-"
 NOTE = "user.gateway.note"  # the extended attribute (xattr(7))
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ABANDONED_SECONDS = 24 * 3600
 SPARE_BYTES = 64 * 1024 * 1024  # with less left on its disk, the gateway is not ready
 
@@ -74,10 +84,12 @@ class Spool:
         """The bytes so far, from the start, wherever the file is meanwhile; only while the spool is open."""
         return BufferedReader(_ReadFromStart(self._file), _READ_BYTES)
 
-    def note(self, note: bytes) -> bool:
+    def note(self, note: Note) -> bool:
         """Write a note beside the bytes, not into them; whether the file system can do so."""
+        arrived = (note.arrived_at - _EPOCH) // timedelta(microseconds=1) * 1000
         try:
-            os.setxattr(self._file, NOTE, f"{object_key(self.sha256)} ".encode() + note)
+            os.setxattr(self._file, NOTE, note.text)
+            os.utime(self._file, ns=(arrived, arrived))
         except OSError:
             return False
         return True
@@ -151,7 +163,7 @@ class Noted:
     """A file that has a note, and the key of the object that it was to become."""
 
     key: str
-    note: bytes
+    note: Note
     path: Path
 
 
@@ -162,7 +174,7 @@ class ObjectStore(Protocol):
         """A new empty spool on this machine."""
         ...
 
-    def keep(self, spool: Spool, note: bytes = b"") -> Stored:
+    def keep(self, spool: Spool, note: Note | None = None) -> Stored:
         """Make the spooled bytes durable; the same bytes again are the same object. Raises StoreUnavailable.
 
         With a ``note`` for ``noted_since``, where the store can hold one and the object is new.
@@ -194,20 +206,30 @@ def remove_abandoned_spools(folder: Path) -> None:
                 path.unlink()
 
 
-def noted(path: Path) -> Noted | None:
+def noted(path: Path, key: Callable[[], str]) -> Noted | None:
+    """``key`` is asked only where there is a note."""
     try:
-        key, _, note = os.getxattr(path, NOTE).partition(b" ")
-    except OSError:  # it has no note
+        text = os.getxattr(path, NOTE)
+    except OSError:  # it has none
         return None
-    return Noted(key.decode(), note, path)
+    arrived_at = _EPOCH + timedelta(microseconds=path.stat().st_mtime_ns // 1000)
+    return Noted(key(), Note(text, arrived_at), path)
 
 
 def noted_spools(folder: Path) -> Iterator[Noted]:
     """Raises StoreUnavailable."""
     try:
-        yield from filter(None, map(noted, sorted(folder.glob(f"{_PREFIX}*"))))
+        for path in sorted(folder.glob(f"{_PREFIX}*")):
+            with suppress(FileNotFoundError):  # it was indexed meanwhile
+                if found := noted(path, partial(_key_of_content, path)):
+                    yield found
     except OSError as error:
         raise StoreUnavailable("The gateway cannot read its files now.") from error
+
+
+def _key_of_content(path: Path) -> str:
+    with path.open("rb") as file:
+        return object_key(hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def check_spools(folder: Path) -> None:

@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Noted, Spool, Stored, check_spools, object_key
+from gateway.store.objects import Note, Noted, Spool, Stored, check_spools, object_key
 
 PROBE_SECONDS = 30.0
 _PROBE = "probe"
@@ -46,7 +46,7 @@ class RemoteObjectStore:
         except OSError as error:
             raise StoreUnavailable("The gateway cannot store files now; please send again.") from error
 
-    def keep(self, spool: Spool, note: bytes = b"") -> Stored:
+    def keep(self, spool: Spool, note: Note | None = None) -> Stored:
         key = object_key(spool.sha256)
         try:
             if self._size_bytes(key) != spool.size_bytes:

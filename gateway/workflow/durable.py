@@ -34,7 +34,7 @@ APPLICATION_VERSION = "1"  # raise only when running workflows cannot be finishe
 QUEUE, FETCH_QUEUE = "gateway", "fetch"
 CONCURRENCY = 2
 FETCHES = 2  # a fetch may take hours; it must not stand in the way of what is done in no time
-POLLING_SECONDS = 0.2
+POLLING_SECONDS, FETCH_POLLING_SECONDS = 0.2, 1.0
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
 SETTLE_SECONDS = 2.0
@@ -152,8 +152,9 @@ def migrate(url: str) -> None:
 
     DBOS.migrate(_dbos_url(url))
     client = DBOSClient(system_database_url=_dbos_url(url), application_name=APPLICATION)
-    for queue, concurrency in ((QUEUE, CONCURRENCY), (FETCH_QUEUE, FETCHES)):
-        client.register_queue(queue, worker_concurrency=concurrency, polling_interval_sec=POLLING_SECONDS)
+    queues = (QUEUE, CONCURRENCY, POLLING_SECONDS), (FETCH_QUEUE, FETCHES, FETCH_POLLING_SECONDS)
+    for queue, concurrency, seconds in queues:
+        client.register_queue(queue, worker_concurrency=concurrency, polling_interval_sec=seconds)
     client.destroy()
 
 

@@ -59,14 +59,14 @@ def _is_kept(services: Services, noted: Noted) -> bool:
 
 def _is_taken_again(services: Services, noted: Noted) -> bool:
     """What cannot be indexed is put among the refused files, for a person to look at: its sender was told otherwise."""
-    partner_id, channel, address, received_at = json.loads(noted.note)
+    partner_id, channel, address = json.loads(noted.note.text)
     with services.database.reading() as session:
         if receipts.has_sent(session, partner_id, noted.key.rpartition("/")[2]):
             return False
         partner = partners.get(session, partner_id).partner
     origin = Origin(channel, address)
     try:
-        return _is_indexed_again(services, noted, partner, origin, datetime.fromisoformat(received_at))
+        return _is_indexed_again(services, noted, partner, origin)
     except StoreUnavailable:
         raise
     except Exception as error:  # the gateway must start all the same
@@ -78,9 +78,7 @@ def _is_taken_again(services: Services, noted: Noted) -> bool:
         return True
 
 
-def _is_indexed_again(
-    services: Services, noted: Noted, partner: Partner, origin: Origin, received_at: datetime
-) -> bool:
+def _is_indexed_again(services: Services, noted: Noted, partner: Partner, origin: Origin) -> bool:
     sha256 = noted.key.rpartition("/")[2]
     try:
         file = services.objects.open(noted.key)
@@ -93,5 +91,5 @@ def _is_indexed_again(
         size_bytes = file.tell()
         file.seek(0)
         kept = Kept(read_header(file, partner.assigning_authority), Stored(noted.key, sha256, size_bytes))
-    index_kept(services, partner, {0: kept}, origin, received_at)
+    index_kept(services, partner, {0: kept}, origin, noted.note.arrived_at)
     return True

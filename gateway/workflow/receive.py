@@ -22,7 +22,7 @@ from gateway.errors import GatewayError, InstanceMismatch, NotFound, StoreUnavai
 from gateway.store import receipts
 from gateway.store.ids import new_id
 from gateway.store.instance_index import SAME, InstanceIndex
-from gateway.store.objects import Spool, Stored
+from gateway.store.objects import Note, Spool, Stored
 from gateway.store.trail import Act
 from gateway.workflow.durable import Work
 from mappings.dicom_to_header import read_header
@@ -190,9 +190,10 @@ def _is_same_data_set(services: Services, key: str, offset: int, arrived: Kept) 
         return not file.read(1)
 
 
-def _note(partner: Partner, origin: Origin, now: datetime) -> bytes:
+def _note(partner: Partner, origin: Origin, now: datetime) -> Note:
     """What workflow/index_again.py must know of a file."""
-    return json.dumps([partner.id, origin.channel, origin.address, now.isoformat()]).encode()
+    whence = [partner.id, origin.channel, origin.address]
+    return Note(json.dumps(whence, separators=(",", ":")).encode(), now)
 
 
 def _in_order_of_study(kept: Mapping[int, Kept]) -> list[tuple[int, Kept]]:

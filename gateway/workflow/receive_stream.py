@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gateway.store.objects import Spool
 
 AT_ONCE_SECONDS = 0.01  # from an answer to what follows upon it
-LONGEST_SECONDS = 0.1
+LONGEST_SECONDS = 0.2
 MOST_INSTANCES = 32
 RETRY_SECONDS = 1.0
 

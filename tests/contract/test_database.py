@@ -33,17 +33,8 @@ def add_partner(session: Session, partner_id: str, at: datetime = NOW) -> None:
 
 
 def add_audit(session: Session, subject: str) -> None:
-    trail.append(
-        session,
-        at=NOW,
-        actor=SYSTEM_ACTOR.actor,
-        action="test",
-        subject=subject,
-        case_id=None,
-        channel="",
-        address="",
-        detail={},
-    )
+    acts = [trail.Act("test", subject)]
+    trail.append(session, acts, at=NOW, actor=SYSTEM_ACTOR.actor, channel="", address="")
 
 
 def partner_ids(database: Database) -> list[str]:

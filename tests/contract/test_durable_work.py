@@ -26,17 +26,8 @@ def worker(services: Services, database_url: str, tmp_path: Path) -> Iterator[Wo
 def arrive(services: Services, subject: str) -> None:
     """Something about the subject is stored, and work on it is enqueued, in one transaction."""
     with services.database.transaction() as session:
-        trail.append(
-            session,
-            at=datetime.now(UTC),
-            actor=SYSTEM_ACTOR.actor,
-            action="test",
-            subject=subject,
-            case_id=None,
-            channel="",
-            address="",
-            detail={},
-        )
+        acts = [trail.Act("test", subject)]
+        trail.append(session, acts, at=datetime.now(UTC), actor=SYSTEM_ACTOR.actor, channel="", address="")
         services.jobs.enqueue(session, Work.CHECK_CASE, subject)
 
 

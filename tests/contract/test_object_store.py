@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from gateway.errors import NotFound, StoreUnavailable, TooLarge
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import (
+    Note,
     ObjectStore,
     Spool,
     keep_bytes,
@@ -99,16 +100,19 @@ def test_of_two_senders_of_the_same_bytes_at_one_moment_one_has_noted_them(
 ) -> None:
     """What is told as noted is what stands under the name."""
     store = FileObjectStore(tmp_path)
+    ours, theirs = (
+        Note(text, datetime(2026, 3, 1, tzinfo=UTC)) for text in (b"of the first", b"of the second")
+    )
     with store.spool() as first, store.spool() as second:
         for spool in (first, second):
             spool.write(BYTES)
-        monkeypatch.setattr(first, "note", lambda _: store.keep(second, b"of the second").is_noted)
-        assert not store.keep(first, b"of the first").is_noted
+        monkeypatch.setattr(first, "note", lambda _: store.keep(second, theirs).is_noted)
+        assert not store.keep(first, ours).is_noted
     (noted,) = store.noted_since(datetime(2026, 1, 1, tzinfo=UTC))
-    assert noted.note == b"of the second"
+    assert noted.note == theirs
     with store.spool() as alone:
         alone.write(BYTES + b"other")
-        assert store.keep(alone, b"a note").is_noted
+        assert store.keep(alone, ours).is_noted
 
 
 def test_an_open_object_can_be_read_from_any_place(store: ObjectStore) -> None:
