@@ -12,6 +12,7 @@
     ├── UnsupportedMediaType      the body's media type is not read here
     ├── NotAcceptable             the answer's media type is not written here
     ├── TooLarge                  more bytes than the limit allows
+    ├── TooManyRequests           more of a partner's at one time than is taken on
     ├── NotSupported              an interaction that the gateway does not offer
     ├── Unauthenticated           no valid credentials
     ├── Forbidden                 valid credentials that do not allow this
@@ -101,6 +102,10 @@ class NotAcceptable(GatewayError):
 
 
 class TooLarge(GatewayError):
+    pass
+
+
+class TooManyRequests(GatewayError):
     pass
 
 

@@ -24,6 +24,7 @@ from gateway.workflow.limited import LimitedProcesses
 if TYPE_CHECKING:
     from gateway.senders.access_tokens import AccessTokens
     from gateway.senders.dicom_scu import Scu
+    from gateway.workflow.export import Export, Exported, Line
     from gateway.workflow.fetch_from import ImagingSource
 
 IMAGING_SCOPES = ("system/ImagingStudy.rs",)
@@ -156,6 +157,13 @@ class ConnectToArchives:
         return _access_tokens(self._keyring)
 
 
+def _exported(services: "Services", export: "Export") -> "Iterator[Line]":
+    """What the FHIR door would give of a partner's data, read by the process that exports."""
+    from gateway.fhir.export_content import exported
+
+    return exported(services, export)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     config: Config
@@ -167,6 +175,7 @@ class Services:
     call: CallAe
     connect: Connect
     limited: LimitedProcesses
+    exported: "Exported"
 
 
 def build_services(config: Config) -> Services:
@@ -176,7 +185,7 @@ def build_services(config: Config) -> Services:
     objects, jobs = _object_store(config), Jobs(database)
     push, call = PushOverFhir(keyring), CallOverDicom(config)
     connect, limited = ConnectToArchives(config, keyring, call), LimitedProcesses()
-    return Services(config, database, objects, jobs, keyring, push, call, connect, limited)
+    return Services(config, database, objects, jobs, keyring, push, call, connect, limited, _exported)
 
 
 def _object_store(config: Config) -> ObjectStore:

@@ -43,6 +43,7 @@ STATUS: dict[type[GatewayError], Status] = {
     errors.UnsupportedMediaType: Status(415, NOT_SUPPORTED),
     errors.NotAcceptable: Status(406, PROCESSING_FAILURE),
     errors.TooLarge: Status(413, OUT_OF_RESOURCES),
+    errors.TooManyRequests: Status(429, PROCESSING_FAILURE),
     errors.NotSupported: Status(501, PROCESSING_FAILURE),
     errors.Unauthenticated: Status(401, PROCESSING_FAILURE),
     errors.Forbidden: Status(403, PROCESSING_FAILURE),

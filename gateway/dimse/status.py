@@ -49,6 +49,7 @@ STATUS: dict[type[GatewayError], int] = {
     errors.UnsupportedMediaType: SOP_CLASS_NOT_SUPPORTED,
     errors.NotAcceptable: SOP_CLASS_NOT_SUPPORTED,
     errors.TooLarge: OUT_OF_RESOURCES,
+    errors.TooManyRequests: OUT_OF_RESOURCES,
     errors.NotSupported: SOP_CLASS_NOT_SUPPORTED,
     errors.Unauthenticated: NOT_AUTHORIZED,
     errors.Forbidden: NOT_AUTHORIZED,

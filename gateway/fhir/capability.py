@@ -13,6 +13,8 @@ INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-typ
 PUBLISHED = "2026-11-24"
 _PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message"
 _MHD = "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD."
+_EXPORT = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
+_BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
 _VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 
 
@@ -23,7 +25,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
         "status": "active",
         "date": PUBLISHED,
         "kind": "instance",
-        "instantiates": [f"{_MHD}DocumentRecipient", f"{_MHD}DocumentResponder"],
+        "instantiates": [f"{_MHD}DocumentRecipient", f"{_MHD}DocumentResponder", _BULK_DATA],
         "software": {"name": "Second Opinion Gateway", "version": __version__},
         "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
         "fhirVersion": Release.R4.version,
@@ -38,6 +40,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
                 "resource": [_resource(type_name) for type_name in sorted(resource_types())],
                 "interaction": [{"code": "transaction"}, {"code": "batch"}],
                 "operation": [
+                    {"name": "export", "definition": f"{_EXPORT}export"},
                     {"name": "process-message", "definition": _PROCESS_MESSAGE},
                     {"name": "validate", "definition": _VALIDATE},
                 ],
@@ -88,7 +91,10 @@ def _resource(type_name: str) -> dict[str, Any]:
         found |= {"updateCreate": True, "conditionalCreate": True}
     if type_name == "Patient":
         definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
-        found["operation"] = [{"name": "everything", "definition": definition}]
+        found["operation"] = [
+            {"name": "everything", "definition": definition},
+            {"name": "export", "definition": f"{_EXPORT}patient-export"},
+        ]
     return {key: value for key, value in found.items() if value != []}
 
 

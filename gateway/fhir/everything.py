@@ -17,6 +17,7 @@ from gateway.case.access import Partner
 from gateway.case.searching import Form, HasKey, Key
 from gateway.errors import InvalidContent, NotFound
 from gateway.fhir import answers, disclosed, paging, served
+from gateway.fhir.compartment import patients_of
 from gateway.fhir.history import since_of
 from gateway.fhir.included import MAX_INCLUDED, by_reference
 from gateway.fhir.search import DEFAULT_COUNT, PAGE, whole_count
@@ -25,7 +26,6 @@ from gateway.store import resource_search, resources
 from gateway.store.database import Session
 from gateway.workflow.searchable import searching
 from mappings.fhir_search_parameters import resource_types, search_parameters
-from mappings.fhir_search_values import references_at
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -147,7 +147,7 @@ def _made(services: Services, session: Session, partner: Partner, asked: _Asked)
             continue
         term = HasKey(frozenset(Key(path.text, Form.REFERENCE, asked.patient) for path in of_patient.paths))
         candidates = served.made(services, session, partner, name, [(term,)])
-        found += [one for one in candidates if asked.patient in _patients_of(one)]
+        found += [one for one in candidates if asked.patient in patients_of(one)]
     return sorted(found, key=lambda one: one.reference)
 
 
@@ -160,20 +160,6 @@ def _keys(type_name: str, patient: str) -> frozenset[Key]:
     )
 
 
-def _patients_of(one: Served) -> frozenset[str]:
-    """The Patients in whose compartment it is."""
-    if one.type == "Patient":
-        return frozenset({one.reference})
-    return frozenset(
-        reference
-        for parameter in search_parameters(one.type).values()
-        if parameter.of_patient
-        for path in parameter.paths
-        for reference in references_at(one.resource, path)
-        if reference.startswith("Patient/")
-    )
-
-
 def _referred_to(
     services: Services, session: Session, partner: Partner, asked: _Asked, own: Sequence[Served]
 ) -> list[Served]:
@@ -181,7 +167,7 @@ def _referred_to(
     there = {one.reference for one in own}
     wanted = {reference for one in own for reference in _pointers(one.resource)} - there - {asked.patient}
     found = by_reference(services, session, partner, sorted(wanted)[:MAX_INCLUDED])
-    return [one for one in found if one.type in asked.types and _patients_of(one) <= {asked.patient}]
+    return [one for one in found if one.type in asked.types and patients_of(one) <= {asked.patient}]
 
 
 def _pointers(value: Any) -> Iterator[str]:

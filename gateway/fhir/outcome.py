@@ -18,6 +18,7 @@ STATUS: dict[type[GatewayError], tuple[int, str]] = {
     errors.UnsupportedMediaType: (415, "not-supported"),
     errors.NotAcceptable: (406, "not-supported"),
     errors.TooLarge: (413, "too-long"),
+    errors.TooManyRequests: (429, "throttled"),
     errors.NotSupported: (405, "not-supported"),
     errors.Unauthenticated: (401, "login"),
     errors.Forbidden: (403, "forbidden"),

@@ -49,7 +49,7 @@ def headers_of(error: GatewayError) -> dict[str, str]:
         headers["WWW-Authenticate"] = challenge(request.headers)
     if status == 405:
         headers["Allow"] = ", ".join(_allowed())
-    if status == 503:
+    if status in (429, 503):
         headers["Retry-After"] = "30"
     return headers
 

@@ -12,7 +12,9 @@ from gateway.case.access import Partner
 from gateway.errors import GatewayError, UnsupportedMediaType
 from gateway.fhir import (
     answers,
+    async_requests,
     everything,
+    export,
     history,
     reading,
     refusing,
@@ -45,6 +47,7 @@ def blueprint(services: Services) -> Blueprint:
 
     _offer_sending(door, services, base)
     _offer_reading(door, services, base)
+    _offer_asynchronous(door, services, base)
 
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def not_offered(anything: str) -> Response:
@@ -91,6 +94,28 @@ def _offer_sending(door: Blueprint, services: Services, base: str) -> None:
     @door.post("/<type_name>/$validate")
     def validate(type_name: str) -> Response:
         return submitting.validate(services, _partner(services), type_name)
+
+
+def _offer_asynchronous(door: Blueprint, services: Services, base: str) -> None:
+    @door.route("/$export", methods=["GET", "POST"])
+    def export_all() -> Response:
+        return export.kick_off(services, _partner(services), base, of_patients=False)
+
+    @door.route("/Patient/$export", methods=["GET", "POST"])
+    def export_patients() -> Response:
+        return export.kick_off(services, _partner(services), base, of_patients=True)
+
+    @door.get(f"/{async_requests.PATH}/<request_id>")
+    def status(request_id: str) -> Response:
+        return async_requests.status(services, _partner(services), base, request_id)
+
+    @door.delete(f"/{async_requests.PATH}/<request_id>")
+    def cancel(request_id: str) -> Response:
+        return async_requests.cancel(services, _partner(services), request_id)
+
+    @door.get(f"/{async_requests.PATH}/<request_id>/<int:number>")
+    def file(request_id: str, number: int) -> Response:
+        return async_requests.file(services, _partner(services), request_id, number)
 
 
 def _offer_reading(door: Blueprint, services: Services, base: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from flask import Response, request
+from flask import Response
 
 from gateway.auth.bearer import require_scope
 from gateway.case.access import Partner
 from gateway.errors import InvalidContent
 from gateway.fhir import answers, chaining, disclosed, found, included, paging, releases, search
 from gateway.fhir.included import Included
+from gateway.fhir.preferences import handling
 from gateway.fhir.search import PAGE, Query
 from gateway.fhir.shaping import shaped
 from gateway.workflow.disclosure import SEARCH
@@ -28,7 +29,7 @@ def search_type(services: Services, partner: Partner, base: str, asked_type: str
     type_name, _, _ = releases.addressed(asked_type, "")
     require_scope(partner, type_name, "s")
     answers.require_fhir_answer()
-    strict = "handling=strict" in request.headers.get("Prefer", "").replace(" ", "").casefold()
+    strict = handling() == "strict"
     asked = chaining.followed(services, partner, type_name, releases.pairs_in_r4(asked_type, pairs), base)
     query = releases.called(asked_type, search.parse(type_name, asked, strict, base))
     if type_name == "Binary" and not any(name == "_id" for name, _ in query.asked):

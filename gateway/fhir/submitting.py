@@ -124,6 +124,17 @@ def validate(services: Services, partner: Partner, type_name: str) -> Response:
         return answers.fhir_answer(preflight.of_validation(content, type_name, release))
 
 
+def parameters(services: Services) -> dict[str, Any]:
+    """The Parameters of an operation, or nothing where there is no body. Raises InvalidContent for anything else."""
+    max_bytes = services.config.max_fhir_bytes
+    with services.objects.spool(max_bytes) as spool:
+        _fill(spool, max_bytes)
+        sent = _sent(spool)[0] if spool.size_bytes else {"resourceType": "Parameters"}
+    if sent.get("resourceType") != "Parameters":
+        raise InvalidContent("Parameters were expected in the body.")
+    return sent
+
+
 def _sent(spool: Spool) -> tuple[dict[str, Any], Release]:
     """What was sent and its release, in which the answer is too."""
     media_type, parameters = parse_options_header(request.headers.get("Content-Type", ""))

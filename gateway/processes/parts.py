@@ -74,6 +74,7 @@ def worker(config: Config) -> None:
             _take_over_from_dead(services)
             if turn % TURNS_BETWEEN_FORGETTING == 0:
                 _forget_finished(services)
+                _remove_expired(services)
         durable.stop()
 
 
@@ -112,6 +113,18 @@ def _forget_finished(services: Services) -> None:
         return
     if forgotten:
         log.info("finished-work-forgotten", count=forgotten)
+
+
+def _remove_expired(services: Services) -> None:
+    from gateway.workflow import respond_async
+
+    try:
+        removed = respond_async.remove_expired(services)
+    except Exception:  # the outermost edge of the worker: an hour later it is tried again
+        log.exception("removing-failed")
+        return
+    if removed:
+        log.info("expired-answers-removed", count=removed)
 
 
 def _stop_on_signal() -> threading.Event:

@@ -35,6 +35,16 @@ def narrowed(session: Session, viewer: Viewer, by: Narrowing) -> list[CaseRow]:
     )
 
 
+def ids(session: Session, viewer: Viewer) -> list[str]:
+    """Of every case that the viewer may see."""
+    return list(session.scalars(visible(viewer).with_only_columns(CaseRow.id).order_by(CaseRow.id)))
+
+
+def study_ids(session: Session, viewer: Viewer) -> list[str]:
+    """Of every study that the viewer may see."""
+    return list(session.scalars(studies.visible(viewer).with_only_columns(StudyRow.id).order_by(StudyRow.id)))
+
+
 @dataclass(frozen=True, slots=True)
 class StudyNarrowing:
     """What a study must have one of, each None where anything will do.

@@ -6,6 +6,7 @@ are not all there; nobody was told of such an object, and the same bytes sent ag
 
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
@@ -13,7 +14,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Note, Noted, Spool, Stored, check_spools, noted, noted_spools, object_key
+from gateway.store.objects import (
+    Note,
+    Noted,
+    Spool,
+    Stored,
+    check_spools,
+    lent,
+    noted,
+    noted_spools,
+    object_key,
+)
 
 _PROBE = ".probe"
 
@@ -64,6 +75,24 @@ class FileObjectStore:
             raise NotFound("The stored bytes are not there.") from error
         except OSError as error:
             raise StoreUnavailable("The gateway cannot read its files now.") from error
+
+    def lend(self, spool: Spool, key: str) -> None:
+        target = self._objects / lent(key)
+        try:
+            spool.sync()
+            _make_folder(target.parent)
+            os.replace(spool.path, target)
+            _sync(target.parent)
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot store files now; please ask again.") from error
+
+    def take_back(self, folder: str) -> None:
+        try:
+            shutil.rmtree(self._objects / lent(folder))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreUnavailable("The gateway cannot remove its files now.") from error
 
     def check(self) -> None:
         try:

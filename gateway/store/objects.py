@@ -7,6 +7,7 @@ still nobody's. ``ObjectStore.keep`` makes it durable; only then may a peer be t
 import errno
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -193,6 +194,17 @@ class ObjectStore(Protocol):
         """The object's bytes, seekable. Raises NotFound, StoreUnavailable."""
         ...
 
+    def lend(self, spool: Spool, key: str) -> None:
+        """Make the spooled bytes durable for a while, under a key below LENT; replaces what stood there.
+
+        Raises StoreUnavailable.
+        """
+        ...
+
+    def take_back(self, folder: str) -> None:
+        """Remove what was lent under keys below ``folder``, which is itself below LENT. Raises StoreUnavailable."""
+        ...
+
     def check(self) -> None:
         """Tries to keep something. Raises StoreUnavailable where that fails; costs little."""
         ...
@@ -243,6 +255,17 @@ def check_spools(folder: Path) -> None:
 def object_key(sha256: str) -> str:
     """In 256 folders: of a million objects, 4,000 in each."""
     return f"{sha256[:2]}/{sha256}"
+
+
+LENT = "lent/"
+"""What was made here and can be made again stands below it; nothing else is ever removed."""
+
+
+def lent(key: str) -> str:
+    """``key``, which can be removed. Raises ValueError for one of what was received."""
+    if not re.fullmatch(rf"{LENT}[A-Za-z0-9-]+(/[A-Za-z0-9-]+)?", key):
+        raise ValueError(f"nothing is removed but below {LENT}")
+    return key
 
 
 def keep_bytes(objects: ObjectStore, chunks: Iterable[bytes]) -> Stored:

@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import from_url
 
 from gateway.errors import NotFound, StoreUnavailable
-from gateway.store.objects import Note, Noted, Spool, Stored, check_spools, object_key
+from gateway.store.objects import Note, Noted, Spool, Stored, check_spools, lent, object_key
 
 PROBE_SECONDS = 30.0
 _PROBE = "probe"
@@ -69,6 +69,20 @@ class RemoteObjectStore:
             raise NotFound("The stored bytes are not there.") from error
         except (BaseError, OSError) as error:
             raise StoreUnavailable("The gateway cannot read its files now.") from error
+
+    def lend(self, spool: Spool, key: str) -> None:
+        try:
+            with spool.reader() as reader:
+                obstore.put(self._store, lent(key), reader)
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable("The gateway cannot store files now; please ask again.") from error
+
+    def take_back(self, folder: str) -> None:
+        try:
+            for found in obstore.list(self._store, f"{lent(folder)}/"):
+                obstore.delete(self._store, [one["path"] for one in found])
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable("The gateway cannot remove its files now.") from error
 
     def check(self) -> None:
         try:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import simplejson
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from gateway.case.access import Partner
 from gateway.case.model import Source
@@ -292,6 +292,46 @@ def history(
     order = ResourceRow.updated_at.desc(), ResourceRow.pk.desc()
     newest = select(ResourceRow.pk).where(*conditions).order_by(*order).limit(limit)
     return by_pk(session, partner, list(session.scalars(newest)))
+
+
+def types_of(session: Session, partner: Partner) -> set[str]:
+    """Of which the partner has any."""
+    return set(
+        session.scalars(select(ResourceRow.type).where(ResourceRow.partner_id == partner.id).distinct())
+    )
+
+
+def as_of(
+    session: Session,
+    partner: Partner,
+    type: str,
+    until: datetime,
+    since: datetime | None,
+    after: str,
+    limit: int,
+) -> list[tuple[str, int, int]]:
+    """FHIR id, ``pk`` and length of what was current at ``until``, changed after ``since``; in the order of the ids.
+
+    Versions are never changed, so that the answer stays the same whatever comes later.
+    """
+    later = aliased(ResourceRow)
+    is_superseded = exists().where(
+        later.partner_id == ResourceRow.partner_id,
+        later.type == ResourceRow.type,
+        later.fhir_id == ResourceRow.fhir_id,
+        later.version > ResourceRow.version,
+        later.updated_at <= until,
+    )
+    query = select(ResourceRow.fhir_id, ResourceRow.pk, func.length(ResourceRow.content)).where(
+        ResourceRow.partner_id == partner.id,
+        ResourceRow.type == type,
+        ResourceRow.fhir_id > after,
+        ResourceRow.updated_at <= until,
+        ~is_superseded,
+    )
+    if since is not None:
+        query = query.where(ResourceRow.updated_at > since)
+    return [tuple(row) for row in session.execute(query.order_by(ResourceRow.fhir_id).limit(limit))]
 
 
 def count_versions(

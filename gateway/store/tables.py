@@ -584,6 +584,32 @@ class CommitmentRow(Row):
     __table_args__ = (Index("ix_commitment_transaction", "partner_id", "transaction_uid"),)
 
 
+class AsyncRequestRow(Row):
+    """A request that is answered later (FHIR R4 async pattern). The row stays, its answer goes at ``expires_at``.
+
+    ``kind``: export, bundle. ``state``: waiting, begun, done, failed, cancelled, expired. ``asked`` is what its kind of
+    work needs. ``answer`` is JSON: of an export its files, of a bundle the answer that it would have had at once.
+    """
+
+    __tablename__ = "async_request"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    kind: Mapped[str] = mapped_column(String(16))
+    state: Mapped[str] = mapped_column(String(16))
+    url: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str]]  # of the token that asked
+    address: Mapped[str] = mapped_column(String(255))
+    asked: Mapped[dict[str, Any]]
+    asked_at: Mapped[datetime]
+    transaction_at: Mapped[datetime | None]  # what was received until then is in an export
+    finished_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    answer: Mapped[str] = mapped_column(Text, default="")
+
+    __table_args__ = (Index("ix_async_request_partner", "partner_id", "kind", "state"),)
+
+
 class JobRow(Row):
     """How often a kind of durable work has begun for one subject: makes its workflow id (see workflow/durable.py)."""
 

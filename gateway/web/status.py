@@ -15,6 +15,7 @@ HTTP_STATUS: dict[type[GatewayError], int] = {
     errors.UnsupportedMediaType: 415,
     errors.NotAcceptable: 406,
     errors.TooLarge: 413,
+    errors.TooManyRequests: 429,
     errors.NotSupported: 405,
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 APPLICATION = "second-opinion-gateway"
 APPLICATION_VERSION = "1"  # raise only when running workflows cannot be finished by the new code
-QUEUE, FETCH_QUEUE = "gateway", "fetch"
+QUEUE, FETCH_QUEUE, EXPORT_QUEUE = "gateway", "fetch", "export"
 CONCURRENCY = 2
 FETCHES = 2  # a fetch may take hours; it must not stand in the way of what is done in no time
-POLLING_SECONDS, FETCH_POLLING_SECONDS = 0.2, 1.0
+EXPORTS = 1  # nor must an export
+POLLING_SECONDS, SLOW_POLLING_SECONDS = 0.2, 1.0
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
 SETTLE_SECONDS = 2.0
@@ -57,6 +58,7 @@ class Work(StrEnum):
     DELIVER = "deliver"
     FETCH_STUDY = "fetch-study"  # the id of the fetch, a stroke, and the number of its round
     REPORT_COMMITMENT = "report-commitment"
+    EXPORT = "export"
 
 
 class Jobs:
@@ -138,8 +140,11 @@ class Jobs:
             return self._client
 
 
+_OWN_QUEUES = {Work.FETCH_STUDY: FETCH_QUEUE, Work.EXPORT: EXPORT_QUEUE}
+
+
 def _options(work: Work) -> EnqueueOptions:
-    queue = FETCH_QUEUE if work is Work.FETCH_STUDY else QUEUE
+    queue = _OWN_QUEUES.get(work, QUEUE)
     return {"workflow_name": work.value, "queue_name": queue, "app_version": APPLICATION_VERSION}
 
 
@@ -152,7 +157,11 @@ def migrate(url: str) -> None:
 
     DBOS.migrate(_dbos_url(url))
     client = DBOSClient(system_database_url=_dbos_url(url), application_name=APPLICATION)
-    queues = (QUEUE, CONCURRENCY, POLLING_SECONDS), (FETCH_QUEUE, FETCHES, FETCH_POLLING_SECONDS)
+    queues = (
+        (QUEUE, CONCURRENCY, POLLING_SECONDS),
+        (FETCH_QUEUE, FETCHES, SLOW_POLLING_SECONDS),
+        (EXPORT_QUEUE, EXPORTS, SLOW_POLLING_SECONDS),
+    )
     for queue, concurrency, seconds in queues:
         client.register_queue(queue, worker_concurrency=concurrency, polling_interval_sec=seconds)
     client.destroy()
@@ -202,7 +211,7 @@ def is_stopping() -> bool:
 def is_running() -> bool:
     """Whether the queues are being polled in this process."""
     polling = {thread.name for thread in threading.enumerate()}
-    return {f"queue-worker-{queue}" for queue in (QUEUE, FETCH_QUEUE)} <= polling
+    return {f"queue-worker-{queue}" for queue in (QUEUE, FETCH_QUEUE, EXPORT_QUEUE)} <= polling
 
 
 def take_over_from_dead(living: set[str]) -> None:
@@ -245,7 +254,16 @@ def _succeeds(perform: Perform, services: Services, work: Work, subject: str, fi
 
 def perform_step(services: Services, work: Work, subject: str, final: bool) -> bool:
     """Whether the work is done; otherwise it is tried again later, unless this was the ``final`` attempt."""
-    from gateway.workflow import commit_storage, deliver, fetch, fetch_plan, intake, place_study, searchable
+    from gateway.workflow import (
+        commit_storage,
+        deliver,
+        export,
+        fetch,
+        fetch_plan,
+        intake,
+        place_study,
+        searchable,
+    )
 
     match work:
         case Work.PLACE_STUDY:
@@ -260,6 +278,8 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
             return fetch.attempt(services, subject, final)
         case Work.REPORT_COMMITMENT:
             return commit_storage.attempt(services, subject, final)
+        case Work.EXPORT:
+            return export.attempt(services, subject, final)
     return True
 
 

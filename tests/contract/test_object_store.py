@@ -237,3 +237,28 @@ def test_spools_of_a_killed_process_are_removed_when_they_are_old(tmp_path: Path
     os.utime(left[0].path, (0, 0))
     remove_abandoned_spools(tmp_path)
     assert [os.path.exists(spool.path) for spool in left] == [False, True]
+
+
+def test_what_is_lent_can_be_read_replaced_and_taken_back(store: ObjectStore) -> None:
+    for content in (b"first", b"second"):
+        with store.spool() as spool:
+            spool.write(content)
+            store.lend(spool, "lent/request-1/1")
+    with store.spool() as spool:
+        spool.write(b"other")
+        store.lend(spool, "lent/request-10/1")
+    assert read_bytes(store, "lent/request-1/1") == b"second"
+    for _ in range(2):
+        store.take_back("lent/request-1")
+    with pytest.raises(NotFound):
+        store.open("lent/request-1/1")
+    assert read_bytes(store, "lent/request-10/1") == b"other"
+
+
+@pytest.mark.parametrize("key", ["", "lent", "lent/", "lent/../ab", "ab", "/"])
+def test_what_was_received_is_never_taken_back(store: ObjectStore, key: str) -> None:
+    kept = keep_bytes(store, [BYTES])
+    for place in (key, kept.key):
+        with pytest.raises(ValueError, match="nothing is removed"):
+            store.take_back(place)
+    assert read_bytes(store, kept.key) == BYTES

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.support.bundles import referral
+from tests.support.bundles import referral, wait_for
 from tests.support.gateway_process import SPECIALIST, GatewayProcess
 from tests.support.hospital import Scene
 from tests.support.partner import Partner
@@ -85,4 +85,20 @@ def test_a_search_by_form_that_carries_the_report_is_its_delivery(
     form = {"_id": report_of(scene, case_id).split("/")[1]}
     url = f"{scene.gateway.fhir_url}/DiagnosticReport/_search"
     assert requests.post(url, data=form, headers=partner.headers(), timeout=20).json()["total"] == 1
+    assert is_delivered(scene, case_id)
+
+
+def test_a_report_is_delivered_by_the_file_of_an_export_that_carries_it(
+    scene: Scene, partner: Partner, case_id: str
+) -> None:
+    kicked_off = ask(scene, partner, "GET", "$export?_type=DiagnosticReport", Prefer="respond-async")
+    url = kicked_off.headers["Content-Location"].removeprefix(f"{scene.gateway.fhir_url}/")
+    manifest = wait_for(
+        lambda: (answer := ask(scene, partner, "GET", url)).status_code == 200 and answer
+    ).json()
+    [item] = manifest["output"]
+    path = item["url"].removeprefix(f"{scene.gateway.fhir_url}/")
+    assert ask(scene, partner, "HEAD", path).status_code == 200
+    assert not is_delivered(scene, case_id)
+    assert report_of(scene, case_id).split("/")[1] in ask(scene, partner, "GET", path).text
     assert is_delivered(scene, case_id)

@@ -19,6 +19,7 @@ def upgrade() -> None:
     _case_file()
     _login_session()
     _commitment()
+    _async_request()
     _partner_ae()
     _enquiry()
     _fetch()
@@ -215,6 +216,33 @@ def _commitment() -> None:
         "ix_commitment_transaction", "commitment", ["partner_id", "transaction_uid"], unique=False
     )
     op.create_index(op.f("ix_commitment_requested_at"), "commitment", ["requested_at"], unique=False)
+
+
+def _async_request() -> None:
+    op.create_table(
+        "async_request",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("asked", sa.JSON(), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("transaction_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partner.id"], name=op.f("fk_async_request_partner_id_partner")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_async_request")),
+    )
+    op.create_index(op.f("ix_async_request_expires_at"), "async_request", ["expires_at"], unique=False)
+    op.create_index(
+        "ix_async_request_partner", "async_request", ["partner_id", "kind", "state"], unique=False
+    )
 
 
 def _partner_ae() -> None:
