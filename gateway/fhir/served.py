@@ -12,7 +12,7 @@ from gateway.case.model import Case, Enquiry
 from gateway.case.searching import HasId, Term
 from gateway.clock import UTC
 from gateway.errors import NotFound
-from gateway.fhir import narrowing
+from gateway.fhir import narrowing, subscriptions_served
 from gateway.store import case_search, cases, resources, studies
 from gateway.store.case_search import Narrowing
 from gateway.store.database import Session
@@ -20,6 +20,7 @@ from gateway.store.objects import read_bytes
 from gateway.store.resources import StoredResource, loads
 from gateway.store.tables import StudyRow
 from mappings.case_to_task import to_enquiry_task, to_task
+from mappings.fhir_datatypes import stamped
 from mappings.search_parameter_resources import PUBLISHED, search_parameter_resources
 from mappings.study_to_imaging_study import to_imaging_study
 
@@ -203,14 +204,8 @@ def _reports(services: Services, session: Session, partner: Partner, fhir_id: st
 
 
 def _stamped(resource: dict[str, Any], updated_at: datetime) -> Served:
-    """The version of a made resource is the millisecond of its last change."""
-    version = str(int(updated_at.timestamp() * 1000))
-    meta = {
-        **resource.get("meta", {}),
-        "versionId": version,
-        "lastUpdated": updated_at.isoformat(timespec="milliseconds"),
-    }
-    return Served({**resource, "meta": meta}, version, updated_at)
+    made = stamped(resource, updated_at)
+    return Served(made, made["meta"]["versionId"], updated_at)
 
 
 def _search_parameters(
@@ -223,10 +218,24 @@ def _search_parameters(
     return [_stamped(resource, published) for resource in found]
 
 
+def _subscriptions(
+    _services: Services, session: Session, partner: Partner, fhir_id: str | None
+) -> list[Served]:
+    found = subscriptions_served.subscription_resources(session, partner, fhir_id)
+    return [Served(resource, str(version), updated_at) for resource, version, updated_at in found]
+
+
+def _topics(_services: Services, _session: Session, _partner: Partner, fhir_id: str | None) -> list[Served]:
+    """The topics that can be subscribed to are everybody's."""
+    return [_stamped(*topic) for topic in subscriptions_served.topic_resources(fhir_id)]
+
+
 _Maker = Callable[["Services", Session, Partner, str | None], list[Served]]
 _MAKERS: dict[str, _Maker] = {
     "Task": _tasks,
     "ImagingStudy": _imaging_studies,
     "DiagnosticReport": _reports,
     "SearchParameter": _search_parameters,
+    "Subscription": _subscriptions,
+    "Basic": _topics,
 }
