@@ -57,7 +57,8 @@ def change(
 ) -> SubscriptionRow:
     """Replace it; unless it is switched off it is requested anew, and goes on where it was once that is answered.
 
-    ``if_match`` is the entity tag of the version that the change is made for. Raises NotFound, VersionMismatch, InvalidContent.
+    ``if_match`` is the entity tag of the version that the change is made for. Raises NotFound, VersionMismatch,
+    InvalidContent.
     """
     status = _refuse_status(resource, _WANTED_STATUS | {SubscriptionStatus.OFF})
     asked = _asked(services, partner, resource)

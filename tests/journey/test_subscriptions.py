@@ -114,6 +114,18 @@ def test_a_hospital_is_told_of_its_case_from_referral_to_report_and_fetches_what
     assert {h["Authorization"] for p, h, _ in subscriber.received if p == "/notifications"} == {
         "Bearer secret-of-the-hook"
     }
+    [one] = scene.ehr.get(f"Subscription/{status}/$status").json()["entry"]
+    told = {p["name"]: p for p in one["resource"]["parameter"]}
+    assert told["events-since-subscription-start"]["valueString"] == "8"
+    assert (told["type"]["valueCode"], told["status"]["valueCode"]) == ("query-status", "active")
+    asked = {"resourceType": "Parameters", "parameter": [{"name": "id", "valueId": status}]}
+    of_type = scene.ehr.post(asked, "/Subscription/$status").json()
+    assert (of_type["type"], of_type["total"]) == ("searchset", 1)
+    assert [i for i in findings(of_type) if i.severity == "error"] == []
+    assert scene.ehr.get("Subscription/$status?status=active").json()["total"] == 3
+    assert scene.ehr.get("Subscription/$status?status=error,off").json()["total"] == 0
+    assert scene.ehr.get("Subscription?status=active").json()["total"] == 3
+    assert [i for i in findings(read(scene, status)) if i.severity == "error"] == []
     trail = scene.gateway.command("subscription", "list").stdout
     assert f"{status}\tactive\t" in trail
     assert stranger.get(f"Subscription/{status}").status_code == 404
