@@ -24,7 +24,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
-setup: $(STAMPS)/debian $(STAMPS)/python ## Install the Debian packages and .venv, if their lists changed
+setup: $(STAMPS)/debian $(STAMPS)/python $(STAMPS)/node ## Install the Debian packages, .venv and the checker of the tests, if their lists changed
 
 $(STAMPS)/debian: docker/debian-packages.txt docker/install-debian-packages
 	docker/install-debian-packages
@@ -36,6 +36,11 @@ $(STAMPS)/python: requirements-dev.lock pyproject.toml | $(STAMPS)/debian
 	[ -x $(BIN)/pip ] || $(PYTHON) -m venv .venv
 	$(PIP) --require-hashes --no-deps -r requirements-dev.lock
 	$(PIP) --no-build-isolation --no-deps -e .
+	@mkdir -p $(@D) && touch $@
+
+# For tests only: Medplum's validator. npm installs what the lock says by hash and runs nothing of it (.npmrc).
+$(STAMPS)/node: tests/checker/package-lock.json tests/checker/package.json tests/checker/.npmrc | $(STAMPS)/debian
+	npm ci --prefix tests/checker --loglevel=error >/dev/null
 	@mkdir -p $(@D) && touch $@
 
 # setpriv: should make be killed, the demo stops too.
@@ -76,5 +81,5 @@ lock: setup ## Lock the newest versions that pyproject.toml allows
 	$(LOCK) --constraints requirements-dev.lock --output-file requirements.lock
 
 clean: ## Remove .venv, caches and what the demo wrote
-	rm -rf .venv build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv tests/checker/node_modules build dist demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

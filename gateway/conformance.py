@@ -16,6 +16,7 @@ from gateway.dicomweb import status as dicomweb
 from gateway.dimse import status as dimse
 from gateway.fhir import outcome
 from gateway.fhir.capability import capability_statement
+from gateway.fhir.profile_page import profile_page
 from gateway.fhir.release_page import release_page
 
 EXAMPLE_BASE_URL = "https://opinions.example.org"
@@ -43,6 +44,7 @@ def generated(project: Path) -> dict[str, str]:
         raise FileNotFoundError(f"{project} is not the project's folder: it has no {TESTS_OF_CHECKS}.")
     return {
         "fhir/capability-statement.json": _capability(),
+        "fhir/profiles.md": "\n".join(profile_page()) + "\n",
         "fhir/releases.md": "\n".join(release_page()) + "\n",
         "errors.md": "\n".join(_errors()) + "\n",
         "checks.md": "\n".join(_checks(project)) + "\n",

@@ -19,6 +19,7 @@ from mappings.fhir_datatypes import (
     patient_reference,
     present,
 )
+from mappings.own_profiles import claim
 from mappings.plain_text import all_legible
 
 TASK_CODE_SYSTEM = "http://hl7.org/fhir/CodeSystem/task-code"
@@ -56,7 +57,7 @@ def to_task(case: Case, fhir_base: str, programme_name: str = _DEFAULT_PROGRAMME
     return present(
         resourceType="Task",
         id=case.id,
-        meta={"lastUpdated": instant(case.updated_at)},
+        meta=claim("coordination-task") | {"lastUpdated": instant(case.updated_at)},
         identifier=[{"system": f"{fhir_base}/NamingSystem/case", "value": case.id}],
         status=shown.task,
         statusReason=present(text=_status_reason(case)),
@@ -85,7 +86,7 @@ def to_enquiry_task(
     return present(
         resourceType="Task",
         id=enquiry.id,
-        meta={"lastUpdated": instant(changed_at)},
+        meta=claim("enquiry-task") | {"lastUpdated": instant(changed_at)},
         partOf=[{"reference": f"Task/{case.id}", "type": "Task"}],
         status="completed" if enquiry.answered_at else "requested",
         intent="order",

@@ -34,6 +34,7 @@ from mappings.fhir_datatypes import (
     patient_reference,
     present,
 )
+from mappings.own_profiles import claim
 from mappings.plain_text import all_legible
 from mappings.report_to_document import to_narrative, words
 
@@ -176,7 +177,7 @@ def to_diagnostic_report(report: Report, fhir_base: str, html: bytes, pdf: bytes
     return present(
         resourceType="DiagnosticReport",
         id=report.opinion_id,
-        meta={"lastUpdated": instant(report.signed_at)},
+        meta=claim("opinion-report") | {"lastUpdated": instant(report.signed_at)},
         language=LANGUAGE,
         text={"status": "additional", "div": to_narrative(report)},
         contained=[_specialist(report), _programme(report), *_detected_issues(report)],

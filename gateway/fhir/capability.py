@@ -8,7 +8,8 @@ from gateway.fhir.versions import JSON, XML
 from mappings.fhir_definitions import Release, elements_of, resource_model
 from mappings.fhir_search_parameters import resource_types, search_parameters
 from mappings.fhir_to_case import SUBJECTS
-from mappings.subscription_topics import BACKPORT, TOPICS
+from mappings.operation_definitions import CHECK
+from mappings.own_profiles import own_profiles
 
 INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
 PUBLISHED = "2026-11-24"
@@ -16,7 +17,6 @@ _PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-proces
 _MHD = "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD."
 _EXPORT = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
 _BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
-_SUBSCRIPTIONS = f"{BACKPORT}/CapabilityStatement/backport-subscription-server-r4"
 _VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 
 
@@ -27,11 +27,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
         "status": "active",
         "date": PUBLISHED,
         "kind": "instance",
-        "instantiates": [
-            *(f"{_MHD}Document{actor}" for actor in ("Recipient", "Responder")),
-            _BULK_DATA,
-            _SUBSCRIPTIONS,
-        ],
+        "instantiates": [f"{_MHD}DocumentRecipient", f"{_MHD}DocumentResponder", _BULK_DATA],
         "software": {"name": "Second Opinion Gateway", "version": __version__},
         "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
         "fhirVersion": Release.R4.version,
@@ -49,6 +45,7 @@ def capability_statement(base_url: str) -> dict[str, Any]:
                     {"name": "export", "definition": f"{_EXPORT}export"},
                     {"name": "process-message", "definition": _PROCESS_MESSAGE},
                     {"name": "validate", "definition": _VALIDATE},
+                    {"name": "check", "definition": CHECK},
                 ],
             }
         ],
@@ -95,14 +92,14 @@ def _resource(type_name: str) -> dict[str, Any]:
     }
     if _names_a_child(type_name):
         found |= {"updateCreate": True, "conditionalCreate": True}
+    if own := [one.url for one in own_profiles().values() if one.type == type_name]:
+        found["supportedProfile"] = own
     if type_name == "Patient":
         definition = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
         found["operation"] = [
             {"name": "everything", "definition": definition},
             {"name": "export", "definition": f"{_EXPORT}patient-export"},
         ]
-    if type_name == "Subscription":
-        found |= _subscription()
     return {key: value for key, value in found.items() if value != []}
 
 
@@ -117,18 +114,6 @@ def _names_a_child(type_name: str) -> bool:
     return type_name == "Patient" or (
         model is not None and any(name in elements_of(model) for name in SUBJECTS)
     )
-
-
-def _subscription() -> dict[str, Any]:
-    """By Subscriptions R5 Backport 1.1.0, Conformance in FHIR R4: the profile, the topics and the operations."""
-    url = f"{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
-    operation = f"{BACKPORT}/OperationDefinition/backport-subscription-"
-    return {
-        "extension": [{"url": url, "valueCanonical": topic.url} for topic in TOPICS.values()],
-        "supportedProfile": [f"{BACKPORT}/StructureDefinition/backport-subscription"],
-        "interaction": [{"code": code} for code in (*INTERACTIONS, "create", "update", "delete")],
-        "operation": [{"name": name, "definition": f"{operation}{name}"} for name in ("status", "events")],
-    }
 
 
 def _references(type_name: str) -> list[str]:

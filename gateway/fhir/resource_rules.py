@@ -50,12 +50,17 @@ def reference_faults(element: Element, value: Json, path: str, around: Surroundi
             return
         found = around.contained[literal]
     else:
-        target = _TARGET.fullmatch(literal)
-        found = around.types.get(literal, "") or (target[1] if target else "")
+        found = around.types.get(literal, "") or type_named(literal)
     if found and element.targets and found not in element.targets and found[:1].isupper():
         allowed = ", ".join(sorted(element.targets))
         text = f"A reference to {allowed} was expected, and one to {found[:60]} was found."
         yield Issue("error", "value", text, f"{path}.reference")
+
+
+def type_named(literal: str) -> str:
+    """The type in a literal reference to a resource of a server, '' in any other."""
+    target = _TARGET.fullmatch(literal)
+    return target[1] if target else ""
 
 
 def size_fault(attachment: Json, path: str) -> Iterator[Issue]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from gateway.case.model import Case, Enquiry
 from gateway.case.searching import HasId, Term
 from gateway.clock import UTC
 from gateway.errors import NotFound
-from gateway.fhir import narrowing, subscriptions_served
+from gateway.fhir import narrowing
 from gateway.store import case_search, cases, resources, studies
 from gateway.store.case_search import Narrowing
 from gateway.store.database import Session
@@ -20,8 +20,10 @@ from gateway.store.objects import read_bytes
 from gateway.store.resources import StoredResource, loads
 from gateway.store.tables import StudyRow
 from mappings.case_to_task import to_enquiry_task, to_task
-from mappings.fhir_datatypes import stamped
-from mappings.search_parameter_resources import PUBLISHED, search_parameter_resources
+from mappings.operation_definitions import operation_definitions
+from mappings.own_terminology import code_systems, value_sets
+from mappings.search_parameter_resources import search_parameter_resources
+from mappings.structure_definitions import structure_definitions
 from mappings.study_to_imaging_study import to_imaging_study
 
 if TYPE_CHECKING:
@@ -204,30 +206,28 @@ def _reports(services: Services, session: Session, partner: Partner, fhir_id: st
 
 
 def _stamped(resource: dict[str, Any], updated_at: datetime) -> Served:
-    made = stamped(resource, updated_at)
-    return Served(made, made["meta"]["versionId"], updated_at)
+    """The version of a made resource is the millisecond of its last change."""
+    version = str(int(updated_at.timestamp() * 1000))
+    meta = {
+        **resource.get("meta", {}),
+        "versionId": version,
+        "lastUpdated": updated_at.isoformat(timespec="milliseconds"),
+    }
+    return Served({**resource, "meta": meta}, version, updated_at)
 
 
-def _search_parameters(
-    _services: Services, _session: Session, _partner: Partner, fhir_id: str | None
-) -> list[Served]:
-    """The definitions of what can be searched by are everybody's."""
-    known = search_parameter_resources()
-    found = known.values() if fhir_id is None else filter(None, [known.get(fhir_id)])
-    published = datetime.fromisoformat(PUBLISHED).replace(tzinfo=UTC)
-    return [_stamped(resource, published) for resource in found]
+def _definitions(known: Callable[[], Mapping[str, dict[str, Any]]]) -> _Maker:
+    """Definitions are everybody's: what can be searched by, profiles, operations, codes; ``known`` by id."""
+
+    def maker(_services: Services, _session: Session, _partner: Partner, fhir_id: str | None) -> list[Served]:
+        found = known().values() if fhir_id is None else filter(None, [known().get(fhir_id)])
+        return [_stamped(resource, _published(resource)) for resource in found]
+
+    return maker
 
 
-def _subscriptions(
-    _services: Services, session: Session, partner: Partner, fhir_id: str | None
-) -> list[Served]:
-    found = subscriptions_served.subscription_resources(session, partner, fhir_id)
-    return [Served(resource, str(version), updated_at) for resource, version, updated_at in found]
-
-
-def _topics(_services: Services, _session: Session, _partner: Partner, fhir_id: str | None) -> list[Served]:
-    """The topics that can be subscribed to are everybody's."""
-    return [_stamped(*topic) for topic in subscriptions_served.topic_resources(fhir_id)]
+def _published(resource: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(resource["date"]).replace(tzinfo=UTC)
 
 
 _Maker = Callable[["Services", Session, Partner, str | None], list[Served]]
@@ -235,7 +235,9 @@ _MAKERS: dict[str, _Maker] = {
     "Task": _tasks,
     "ImagingStudy": _imaging_studies,
     "DiagnosticReport": _reports,
-    "SearchParameter": _search_parameters,
-    "Subscription": _subscriptions,
-    "Basic": _topics,
+    "SearchParameter": _definitions(search_parameter_resources),
+    "StructureDefinition": _definitions(structure_definitions),
+    "OperationDefinition": _definitions(operation_definitions),
+    "CodeSystem": _definitions(code_systems),
+    "ValueSet": _definitions(value_sets),
 }

@@ -105,10 +105,12 @@ def check(services: Services, partner: Partner) -> Response:
     max_bytes = services.config.max_fhir_bytes
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
-        submission = read_submission(*_sent(spool))
+        sent, release = _sent(spool)
+        content, profile = preflight.content_of(sent, request.args.get("profile", ""))
+        submission = read_submission(content, release)
         content_type = request.headers.get("Content-Type", "")
         checked = check_bundle(services, partner, spool, submission, disclosed.origin(), content_type)
-    return answers.fhir_answer(preflight.of_check(checked))
+    return answers.fhir_answer(preflight.of_check(checked, content, release, profile))
 
 
 def validate(services: Services, partner: Partner, type_name: str) -> Response:
@@ -117,15 +119,12 @@ def validate(services: Services, partner: Partner, type_name: str) -> Response:
         raise refusing.not_offered(type_name)
     answers.require_fhir_answer()
     disclosure.record(services, partner, disclosure.VALIDATE, type_name, disclosed.origin())
-    content, release = sent_resource(services, services.config.max_fhir_bytes)
-    return answers.fhir_answer(preflight.of_validation(content, type_name, release))
-
-
-def sent_resource(services: Services, max_bytes: int) -> tuple[dict[str, Any], Release]:
-    """The body and its release, in which the answer is too; what is wrong with it raises GatewayError."""
+    max_bytes = services.config.max_fhir_bytes
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
-        return _sent(spool)
+        content, release = _sent(spool)
+        asked = {name: request.args[name] for name in ("profile", "mode") if name in request.args}
+        return answers.fhir_answer(preflight.of_validation(content, type_name, release, asked))
 
 
 def parameters(services: Services) -> dict[str, Any]:

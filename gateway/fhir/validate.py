@@ -9,13 +9,33 @@ from gateway.fhir import bundle_rules
 from gateway.fhir.profiles import claimed, profile_faults
 from gateway.fhir.validation import faults
 from mappings.fhir_definitions import Release
+from mappings.fhir_elements import objects, text
 
 
 def findings(resource: dict[str, Any], release: Release = Release.R4, profile: str = "") -> list[Issue]:
     """Errors and warnings with their FHIRPath, from the resource's type on; ``profile`` is compared beside its own."""
+    return [*_of_release(resource, release), *compared(resource, release, profile)]
+
+
+def compared(resource: dict[str, Any], release: Release = Release.R4, profile: str = "") -> list[Issue]:
+    """What a resource, and each entry of a Bundle, lacks of the profiles that it claims.
+
+    ``profile`` is one more for the whole.
+    """
+    path = str(resource.get("resourceType") or "Resource")[:64]
+    found = list(_of_profiles(resource, path, release, profile))
+    if path == "Bundle":
+        for index, item in enumerate(objects(resource.get("entry"))):
+            if isinstance(inner := item.get("resource"), dict):
+                told = _of_profiles(inner, f"Bundle.entry[{index}].resource", release)
+                found += [replace(issue, full_url=text(item.get("fullUrl"))) for issue in told]
+    return found
+
+
+def _of_release(resource: dict[str, Any], release: Release) -> list[Issue]:
+    """By the rules of the release alone."""
     if resource.get("resourceType") != "Bundle":
-        path = str(resource.get("resourceType") or "Resource")[:64]
-        return [*faults(resource, path, release), *_of_profiles(resource, path, release, profile)]
+        return faults(resource, str(resource.get("resourceType") or "Resource")[:64], release)
     given = resource.get("entry")
     items = given if isinstance(given, list) else []
     types = bundle_rules.types_by_reference(items)
@@ -31,7 +51,7 @@ def findings(resource: dict[str, Any], release: Release = Release.R4, profile: s
         if isinstance(inner, dict):
             full_url = item.get("fullUrl") if isinstance(item.get("fullUrl"), str) else ""
             path = f"Bundle.entry[{index}].resource"
-            issues = [*faults(inner, path, release, types), *_of_profiles(inner, path, release)]
+            issues = faults(inner, path, release, types)
             found += [replace(issue, full_url=full_url or "") for issue in issues]
     if resource.get("type") == "document":
         found += bundle_rules.unresolved(resource)

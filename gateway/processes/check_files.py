@@ -90,4 +90,4 @@ def _checked(services: Services, partner: Partner, spool: Spool) -> Issues:
     disclosure.record(services, partner, disclosure.CHECK, "Bundle", _ORIGIN)
     submission = read_submission(resource, release)
     checked = check_bundle(services, partner, spool, submission, _ORIGIN, content_type)
-    return list(preflight.of_check(checked)["issue"])
+    return list(preflight.of_check(checked, resource, release)["issue"])

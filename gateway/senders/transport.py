@@ -59,14 +59,9 @@ def may_change(status: int) -> bool:
 
 
 def post(
-    peer: str,
-    url: str,
-    body: bytes | Mapping[str, str],
-    headers: Mapping[str, str],
-    patience: Patience,
-    session: requests.Session | None = None,
+    peer: str, url: str, body: bytes | Mapping[str, str], headers: Mapping[str, str], patience: Patience
 ) -> Answer:
-    """``peer`` names it in errors; a mapping is sent as a form; ``session`` decides where the connection goes.
+    """``peer`` names it in errors; a mapping is sent as a form.
 
     Raises PeerRefused for an address that would send in the clear and for an answer without end, and PeerUnreachable
     when there is no answer in time. Redirects are not followed: the operator named one address.
@@ -74,7 +69,7 @@ def post(
     require_private(peer, url)
     deadline = time.monotonic() + patience.total
     try:
-        with (session.post if session else requests.post)(
+        with requests.post(
             url,
             data=body,
             headers=headers,
