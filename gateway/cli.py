@@ -346,6 +346,25 @@ def commitment_retry(commitment_id: str, data_dir: Path | None) -> None:
 
 
 @cli.group()
+def subscription() -> None:
+    """Hospitals' subscriptions to what becomes of their cases."""
+
+
+@subscription.command("list")
+@_DATA_DIR
+def subscription_list(data_dir: Path | None) -> None:
+    """One line each, the newest first: id, status, partner, topic, events, how many are sent, last error."""
+    from gateway.clock import utc_now
+    from gateway.store import subscriptions
+
+    with _services(data_dir).database.reading() as session:
+        for row in subscriptions.newest(session):
+            status = "deleted" if row.deleted_at else subscriptions.status_at(row, utc_now())
+            counts = (str(row.events), str(row.sent))
+            click.echo("\t".join([row.id, status, row.partner_id, row.topic, *counts, row.last_error]))
+
+
+@cli.group()
 def user() -> None:
     """Staff who sign in to the pages."""
 

@@ -9,10 +9,13 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.auth import scopes
 from gateway.auth.keyring import Keyring
+from gateway.case.subscription import Wanted
 from gateway.config import LOOPBACK, Config
+from gateway.errors import PeerRefused
 from gateway.store.database import Database
 from gateway.store.filesystem import FileObjectStore
 from gateway.store.objects import ObjectStore
@@ -65,6 +68,42 @@ def _access_tokens(keyring: Keyring) -> "AccessTokens":
     from gateway.senders.access_tokens import AccessTokens
 
     return AccessTokens(partial(own_assertion.sign, keyring))
+
+
+Notify = Callable[[Registration, Wanted, dict[str, Any]], None]
+"""Sends a notification Bundle to where a subscriber wants it. Raises PeerUnreachable, PeerRefused."""
+
+
+class NotifyOverHttp:
+    """senders/, loaded by the process that sends; only what the partner may still read is sent."""
+
+    def __init__(self, *, allow_loopback: bool) -> None:
+        self._allow_loopback = allow_loopback
+
+    def __call__(self, partner: Registration, wanted: Wanted, bundle: dict[str, Any]) -> None:
+        from gateway.senders.notification import post_notification
+        from gateway.workflow.notify_endpoint import is_registered
+        from mappings.subscription_topics import TOPICS
+
+        focus_type = TOPICS[wanted.topic].focus_type
+        if not scopes.allows(partner.scopes, focus_type, "r"):
+            raise PeerRefused(f"The hospital may not read {focus_type} any more.")
+        post_notification(
+            wanted.endpoint,
+            _written(bundle, wanted.media_type),
+            {**dict(wanted.headers), "Content-Type": wanted.media_type},
+            wanted.timeout_seconds,
+            is_registered=is_registered(partner, wanted.endpoint),
+            allow_loopback=self._allow_loopback,
+        )
+
+
+def _written(resource: dict[str, Any], media_type: str) -> bytes:
+    from gateway.fhir.xml_format import to_xml
+    from gateway.store.resources import dumps
+    from mappings.fhir_definitions import Release
+
+    return to_xml(resource, Release.R4) if media_type.endswith("xml") else dumps(resource).encode()
 
 
 class CallAe(Protocol):
@@ -172,6 +211,7 @@ class Services:
     jobs: Jobs
     keyring: Keyring
     push: Push
+    notify: Notify
     call: CallAe
     connect: Connect
     limited: LimitedProcesses
@@ -184,8 +224,9 @@ def build_services(config: Config) -> Services:
     keyring = Keyring(database, allow_loopback=config.host in LOOPBACK)
     objects, jobs = _object_store(config), Jobs(database)
     push, call = PushOverFhir(keyring), CallOverDicom(config)
+    notify = NotifyOverHttp(allow_loopback=config.dev)
     connect, limited = ConnectToArchives(config, keyring, call), LimitedProcesses()
-    return Services(config, database, objects, jobs, keyring, push, call, connect, limited, _exported)
+    return Services(config, database, objects, jobs, keyring, push, notify, call, connect, limited, _exported)
 
 
 def _object_store(config: Config) -> ObjectStore:

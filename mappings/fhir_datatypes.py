@@ -35,6 +35,16 @@ def instant(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def stamped(resource: Element, updated_at: datetime) -> Element:
+    """A resource that the gateway makes, with its version: the millisecond of its last change."""
+    meta = {
+        **resource.get("meta", {}),
+        "versionId": str(int(updated_at.timestamp() * 1000)),
+        "lastUpdated": updated_at.isoformat(timespec="milliseconds"),
+    }
+    return {**resource, "meta": meta}
+
+
 def identifier(value: Identifier, type_code: str = "") -> Element:
     """Identifier.system is the issuer where that is a URI or OID; a local issuer is named by its words.
 

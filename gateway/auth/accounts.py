@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.auth import passwords, scopes
 from gateway.auth.client_keys import read_jwks
-from gateway.auth.jwks_client import url_fault
 from gateway.auth.record import COMMAND, OPERATOR, record
 from gateway.case.access import Partner, Role, User
 from gateway.case.fetching import is_uid
 from gateway.errors import Conflict, InvalidContent, Issue, NotFound, UnknownSender
+from gateway.public_network import url_fault
 from gateway.store import partners, users
 from gateway.store.partners import DEMO_PARTNER_ID, ApplicationEntity, Registration
 

@@ -1,11 +1,9 @@
 """Fetches a partner's JWK Set from its registered URL, and nothing from anywhere else.
 
-The address is checked after the name is resolved and the connection goes to that very address, so a name cannot point
-into the gateway's own network; redirects and proxies are not followed.
+The connection goes to the very address that was checked; redirects and proxies are not followed.
 """
 
 import http.client
-import ipaddress
 import json
 import re
 import socket
@@ -17,10 +15,10 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from gateway.errors import Unauthenticated
+from gateway.public_network import addresses, url_fault
 
 TIMEOUT_SECONDS = 5.0
 MAX_BYTES = 256 * 1024
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 2.1
 DEFAULT_AGE_SECONDS, MIN_AGE_SECONDS, MAX_AGE_SECONDS = 600, 10, 3600
 """The minimum holds even for ``no-store``: who may ask for a token may not make the gateway flood a partner."""
 
@@ -29,22 +27,6 @@ DEFAULT_AGE_SECONDS, MIN_AGE_SECONDS, MAX_AGE_SECONDS = 600, 10, 3600
 class FetchedKeys:
     jwks: Any
     max_age_seconds: int
-
-
-def url_fault(url: str, *, allow_loopback: bool) -> str:
-    """What is wrong with a partner's URL, in plain words; empty when it may be asked."""
-    try:
-        parts = urlsplit(url)
-        names_a_host = bool(parts.hostname) and parts.port != 0 and parts.username is None
-    except ValueError:
-        return "it is no URL"
-    if not names_a_host or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-        return "it must be an https URL with a host, without user name and fragment"
-    if parts.scheme == "https" or (
-        parts.scheme == "http" and allow_loopback and _names_loopback(parts.hostname or "")
-    ):
-        return ""
-    return "it must be an https URL"
 
 
 def fetch(url: str, *, allow_loopback: bool) -> FetchedKeys:
@@ -71,36 +53,11 @@ def _unreadable(reason: str) -> Unauthenticated:
     return Unauthenticated(f"The keys at the registered JWKS URL could not be read: {reason}.")
 
 
-def _names_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def _addresses(parts: SplitResult, allow_loopback: bool) -> list[tuple[str, int]]:
-    """The addresses of the host; raises Unauthenticated when any of them is in no public network."""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    resolved = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-    found = [str(entry[4][0]) for entry in resolved]
-    if not all(may_be_asked(address, allow_loopback=allow_loopback) for address in found):
-        raise _unreadable("its host is in a private network; register the keys themselves instead of the URL")
-    return [(address, port) for address in found]
-
-
-def may_be_asked(address: str, *, allow_loopback: bool) -> bool:
-    """Only addresses of the public network, and of this machine where that is allowed."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        ip = _embedded(ip) or ip
-    return (ip.is_global and not ip.is_multicast) or (ip.is_loopback and allow_loopback)
-
-
-def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that an IPv6 address leads to."""
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour
+    """Raises Unauthenticated when any address of the host is in no public network."""
+    if found := addresses(parts, allow_loopback=allow_loopback):
+        return found
+    raise _unreadable("its host is in a private network; register the keys themselves instead of the URL")
 
 
 def _connect(parts: SplitResult, addresses: list[tuple[str, int]]) -> http.client.HTTPConnection:

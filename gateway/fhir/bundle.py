@@ -193,6 +193,9 @@ def _request_faults(
         return [Issue("error", "value", f"The url does not fit the resource; expected {expected}.", where)]
     if method == "PUT" and resource is not None and resource.get("id") != url.split("/")[1]:
         return [Issue("error", "value", "The resource's id differs from the url's.", f"{path}.resource.id")]
+    if type_name == "Subscription":
+        words = "A Subscription is created by itself, by POST to [base]/Subscription."
+        return [Issue("error", "not-supported", words, where)]
     if condition and conditional_identity(condition, type_name) is None:
         words = "Only identifier=system|value is supported as a condition."
         return [Issue("error", "not-supported", words, f"{path}.request.ifNoneExist")]

@@ -10,6 +10,7 @@ from mappings.fhir_search_parameters import resource_types, search_parameters
 from mappings.fhir_to_case import SUBJECTS
 from mappings.operation_definitions import CHECK
 from mappings.own_profiles import own_profiles
+from mappings.subscription_topics import BACKPORT, TOPICS
 
 INTERACTIONS = ("read", "vread", "history-instance", "history-type", "search-type")
 PUBLISHED = "2026-11-24"
@@ -17,6 +18,7 @@ _PROCESS_MESSAGE = "http://hl7.org/fhir/OperationDefinition/MessageHeader-proces
 _MHD = "https://profiles.ihe.net/ITI/MHD/CapabilityStatement/IHE.MHD."
 _EXPORT = "http://hl7.org/fhir/uv/bulkdata/OperationDefinition/"
 _BULK_DATA = "http://hl7.org/fhir/uv/bulkdata/CapabilityStatement/bulk-data"
+_SUBSCRIPTIONS = f"{BACKPORT}/CapabilityStatement/backport-subscription-server-r4"
 _VALIDATE = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 
 
@@ -27,7 +29,11 @@ def capability_statement(base_url: str) -> dict[str, Any]:
         "status": "active",
         "date": PUBLISHED,
         "kind": "instance",
-        "instantiates": [f"{_MHD}DocumentRecipient", f"{_MHD}DocumentResponder", _BULK_DATA],
+        "instantiates": [
+            *(f"{_MHD}Document{actor}" for actor in ("Recipient", "Responder")),
+            _BULK_DATA,
+            _SUBSCRIPTIONS,
+        ],
         "software": {"name": "Second Opinion Gateway", "version": __version__},
         "implementation": {"description": "Second Opinion Gateway", "url": f"{base_url}/fhir"},
         "fhirVersion": Release.R4.version,
@@ -100,6 +106,8 @@ def _resource(type_name: str) -> dict[str, Any]:
             {"name": "everything", "definition": definition},
             {"name": "export", "definition": f"{_EXPORT}patient-export"},
         ]
+    if type_name == "Subscription":
+        found |= _subscription()
     return {key: value for key, value in found.items() if value != []}
 
 
@@ -114,6 +122,18 @@ def _names_a_child(type_name: str) -> bool:
     return type_name == "Patient" or (
         model is not None and any(name in elements_of(model) for name in SUBJECTS)
     )
+
+
+def _subscription() -> dict[str, Any]:
+    """By Subscriptions R5 Backport 1.1.0, Conformance in FHIR R4: the profile, the topics and the operations."""
+    url = f"{BACKPORT}/StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+    operation = f"{BACKPORT}/OperationDefinition/backport-subscription-"
+    return {
+        "extension": [{"url": url, "valueCanonical": topic.url} for topic in TOPICS.values()],
+        "supportedProfile": [f"{BACKPORT}/StructureDefinition/backport-subscription"],
+        "interaction": [{"code": code} for code in (*INTERACTIONS, "create", "update", "delete")],
+        "operation": [{"name": name, "definition": f"{operation}{name}"} for name in ("status", "events")],
+    }
 
 
 def _references(type_name: str) -> list[str]:

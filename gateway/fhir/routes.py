@@ -24,6 +24,7 @@ from gateway.fhir import (
     submitting,
 )
 from gateway.fhir.capability import capability_statement, versions_offered
+from gateway.fhir.subscriptions import offer_subscriptions
 from mappings.fhir_search_parameters import resource_types
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def blueprint(services: Services) -> Blueprint:
     _offer_sending(door, services, base)
     _offer_reading(door, services, base)
     _offer_asynchronous(door, services, base)
+    offer_subscriptions(door, services, base)
 
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
     def not_offered(anything: str) -> Response:

@@ -12,7 +12,7 @@ from gateway.case.model import Case, Enquiry
 from gateway.case.searching import HasId, Term
 from gateway.clock import UTC
 from gateway.errors import NotFound
-from gateway.fhir import narrowing
+from gateway.fhir import narrowing, subscriptions_served
 from gateway.store import case_search, cases, resources, studies
 from gateway.store.case_search import Narrowing
 from gateway.store.database import Session
@@ -20,6 +20,7 @@ from gateway.store.objects import read_bytes
 from gateway.store.resources import StoredResource, loads
 from gateway.store.tables import StudyRow
 from mappings.case_to_task import to_enquiry_task, to_task
+from mappings.fhir_datatypes import stamped
 from mappings.operation_definitions import operation_definitions
 from mappings.own_terminology import code_systems, value_sets
 from mappings.search_parameter_resources import search_parameter_resources
@@ -206,14 +207,8 @@ def _reports(services: Services, session: Session, partner: Partner, fhir_id: st
 
 
 def _stamped(resource: dict[str, Any], updated_at: datetime) -> Served:
-    """The version of a made resource is the millisecond of its last change."""
-    version = str(int(updated_at.timestamp() * 1000))
-    meta = {
-        **resource.get("meta", {}),
-        "versionId": version,
-        "lastUpdated": updated_at.isoformat(timespec="milliseconds"),
-    }
-    return Served({**resource, "meta": meta}, version, updated_at)
+    made = stamped(resource, updated_at)
+    return Served(made, made["meta"]["versionId"], updated_at)
 
 
 def _definitions(known: Callable[[], Mapping[str, dict[str, Any]]]) -> _Maker:
@@ -230,6 +225,18 @@ def _published(resource: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(resource["date"]).replace(tzinfo=UTC)
 
 
+def _subscriptions(
+    _services: Services, session: Session, partner: Partner, fhir_id: str | None
+) -> list[Served]:
+    found = subscriptions_served.subscription_resources(session, partner, fhir_id)
+    return [Served(resource, str(version), updated_at) for resource, version, updated_at in found]
+
+
+def _topics(_services: Services, _session: Session, _partner: Partner, fhir_id: str | None) -> list[Served]:
+    """The topics that can be subscribed to are everybody's."""
+    return [_stamped(*topic) for topic in subscriptions_served.topic_resources(fhir_id)]
+
+
 _Maker = Callable[["Services", Session, Partner, str | None], list[Served]]
 _MAKERS: dict[str, _Maker] = {
     "Task": _tasks,
@@ -240,4 +247,6 @@ _MAKERS: dict[str, _Maker] = {
     "OperationDefinition": _definitions(operation_definitions),
     "CodeSystem": _definitions(code_systems),
     "ValueSet": _definitions(value_sets),
+    "Subscription": _subscriptions,
+    "Basic": _topics,
 }

@@ -112,7 +112,7 @@ def _answer(services: Services, partner: Partner, base: str, accepted: Accepted)
     if accepted.case_ids:
         links = (f'<{base}/Task/{case_id}>; rel="related"' for case_id in accepted.case_ids)
         headers["Link"] = ", ".join(links)
-    wanted = _preferred()
+    wanted = preferred()
     if entry.version == 0 and not scopes.allows(partner.scopes, found.type, "r"):
         wanted = "minimal"  # what was there before is not told to a token that may not read
     if wanted == "minimal":
@@ -137,7 +137,7 @@ def _done(status: str) -> Issue:
     return Issue("information", "informational", words[status])
 
 
-def _preferred() -> str:
+def preferred() -> str:
     """``minimal``, ``representation`` or ``operationoutcome`` (3.1.0.1.8, RFC 7240)."""
     for preference in parse_list_header(request.headers.get("Prefer", "").replace(";", ",")):
         name, _, value = preference.partition("=")

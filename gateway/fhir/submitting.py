@@ -119,12 +119,16 @@ def validate(services: Services, partner: Partner, type_name: str) -> Response:
         raise refusing.not_offered(type_name)
     answers.require_fhir_answer()
     disclosure.record(services, partner, disclosure.VALIDATE, type_name, disclosed.origin())
-    max_bytes = services.config.max_fhir_bytes
+    content, release = sent_resource(services, services.config.max_fhir_bytes)
+    asked = {name: request.args[name] for name in ("profile", "mode") if name in request.args}
+    return answers.fhir_answer(preflight.of_validation(content, type_name, release, asked))
+
+
+def sent_resource(services: Services, max_bytes: int) -> tuple[dict[str, Any], Release]:
+    """The body and its release, in which the answer is too; what is wrong with it raises GatewayError."""
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
-        content, release = _sent(spool)
-        asked = {name: request.args[name] for name in ("profile", "mode") if name in request.args}
-        return answers.fhir_answer(preflight.of_validation(content, type_name, release, asked))
+        return _sent(spool)
 
 
 def parameters(services: Services) -> dict[str, Any]:

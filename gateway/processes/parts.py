@@ -72,6 +72,7 @@ def worker(config: Config) -> None:
             if stop.wait(TAKE_OVER_SECONDS):
                 break
             _take_over_from_dead(services)
+            _keep_in_touch(services)
             if turn % TURNS_BETWEEN_FORGETTING == 0:
                 _forget_finished(services)
                 _remove_expired(services)
@@ -103,6 +104,15 @@ def _take_over_from_dead(services: Services) -> None:
     except StoreUnavailable:
         return
     durable.take_over_from_dead(living | {machine()})
+
+
+def _keep_in_touch(services: Services) -> None:
+    from gateway.workflow import notify_send
+
+    try:
+        notify_send.sweep(services)
+    except Exception:  # the outermost edge of the worker: half a minute later it is tried again
+        log.exception("heartbeats-failed")
 
 
 def _forget_finished(services: Services) -> None:

@@ -59,9 +59,14 @@ def may_change(status: int) -> bool:
 
 
 def post(
-    peer: str, url: str, body: bytes | Mapping[str, str], headers: Mapping[str, str], patience: Patience
+    peer: str,
+    url: str,
+    body: bytes | Mapping[str, str],
+    headers: Mapping[str, str],
+    patience: Patience,
+    session: requests.Session | None = None,
 ) -> Answer:
-    """``peer`` names it in errors; a mapping is sent as a form.
+    """``peer`` names it in errors; a mapping is sent as a form; ``session`` decides where the connection goes.
 
     Raises PeerRefused for an address that would send in the clear and for an answer without end, and PeerUnreachable
     when there is no answer in time. Redirects are not followed: the operator named one address.
@@ -69,7 +74,7 @@ def post(
     require_private(peer, url)
     deadline = time.monotonic() + patience.total
     try:
-        with requests.post(
+        with (session.post if session else requests.post)(
             url,
             data=body,
             headers=headers,

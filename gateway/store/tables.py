@@ -260,6 +260,7 @@ class CaseRow(Row):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"), index=True)
     status: Mapped[str] = mapped_column(String(32), index=True)
+    told_status: Mapped[str] = mapped_column(String(32), default="")  # the last that subscribers were told
     service_request: Mapped[str] = mapped_column(String(128), default="")
     search_text: Mapped[str] = mapped_column(Text, default="")  # see search_words in cases.py
     patient_name: Mapped[str] = mapped_column(Text, default="")
@@ -608,6 +609,54 @@ class AsyncRequestRow(Row):
     answer: Mapped[str] = mapped_column(Text, default="")
 
     __table_args__ = (Index("ix_async_request_partner", "partner_id", "kind", "state"),)
+
+
+class SubscriptionRow(Row):
+    """A partner's Subscription. ``content`` is the resource as JSON; what the gateway says of it stands in columns.
+
+    ``events`` counts its events, ``sent`` are those that the endpoint has taken, in their order. ``round`` counts how
+    often sending was begun anew after a failure: work of an earlier round is over. Until ``busy_until`` somebody is
+    sending.
+    """
+
+    __tablename__ = "subscription"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    partner_id: Mapped[str] = mapped_column(ForeignKey("partner.id"))
+    topic: Mapped[str] = mapped_column(String(32))
+    status: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    events: Mapped[int] = mapped_column(default=0)
+    sent: Mapped[int] = mapped_column(default=0)
+    round: Mapped[int] = mapped_column(default=0)
+    heartbeat_seconds: Mapped[int] = mapped_column(BigInteger, default=0)
+    last_error: Mapped[str] = mapped_column(Text, default="")
+    failing_since: Mapped[datetime | None]
+    tried_at: Mapped[datetime | None]
+    busy_until: Mapped[datetime | None]
+    end_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]
+    content: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (
+        Index("ix_subscription_topic", "partner_id", "topic", "status"),
+        Index("ix_subscription_status", "status"),
+    )
+
+
+class SubscriptionEventRow(Row):
+    """One event of one subscription. ``focus`` and ``context`` are ``Type/id``; they are the gateway's own ids."""
+
+    __tablename__ = "subscription_event"
+
+    subscription_id: Mapped[str] = mapped_column(ForeignKey("subscription.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    focus: Mapped[str] = mapped_column(String(128))
+    context: Mapped[str] = mapped_column(String(128))
+    case_id: Mapped[str] = mapped_column(ForeignKey("case_file.id"))
 
 
 class JobRow(Row):

@@ -161,5 +161,8 @@ DID = {
     "finding-opened": "noticed",
     "finding-closed": "found resolved",
     "enquiry-answered": "found a question answered",
+    "notify": "notified the hospital, which has subscribed",
+    "notify-delayed": "could not notify the hospital yet",
+    "notify-failed": "gave up notifying the hospital",
 }
 """Acts on the audit trail, as they follow a name."""

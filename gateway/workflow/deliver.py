@@ -14,6 +14,7 @@ from gateway.clock import utc_now
 from gateway.errors import Conflict, GatewayError, NotFound, PeerRefused, StoreUnavailable
 from gateway.store import cases, opinions, partners
 from gateway.store.objects import read_bytes
+from gateway.workflow import notify
 from gateway.workflow.durable import Work
 from gateway.workflow.faults import log_fault
 from gateway.workflow.opinion import PORTAL
@@ -109,6 +110,7 @@ def _record(services: Services, delivery_id: str, outcome: Outcome, finished: bo
         delivery.last_error, delivery.updated_at = outcome.error, utc_now()
         if outcome.receipt:
             _delivered(session, SYSTEM_ACTOR, case, delivery, outcome.receipt, NO_ORIGIN)
+            notify.tell_status(services, session, case)
             return
         if finished:
             delivery.state, case.updated_at = DeliveryState.FAILED, delivery.updated_at
@@ -156,6 +158,7 @@ def record_read(services: Services, partner: Partner, opinion_id: str, origin: O
         )
         delivery.attempts += 1
         _delivered(session, partner, case, delivery, receipt, origin)
+        notify.tell_status(services, session, case)
 
 
 def _available(session: Session, partner: Partner, opinion_id: str) -> DeliveryRow | None:

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 APPLICATION = "second-opinion-gateway"
 APPLICATION_VERSION = "1"  # raise only when running workflows cannot be finished by the new code
-QUEUE, FETCH_QUEUE, EXPORT_QUEUE = "gateway", "fetch", "export"
+QUEUE, FETCH_QUEUE, EXPORT_QUEUE, NOTIFY_QUEUE = "gateway", "fetch", "export", "notify"
 CONCURRENCY = 2
 FETCHES = 2  # a fetch may take hours; it must not stand in the way of what is done in no time
 EXPORTS = 1  # nor must an export
+NOTIFICATIONS = 4  # nor a subscriber's server, which may let each wait for a minute
 POLLING_SECONDS, SLOW_POLLING_SECONDS = 0.2, 1.0
 STORE_RETRY_SECONDS = 1.0
 STOP_SECONDS = 10
@@ -59,6 +60,7 @@ class Work(StrEnum):
     FETCH_STUDY = "fetch-study"  # the id of the fetch, a stroke, and the number of its round
     REPORT_COMMITMENT = "report-commitment"
     EXPORT = "export"
+    NOTIFY = "notify"  # the id of the subscription, a stroke, and the number of its round
 
 
 class Jobs:
@@ -140,7 +142,7 @@ class Jobs:
             return self._client
 
 
-_OWN_QUEUES = {Work.FETCH_STUDY: FETCH_QUEUE, Work.EXPORT: EXPORT_QUEUE}
+_OWN_QUEUES = {Work.FETCH_STUDY: FETCH_QUEUE, Work.EXPORT: EXPORT_QUEUE, Work.NOTIFY: NOTIFY_QUEUE}
 
 
 def _options(work: Work) -> EnqueueOptions:
@@ -161,6 +163,7 @@ def migrate(url: str) -> None:
         (QUEUE, CONCURRENCY, POLLING_SECONDS),
         (FETCH_QUEUE, FETCHES, SLOW_POLLING_SECONDS),
         (EXPORT_QUEUE, EXPORTS, SLOW_POLLING_SECONDS),
+        (NOTIFY_QUEUE, NOTIFICATIONS, SLOW_POLLING_SECONDS),
     )
     for queue, concurrency, seconds in queues:
         client.register_queue(queue, worker_concurrency=concurrency, polling_interval_sec=seconds)
@@ -211,7 +214,8 @@ def is_stopping() -> bool:
 def is_running() -> bool:
     """Whether the queues are being polled in this process."""
     polling = {thread.name for thread in threading.enumerate()}
-    return {f"queue-worker-{queue}" for queue in (QUEUE, FETCH_QUEUE, EXPORT_QUEUE)} <= polling
+    queues = (QUEUE, *_OWN_QUEUES.values())
+    return {f"queue-worker-{queue}" for queue in queues} <= polling
 
 
 def take_over_from_dead(living: set[str]) -> None:
@@ -261,6 +265,7 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
         fetch,
         fetch_plan,
         intake,
+        notify_send,
         place_study,
         searchable,
     )
@@ -280,6 +285,8 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
             return commit_storage.attempt(services, subject, final)
         case Work.EXPORT:
             return export.attempt(services, subject, final)
+        case Work.NOTIFY:
+            return notify_send.attempt(services, subject, final)
     return True
 
 

@@ -14,6 +14,7 @@ from gateway.errors import Conflict, NotFound
 from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
+from gateway.workflow import notify
 from gateway.workflow.documents import bytes_of
 from gateway.workflow.examination import problem_of
 from gateway.workflow.place_study import place_study, undecided_for
@@ -60,6 +61,7 @@ def check_case(services: Services, case_id: str) -> None:
         if changed.opened or changed.closed:
             row.updated_at = utc_now()
         _answer_enquiries(session, row)
+        notify.tell_status(services, session, row)
 
 
 def examine_documents(services: Services, case_id: str) -> None:

@@ -13,6 +13,7 @@ from gateway.clock import utc_now
 from gateway.store import cases, examinations, partners, receipts, resources
 from gateway.store.database import Session
 from gateway.store.resources import StoredResource
+from gateway.workflow import notify
 from gateway.workflow.durable import Work
 from gateway.workflow.place_study import undecided_for
 from mappings.fhir_bag import Sourced
@@ -56,6 +57,7 @@ def renew_record(services: Services, session: Session, case_id: str) -> None:
     record = replace(record, expected_studies=(*record.expected_studies, *manifests))
     cases.set_record(row, examinations.apply(session, record))
     row.updated_at = utc_now()
+    notify.tell_status(services, session, row)
     services.jobs.enqueue(session, Work.CHECK_CASE, case_id)
     for study_id in undecided_for(session, row):
         services.jobs.enqueue(session, Work.PLACE_STUDY, study_id)

@@ -18,7 +18,7 @@ from gateway.store import cases, opinions, partners, resources
 from gateway.store.database import Session
 from gateway.store.objects import keep_bytes
 from gateway.store.tables import CaseRow
-from gateway.workflow import intake
+from gateway.workflow import intake, notify
 from gateway.workflow.durable import Work
 from gateway.workflow.review import refuse_if_blocked
 from mappings.opinion_to_report import report_of, to_diagnostic_report
@@ -50,6 +50,7 @@ def draft(
         saved = opinions.save_draft(session, row.id, user, findings_text, conclusion, recommendations, now)
         row.updated_at = now
         audit.record(session, user, Action.DRAFT, f"opinion:{saved.id}", case_id=row.id, origin=origin)
+        notify.tell_status(services, session, row)
         return saved.id
 
 
@@ -85,6 +86,8 @@ def sign(services: Services, user: User, case_id: str, confirmed: str, origin: O
             origin=origin,
             report_sha256=frozen.report_sha256,
         )
+        notify.tell_status(services, session, row)
+        notify.tell_report(services, session, row, opinion_id)
         _hand_over(services, session, reviewed.case, opinion_id, now)
     return opinion_id
 

@@ -14,7 +14,7 @@ from gateway.errors import Conflict, InvalidContent, NotFound, ReviewBlocked
 from gateway.store import cases, findings, studies, users
 from gateway.store.database import Session
 from gateway.store.tables import CaseRow
-from gateway.workflow import intake
+from gateway.workflow import intake, notify
 from gateway.workflow.durable import Work
 
 if TYPE_CHECKING:
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _acting(services: Services, user: User, case_id: str) -> Iterator[tuple[Session, CaseRow]]:
-    """One transaction on one locked case, stamped as changed."""
+    """One transaction on one locked case, stamped as changed; subscribers are told where it stands then."""
     with services.database.transaction() as session:
         row = cases.row(session, user, case_id, lock=True)
         yield session, row
         row.updated_at = utc_now()
+        notify.tell_status(services, session, row)
 
 
 def _required(text: str, what: str) -> str:
@@ -71,6 +72,7 @@ def ask(
             raise NotFound("A finding that the question names is not of this case.")
         enquiry_id = findings.add_enquiry(session, row.id, text, finding_ids, user.name, utc_now())
         audit.record(session, user, Action.ASK, f"enquiry:{enquiry_id}", case_id=row.id, origin=origin)
+        notify.tell_question(services, session, row, enquiry_id)
         return enquiry_id
 
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gateway.auth.jwks_client import cache_seconds, may_be_asked, url_fault
+from gateway.auth.jwks_client import cache_seconds
+from gateway.public_network import may_be_asked, url_fault
 
 UNUSABLE = "it must be an https URL with a host, without user name and fragment"
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
     _login_session()
     _commitment()
     _async_request()
+    _subscription()
     _partner_ae()
     _enquiry()
     _fetch()
@@ -31,6 +32,7 @@ def upgrade() -> None:
     _study_name()
     _delivery()
     _fetch_wish()
+    _subscription_event()
     _fhir_resource()
     _search_values()
     _series()
@@ -158,6 +160,7 @@ def _case_file() -> None:
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("partner_id", sa.String(length=64), nullable=False),
         sa.Column("status", sa.String(length=32), nullable=False),
+        sa.Column("told_status", sa.String(length=32), nullable=False),
         sa.Column("service_request", sa.String(length=128), nullable=False),
         sa.Column("search_text", sa.Text(), nullable=False),
         sa.Column("patient_name", sa.Text(), nullable=False),
@@ -242,6 +245,57 @@ def _async_request() -> None:
     op.create_index(op.f("ix_async_request_expires_at"), "async_request", ["expires_at"], unique=False)
     op.create_index(
         "ix_async_request_partner", "async_request", ["partner_id", "kind", "state"], unique=False
+    )
+
+
+def _subscription() -> None:
+    op.create_table(
+        "subscription",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("partner_id", sa.String(length=64), nullable=False),
+        sa.Column("topic", sa.String(length=32), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("events", sa.Integer(), nullable=False),
+        sa.Column("sent", sa.Integer(), nullable=False),
+        sa.Column("round", sa.Integer(), nullable=False),
+        sa.Column("heartbeat_seconds", sa.BigInteger(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("tried_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("busy_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("end_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["partner_id"], ["partner.id"], name=op.f("fk_subscription_partner_id_partner")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_subscription")),
+    )
+    op.create_index("ix_subscription_status", "subscription", ["status"], unique=False)
+    op.create_index("ix_subscription_topic", "subscription", ["partner_id", "topic", "status"], unique=False)
+
+
+def _subscription_event() -> None:
+    op.create_table(
+        "subscription_event",
+        sa.Column("subscription_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("focus", sa.String(length=128), nullable=False),
+        sa.Column("context", sa.String(length=128), nullable=False),
+        sa.Column("case_id", sa.String(length=36), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["case_id"], ["case_file.id"], name=op.f("fk_subscription_event_case_id_case_file")
+        ),
+        sa.ForeignKeyConstraint(
+            ["subscription_id"],
+            ["subscription.id"],
+            name=op.f("fk_subscription_event_subscription_id_subscription"),
+        ),
+        sa.PrimaryKeyConstraint("subscription_id", "number", name=op.f("pk_subscription_event")),
     )
 
 
