@@ -25,10 +25,14 @@ from gateway.workflow.fetch_from import Connect, RegisteredPlace
 from gateway.workflow.limited import LimitedProcesses
 
 if TYPE_CHECKING:
+    from gateway.case.access import Partner
     from gateway.senders.access_tokens import AccessTokens
     from gateway.senders.dicom_scu import Scu
+    from gateway.store.objects import Spool
+    from gateway.store.tables import AsyncRequestRow
     from gateway.workflow.export import Export, Exported, Line
     from gateway.workflow.fetch_from import ImagingSource
+    from gateway.workflow.receive_later import AnswerLater
 
 IMAGING_SCOPES = ("system/ImagingStudy.rs",)
 """Asked at a DICOMweb endpoint's authorization server unless others are registered; as the gateway's own asks."""
@@ -203,6 +207,13 @@ def _exported(services: "Services", export: "Export") -> "Iterator[Line]":
     return exported(services, export)
 
 
+def _answer_later(services: "Services", partner: "Partner", row: "AsyncRequestRow", spool: "Spool") -> str:
+    """The FHIR door again, in the process that works off what need not be answered at once."""
+    from gateway.fhir.async_bundle import answer_later
+
+    return answer_later(services, partner, row, spool)
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     config: Config
@@ -216,6 +227,7 @@ class Services:
     connect: Connect
     limited: LimitedProcesses
     exported: "Exported"
+    answer_later: "AnswerLater"
 
 
 def build_services(config: Config) -> Services:
@@ -226,7 +238,20 @@ def build_services(config: Config) -> Services:
     push, call = PushOverFhir(keyring), CallOverDicom(config)
     notify = NotifyOverHttp(allow_loopback=config.dev)
     connect, limited = ConnectToArchives(config, keyring, call), LimitedProcesses()
-    return Services(config, database, objects, jobs, keyring, push, notify, call, connect, limited, _exported)
+    return Services(
+        config,
+        database,
+        objects,
+        jobs,
+        keyring,
+        push,
+        notify,
+        call,
+        connect,
+        limited,
+        _exported,
+        _answer_later,
+    )
 
 
 def _object_store(config: Config) -> ObjectStore:

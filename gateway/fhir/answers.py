@@ -13,10 +13,8 @@ from gateway.fhir.served import Served
 from gateway.fhir.versions import FORMATS, JSON, SPOKEN, XML, release_named
 from gateway.fhir.xml_format import to_xml
 from gateway.store.resources import dumps
-from gateway.workflow.submission import Accepted, EntryOutcome, Submission
 from mappings.fhir_definitions import Release
 
-_CODES = {"created": "201 Created", "updated": "200 OK", "unchanged": "200 OK"}
 _VERSION = "fhirversion"
 _SHORT = {"json": JSON, "xml": XML}
 
@@ -50,6 +48,18 @@ def answer_in(release: Release) -> None:
     g.fhir_release = release
 
 
+def answer_as(media_type: str, release: Release) -> None:
+    """As an earlier request asked, whatever this one says."""
+    g.fhir_answer_as = media_type, release
+
+
+def asked_format() -> tuple[str, Release | None]:
+    """The media type that is asked for, and the release where one is named. Raises as ``require_fhir_answer`` does."""
+    require_fhir_answer()
+    media_type, parameters = _wanted() or (JSON, [""])
+    return media_type, _first_release(parameters, None)
+
+
 def answer_release() -> Release:
     asked = _asked()
     return asked[1] if asked else Release.R4
@@ -62,20 +72,29 @@ def wants_fhir() -> bool:
 
 
 def _asked() -> tuple[str, Release] | None:
-    """Format and release. ``_format`` goes before Accept; None: nothing that is asked for can be had.
+    """Format and release; None: nothing that is asked for can be had."""
+    if settled := g.get("fhir_answer_as"):
+        media_type, release = settled
+        return str(media_type), Release(release)
+    wanted = _wanted()
+    named = _first_release(wanted[1], _default_release()) if wanted else None
+    return (wanted[0], named) if wanted and named else None
+
+
+def _wanted() -> tuple[str, list[str]] | None:
+    """Format, and the parameters by which it is asked for. ``_format`` goes before Accept.
 
     Of equals the format of what was sent, then JSON; the release as Accept has it, else that of what was sent.
     """
     if asked := request.args.get("_format", ""):
         name, _, parameters = asked.replace("fhir ", "fhir+").casefold().partition(";")
         media_type = _SHORT.get(name.strip()) or FORMATS.get(name.strip())
-        release = _first_release([parameters] if _VERSION in parameters else _accepted(media_type))
-        return (media_type, release) if media_type and release else None
+        found = [parameters] if _VERSION in parameters else _accepted(media_type)
+        return (media_type, found) if media_type else None
     if not request.accept_mimetypes:
-        return _sent_format(), _default_release()
-    wanted = sorted({JSON, XML}, key=lambda one: (-_quality(one), one != _sent_format()))
-    release = _first_release(_accepted(wanted[0]))
-    return (wanted[0], release) if _quality(wanted[0]) > 0 and release else None
+        return _sent_format(), [""]
+    first, *_ = sorted({JSON, XML}, key=lambda one: (-_quality(one), one != _sent_format()))
+    return (first, _accepted(first)) if _quality(first) > 0 else None
 
 
 def _default_release() -> Release:
@@ -90,12 +109,14 @@ def _accepted(media_type: str | None) -> list[str]:
     return covering or [""]
 
 
-def _first_release(asked: list[str]) -> Release | None:
+def _first_release(asked: list[str], default: Release | None) -> Release | None:
     """The first of the releases asked for that is spoken; the default where none is named."""
     for parameters in asked:
         _, options = parse_options_header(f"x;{parameters}")
         named = options.get(_VERSION)
-        if release := release_named(named) if named else _default_release():
+        if not named:
+            return default
+        if release := release_named(named):
             return release
     return None
 
@@ -152,31 +173,6 @@ def not_modified(served: Served) -> Response | None:
     answer = Response(status=304)
     answer.headers["ETag"] = f'W/"{served.version}"'
     return answer
-
-
-def transaction_response(submission: Submission, accepted: Accepted, base: str) -> dict[str, Any]:
-    """One entry for each entry of the request, in order (3.1.0.11.3); the coordination Task is linked as related."""
-    links = [{"relation": "related", "url": f"{base}/Task/{case_id}"} for case_id in accepted.case_ids]
-    response: dict[str, Any] = {"resourceType": "Bundle", "type": f"{submission.bundle_type}-response"}
-    if links:
-        response["link"] = links
-    response["entry"] = [_entry(entry) for entry in accepted.entries]
-    return response
-
-
-def _entry(entry: EntryOutcome) -> dict[str, Any]:
-    if entry.status == "refused":
-        stale = any(issue.code == "conflict" for issue in entry.issues)
-        status = "412 Precondition Failed" if stale else "400 Bad Request"
-        return {"response": {"status": status, "outcome": outcome.of_issues(entry.issues)}}
-    response: dict[str, Any] = {"status": _CODES[entry.status]}
-    response["location"] = f"{entry.reference}/_history/{entry.version}" if entry.version else entry.reference
-    if entry.version:
-        response["etag"] = f'W/"{entry.version}"'
-        response["lastModified"] = entry.updated_at
-    if entry.issues:
-        response["outcome"] = outcome.of_issues(entry.issues)
-    return {"response": response}
 
 
 def searchset(

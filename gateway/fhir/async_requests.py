@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from flask import Response, request
@@ -15,10 +16,11 @@ from gateway.clock import utc_now
 from gateway.errors import Issue, NotAcceptable, NotFound
 from gateway.fhir import answers, disclosed, outcome
 from gateway.store import async_requests
-from gateway.store.async_requests import DONE, EXPORT, UNFINISHED, WAITING
-from gateway.store.resources import dumps
+from gateway.store.async_requests import BUNDLE, DONE, EXPORT, UNFINISHED, WAITING
+from gateway.store.resources import dumps, loads
 from gateway.workflow import deliver, disclosure, export, respond_async
 from gateway.workflow.export import OUTCOMES, File
+from mappings.fhir_definitions import Release
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -29,6 +31,14 @@ PATH = "async-requests"
 _NDJSON_NAMES = (NDJSON, "application/ndjson")
 _LONGEST_WAIT_SECONDS = 60
 _CHUNK_BYTES = 256 * 1024
+_GIVEN_UP: dict[str, Any] = {
+    "status": 503,
+    "headers": {},
+    "resource": outcome.of_issues(
+        [Issue("error", "transient", "The gateway could not receive the bundle; please send it again.")]
+    ),
+    "release": "4.0",
+}
 _GZIP = 16 + zlib.MAX_WBITS
 
 
@@ -46,6 +56,8 @@ def status(services: Services, partner: Partner, base: str, request_id: str) -> 
         row = async_requests.of_partner(session, partner, request_id)
     if row.state in UNFINISHED:
         return _in_progress(row)
+    if row.kind == BUNDLE:
+        return _bundle_answer(services, partner, row)
     return _export_answer(partner, base, row)
 
 
@@ -65,6 +77,34 @@ def _in_progress(row: AsyncRequestRow) -> Response:
     return Response(status=202, headers=headers)
 
 
+def _bundle_answer(services: Services, partner: Partner, row: AsyncRequestRow) -> Response:
+    """A batch-response of one entry: the answer as it would have been at once (FHIR R5 3.2.6.2.3).
+
+    In the format and release that the bundle was to be answered in, whatever asks for it now.
+    """
+    require_scope(partner, "Bundle", "c")
+    told = loads(row.answer) if row.answer else _GIVEN_UP
+    disclosure.record(
+        services, partner, disclosure.READ, respond_async.subject_of(row.id), disclosed.origin(), count=1
+    )
+    response = {"status": f"{told['status']} {HTTPStatus(told['status']).phrase}"}
+    if location := told["headers"].get("Location"):
+        response["location"] = location
+    entry: dict[str, Any] = {"response": response}
+    resource = told["resource"]
+    if resource and resource["resourceType"] == OUTCOMES:
+        response["outcome"] = resource
+    elif resource:
+        entry = {"resource": resource, "response": response}
+    answers.answer_as(row.asked["media_type"], Release(row.asked["release"] or told["release"]))
+    bundle = {"resourceType": "Bundle", "type": "batch-response", "entry": [entry]}
+    return answers.fhir_answer(bundle, headers=_expires(row))
+
+
+def _expires(row: AsyncRequestRow) -> dict[str, str]:
+    return {"Expires": http_date(row.expires_at)} if row.expires_at else {}
+
+
 def _export_answer(partner: Partner, base: str, row: AsyncRequestRow) -> Response:
     """The complete status of an export (Bulk Data Access 2.0.0, Export): JSON, not FHIR."""
     if row.state != DONE:
@@ -81,11 +121,8 @@ def _export_answer(partner: Partner, base: str, row: AsyncRequestRow) -> Respons
         "output": [_item(file, url) for file in manifest.output],
         "error": [_item(file, url) for file in manifest.error],
     }
-    answer = Response(dumps(told), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store"
-    if row.expires_at is not None:
-        answer.headers["Expires"] = http_date(row.expires_at)
-    return answer
+    headers = {"Cache-Control": "no-store", **_expires(row)}
+    return Response(dumps(told), mimetype="application/json", headers=headers)
 
 
 def _item(file: File, url: str) -> dict[str, Any]:

@@ -5,10 +5,14 @@ from werkzeug.http import parse_list_header
 
 
 def preferences() -> dict[str, str]:
-    """By name in small letters; of a preference that stands twice the first counts (RFC 7240 2)."""
+    """By name in small letters; of a preference that stands twice the first counts (RFC 7240 2).
+
+    Semicolons, which begin parameters there, part preferences too: FHIR defines no parameters, and people mix them up.
+    """
     found: dict[str, str] = {}
-    for item in parse_list_header(",".join(request.headers.getlist("Prefer"))):
-        name, _, value = item.partition(";")[0].partition("=")
+    sent = ",".join(request.headers.getlist("Prefer")).replace(";", ",")
+    for item in parse_list_header(sent):
+        name, _, value = item.partition("=")
         found.setdefault(name.strip().casefold(), value.strip().strip('"'))
     return found
 

@@ -98,6 +98,9 @@ def made_ids(session: Session, partner: Partner, type_name: str) -> list[str]:
             return case_search.study_ids(session, partner)
         case "DiagnosticReport":
             return [opinion.id for opinion, _ in cases.signed_opinions(session, partner)]
+        case "Subscription":
+            found = subscriptions_served.subscription_resources(session, partner, None)
+            return [str(resource["id"]) for resource, *_ in found]
     return []
 
 

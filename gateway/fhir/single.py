@@ -9,20 +9,28 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from flask import Response, request
-from werkzeug.http import parse_list_header
 
-from gateway.auth import scopes
 from gateway.auth.bearer import require_scope
 from gateway.case.access import Partner
 from gateway.errors import GatewayError, InvalidContent, Issue, NotSupported, SeveralMatches
-from gateway.fhir import answers, chaining, disclosed, outcome, releases, search, served, submitting
+from gateway.fhir import (
+    answers,
+    chaining,
+    disclosed,
+    outcome,
+    releases,
+    returning,
+    search,
+    served,
+    submitting,
+)
 from gateway.fhir.bundle import read_single
-from gateway.fhir.served import Served
+from gateway.fhir.returning import MINIMAL, OUTCOME
 from gateway.store import resources
 from gateway.store.resource_search import ARRIVAL, Search
 from gateway.workflow.disclosure import READ
 from gateway.workflow.searchable import searching
-from gateway.workflow.submission import Accepted, EntryOutcome, Submission
+from gateway.workflow.submission import Accepted, Submission
 from mappings.fhir_definitions import Release
 
 if TYPE_CHECKING:
@@ -106,41 +114,18 @@ def _in_place(issues: Iterable[Issue], type_name: str) -> Iterator[Issue]:
 def _answer(services: Services, partner: Partner, base: str, accepted: Accepted) -> Response:
     """201 for what was created, else 200; the body as ``Prefer: return=`` asks, the resource where it does not."""
     [entry] = accepted.entries
-    found = _kept(services, partner, entry)
+    with services.database.reading() as session:
+        found = returning.kept(session, partner, entry)
     is_new = entry.status == "created"
     headers = {"Location": answers.location_of(found, base), **answers.version_headers(found)}
     if accepted.case_ids:
         links = (f'<{base}/Task/{case_id}>; rel="related"' for case_id in accepted.case_ids)
         headers["Link"] = ", ".join(links)
-    wanted = preferred()
-    if entry.version == 0 and not scopes.allows(partner.scopes, found.type, "r"):
-        wanted = "minimal"  # what was there before is not told to a token that may not read
-    if wanted == "minimal":
+    wanted = returning.preferred() if returning.may_tell(partner, entry) else MINIMAL
+    if wanted == MINIMAL:
         return Response(status=201 if is_new else 200, headers=headers)
-    if wanted == "operationoutcome":
-        issues = tuple(_in_place(entry.issues, found.type)) or (_done(entry.status),)
+    if wanted == OUTCOME:
+        issues = tuple(_in_place(entry.issues, found.type)) or (returning.done(entry),)
         return answers.fhir_answer(outcome.of_issues(issues), 201 if is_new else 200, headers)
     disclosed.record(services, partner, READ, found.reference, [found])
     return answers.fhir_answer(found.resource, 201 if is_new else 200, headers)
-
-
-def _kept(services: Services, partner: Partner, entry: EntryOutcome) -> Served:
-    kind, fhir_id = entry.reference.split("/")
-    with services.database.reading() as session:
-        if entry.version:
-            return served.sent(resources.version(session, partner, kind, fhir_id, entry.version))
-        return served.sent(resources.read(session, partner, kind, fhir_id))
-
-
-def _done(status: str) -> Issue:
-    words = {"created": "It was created.", "updated": "It was updated.", "unchanged": "It is here already."}
-    return Issue("information", "informational", words[status])
-
-
-def preferred() -> str:
-    """``minimal``, ``representation`` or ``operationoutcome`` (3.1.0.1.8, RFC 7240)."""
-    for preference in parse_list_header(request.headers.get("Prefer", "").replace(";", ",")):
-        name, _, value = preference.partition("=")
-        if name.strip().casefold() == "return":
-            return value.strip().strip('"').casefold()
-    return "representation"

@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, request
 from werkzeug.http import parse_options_header
 
 from gateway.auth.bearer import require_scope
-from gateway.case.access import Partner
+from gateway.case.access import Origin, Partner
 from gateway.content_encoding import decoded
 from gateway.errors import Conflict, GatewayError, InvalidContent, UnsupportedMediaType
 from gateway.fhir import (
     answers,
+    async_requests,
     disclosed,
     messages,
-    outcome,
+    preferences,
     preflight,
     refusing,
-    releases,
-    served,
+    returning,
     versions,
 )
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.content import read_content
+from gateway.fhir.submitted import AsSubmission, Sending, answer_bundle
 from gateway.request_body import read_body
+from gateway.store.async_requests import BUNDLE
 from gateway.store.objects import Spool
-from gateway.workflow import disclosure, receive
+from gateway.workflow import disclosure, receive, respond_async
 from gateway.workflow.check_bundle import check_bundle
+from gateway.workflow.durable import Work
 from gateway.workflow.receive_bundle import receive_bundle
 from gateway.workflow.submission import Accepted, Submission
 from mappings.fhir_definitions import Release, resource_model
@@ -40,61 +44,91 @@ _REFUSED = (InvalidContent, UnsupportedMediaType, Conflict)
 
 
 def post_bundle(services: Services, partner: Partner, base: str, *, is_message: bool = False) -> Response:
-    """A message that cannot be taken is answered by a response message, where there is anything to respond to."""
+    """Answered at once, or with ``Prefer: respond-async`` later."""
     require_scope(partner, "Bundle", "c")
     messages.require_synchronous(is_message and request.args.get("async") == "true")
-    sender = messages.Sender(services.config.programme_name, base)
-    headers: list[messages.Header] = []
-
-    def as_submission(sent: dict[str, Any], release: Release) -> Submission:
-        content = messages.message_of(sent) if is_message else sent
-        if header := messages.header_of(releases.led_in_r4(content, release)):
-            headers.append(header)
-        return read_submission(content, release)
-
-    try:
-        submission, accepted = take(services, partner, as_submission)
-    except GatewayError as error:
-        if not headers:
-            raise
-        status, _ = outcome.status_of(error)
-        told = messages.refused(headers[0], sender, partner.id, outcome.of_error(error), status)
-        return answers.fhir_answer(told, status, refusing.headers_of(error))
-    with services.database.reading() as session:
-        tasks = [served.task_of(services, session, partner, case_id) for case_id in accepted.case_ids]
-    location = {"Location": f"{base}/Task/{tasks[0].id}"} if tasks else {}
-    if submission.bundle_type in ("transaction", "batch"):
-        return answers.fhir_answer(answers.transaction_response(submission, accepted, base), headers=location)
-    if headers:
-        issues = [issue for entry in accepted.entries for issue in entry.issues]
-        told = messages.accepted(headers[0], sender, partner.id, tasks, issues)
-        return answers.fhir_answer(told, headers=location)
-    return answers.fhir_answer(tasks[0].resource, 201 if accepted.opened else 200, location)
+    sending = Sending(disclosed.origin(), is_message, returning.preferred())
+    if preferences.wants_async():
+        return _take_on(services, partner, base, sending)
+    answer = answer_bundle(services, partner, sending, partial(take, services, partner))
+    headers = answer.headers if answer.error is None else refusing.headers_of(answer.error)
+    if answer.resource is None:
+        return Response(status=answer.status, headers=headers)
+    return answers.fhir_answer(answer.resource, answer.status, headers)
 
 
-def take(
-    services: Services, partner: Partner, as_submission: Callable[[dict[str, Any], Release], Submission]
-) -> tuple[Submission, Accepted]:
-    """Bytes first: what cannot be taken is kept too, as a refused receipt, and the error says every fault."""
+def _take_on(services: Services, partner: Partner, base: str, sending: Sending) -> Response:
+    """Bytes first, as ever; what is wrong with them is told in the answer (FHIR R5 3.2.6.2)."""
+    media_type, release = answers.asked_format()
+    if "_outputFormat" in request.args:
+        raise InvalidContent("_outputFormat is for $export; a bundle is answered by a Bundle.")
     content_type = request.headers.get("Content-Type", "")
     max_bytes = services.config.max_fhir_bytes
     with services.objects.spool(max_bytes) as spool:
         _fill(spool, max_bytes)
-        try:
-            sent, release = _sent(spool)
-            answers.require_fhir_answer()
-            submission = as_submission(sent, release)
-            return submission, receive_bundle(
-                services, partner, spool, submission, disclosed.origin(), content_type
-            )
-        except _REFUSED as error:
-            receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
-            raise
-        except GatewayError:
-            raise
-        except Exception as error:  # a fault of our own: what was sent must not be lost by it
-            receive.keep_refused(services, partner, spool, disclosed.origin(), content_type, error)
-            raise
+        stored = services.objects.keep(spool)
+    asked = {
+        "key": stored.key,
+        "sha256": stored.sha256,
+        "size_bytes": stored.size_bytes,
+        "content_type": content_type[:500],
+        "is_message": sending.is_message,
+        "returns": sending.returns,
+        "media_type": media_type,
+        "release": release.value if release else "",
+    }
+    url = f"{base}{request.path.removeprefix('/fhir')}"
+    work = Work.RECEIVE_BUNDLE
+    request_id = respond_async.ask(services, partner, work, BUNDLE, url, asked, sending.origin)
+    return async_requests.accepted(base, request_id)
+
+
+def take(services: Services, partner: Partner, as_submission: AsSubmission) -> tuple[Submission, Accepted]:
+    """What is in the body of the request."""
+
+    def if_it_can_be_answered(sent: dict[str, Any], release: Release) -> Submission:
+        answers.require_fhir_answer()
+        return as_submission(sent, release)
+
+    content_type = request.headers.get("Content-Type", "")
+    max_bytes = services.config.max_fhir_bytes
+    with services.objects.spool(max_bytes) as spool:
+        _fill(spool, max_bytes)
+        return take_spooled(
+            services,
+            partner,
+            spool,
+            content_type,
+            disclosed.origin(),
+            answers.answer_in,
+            if_it_can_be_answered,
+        )
+
+
+def take_spooled(
+    services: Services,
+    partner: Partner,
+    spool: Spool,
+    content_type: str,
+    origin: Origin,
+    answer_in: Callable[[Release], None],
+    as_submission: AsSubmission,
+) -> tuple[Submission, Accepted]:
+    """Bytes first: what cannot be taken is kept too, as a refused receipt, and the error says every fault.
+
+    ``answer_in`` is told the release of what was sent, as soon as it is known.
+    """
+    try:
+        submission = as_submission(*_read(spool, content_type, answer_in))
+        return submission, receive_bundle(services, partner, spool, submission, origin, content_type)
+    except _REFUSED as error:
+        receive.keep_refused(services, partner, spool, origin, content_type, error)
+        raise
+    except GatewayError:
+        raise
+    except Exception as error:  # a fault of our own: what was sent must not be lost by it
+        receive.keep_refused(services, partner, spool, origin, content_type, error)
+        raise
 
 
 def check(services: Services, partner: Partner) -> Response:
@@ -144,13 +178,19 @@ def parameters(services: Services) -> dict[str, Any]:
 
 def _sent(spool: Spool) -> tuple[dict[str, Any], Release]:
     """What was sent and its release, in which the answer is too."""
-    media_type, parameters = parse_options_header(request.headers.get("Content-Type", ""))
+    return _read(spool, request.headers.get("Content-Type", ""), answers.answer_in)
+
+
+def _read(
+    spool: Spool, content_type: str, answer_in: Callable[[Release], None]
+) -> tuple[dict[str, Any], Release]:
+    media_type, parameters = parse_options_header(content_type)
     told = versions.declared({k.casefold(): v for k, v in parameters.items()})
-    answers.answer_in(told or Release.R4)
+    answer_in(told or Release.R4)
     sent = versions.format_of(media_type.casefold())
     with spool.reader() as reader:
         content, release = read_content(reader.read(), sent, told)
-    answers.answer_in(release)
+    answer_in(release)
     return content, release
 
 

@@ -14,7 +14,7 @@ from gateway.case.access import Partner
 from gateway.case.subscription import Content, NotificationType, SubscriptionStatus, Topic
 from gateway.clock import utc_now
 from gateway.errors import InvalidContent, Issue, NotFound, NotSupported
-from gateway.fhir import answers, disclosed, served, single, submitting
+from gateway.fhir import answers, disclosed, returning, served, submitting
 from gateway.fhir.subscriptions_served import to_resource
 from gateway.fhir.validation import faults
 from gateway.store import subscriptions
@@ -101,7 +101,7 @@ def _update(services: Services, partner: Partner, base: str, fhir_id: str) -> Re
 def _answer(row: SubscriptionRow, base: str, status: int) -> Response:
     made = served.Served(to_resource(row), str(row.version), row.updated_at)
     headers = {"Location": answers.location_of(made, base), **answers.version_headers(made)}
-    if single.preferred() == "minimal":
+    if returning.preferred() == returning.MINIMAL:
         return Response(status=status, headers=headers)
     return answers.fhir_answer(made.resource, status, headers)
 

@@ -61,6 +61,7 @@ class Work(StrEnum):
     REPORT_COMMITMENT = "report-commitment"
     EXPORT = "export"
     NOTIFY = "notify"  # the id of the subscription, a stroke, and the number of its round
+    RECEIVE_BUNDLE = "receive-bundle"
 
 
 class Jobs:
@@ -267,6 +268,7 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
         intake,
         notify_send,
         place_study,
+        receive_later,
         searchable,
     )
 
@@ -287,6 +289,8 @@ def perform_step(services: Services, work: Work, subject: str, final: bool) -> b
             return export.attempt(services, subject, final)
         case Work.NOTIFY:
             return notify_send.attempt(services, subject, final)
+        case Work.RECEIVE_BUNDLE:
+            return receive_later.attempt(services, subject, final)
     return True
 
 

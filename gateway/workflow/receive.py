@@ -227,8 +227,14 @@ def keep_refused(
 
     The cause on the trail is the name of the expected error's class, else UNEXPECTED.
     """
+    return note_refused(services, partner, services.objects.keep(spool), origin, content_type, error)
+
+
+def note_refused(
+    services: Services, partner: Partner, stored: Stored, origin: Origin, content_type: str, error: Exception
+) -> str:
+    """``keep_refused`` of bytes that are kept already."""
     cause = type(error).__name__ if isinstance(error, GatewayError) else UNEXPECTED
-    stored = services.objects.keep(spool)
     with services.database.transaction() as session:
         receipt = receipts.add(session, partner, stored, origin, content_type, state=receipts.REFUSED)
         audit.record(session, partner, REFUSED, f"receipt:{receipt.id}", origin=origin, cause=cause)

@@ -215,10 +215,10 @@ def test_an_update_of_what_is_not_there_creates_it_under_the_senders_id(ehr: Fhi
 
 def test_an_update_stays_in_its_case(ehr: FhirClient) -> None:
     answer = ehr.post(referral())
-    practitioner = answer.json()["entry"][1]["response"]["location"].split("/_history")[0]
+    asked = answer.json()["entry"][2]["response"]["location"].split("/_history")[0]
     task = answer.headers["Location"]
-    changed = ehr.get(practitioner).json() | {"active": True}
-    told = send(ehr, "PUT", practitioner, changed)
+    changed = ehr.get(asked).json() | {"priority": "urgent"}
+    told = send(ehr, "PUT", asked, changed)
     assert (told.status_code, told.headers["Link"]) == (200, f'<{task}>; rel="related"')
 
 
