@@ -9,6 +9,7 @@ from typing import Any
 from gateway.errors import Issue
 from gateway.fhir.walk import empty
 
+MAX_TOLD = 1_000
 Json = dict[str, Any]
 
 
@@ -18,9 +19,13 @@ def without_empty(value: Json, path: str) -> tuple[Json, list[Issue]]:
         return value, []
     told: list[Issue] = []
     try:
-        return _members(value, path, told), told
+        found = _members(value, path, told)
     except RecursionError:
         return value, []  # validation tells that it is nested too deeply
+    if len(told) > MAX_TOLD:
+        text = f"{len(told) - MAX_TOLD} more members have no value; not each is told."
+        told[MAX_TOLD:] = [Issue("warning", "structure", text, path)]
+    return found, told
 
 
 def _has_empty(value: Json) -> bool:

@@ -37,6 +37,10 @@ STATUS: dict[type[GatewayError], tuple[int, str]] = {
 """HTTP status and IssueType code by cause."""
 
 
+MAX_ISSUES = 5_000
+_GRAVITY = ("fatal", "error", "warning", "information")
+
+
 def status_of(error: GatewayError) -> tuple[int, str]:
     """The row of the error's own class; a missing row is a bug that a test finds."""
     return STATUS[type(error)]
@@ -49,7 +53,14 @@ def of_error(error: GatewayError) -> dict[str, Any]:
 
 
 def of_issues(issues: Iterable[Issue]) -> dict[str, Any]:
-    return {"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in issues]}
+    """All of them; of a flood the gravest, and how many more there are."""
+    told = list(issues)
+    if len(told) > MAX_ISSUES:
+        left_out = len(told) - MAX_ISSUES
+        told = sorted(told, key=lambda issue: _GRAVITY.index(issue.severity))[:MAX_ISSUES]
+        text = f"{left_out} more issues are not told here."
+        told.append(Issue("warning", "incomplete", text))
+    return {"resourceType": "OperationOutcome", "issue": [_issue(issue) for issue in told]}
 
 
 def of_unknown(reference: str) -> dict[str, Any]:

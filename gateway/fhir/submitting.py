@@ -184,10 +184,12 @@ def _sent(spool: Spool) -> tuple[dict[str, Any], Release]:
 def _read(
     spool: Spool, content_type: str, answer_in: Callable[[Release], None]
 ) -> tuple[dict[str, Any], Release]:
-    media_type, parameters = parse_options_header(content_type)
-    told = versions.declared({k.casefold(): v for k, v in parameters.items()})
+    media_type, given = parse_options_header(content_type)
+    parameters = {name.casefold(): value for name, value in given.items()}
+    told = versions.declared(parameters)
     answer_in(told or Release.R4)
     sent = versions.format_of(media_type.casefold())
+    versions.require_utf8(parameters)
     with spool.reader() as reader:
         content, release = read_content(reader.read(), sent, told)
     answer_in(release)

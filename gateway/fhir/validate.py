@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.errors import Issue
 from gateway.fhir import bundle_rules
+from gateway.fhir.bundle import MAX_ENTRIES
 from gateway.fhir.profiles import claimed, profile_faults
 from gateway.fhir.validation import faults
 from mappings.fhir_definitions import Release
@@ -38,6 +39,9 @@ def _of_release(resource: dict[str, Any], release: Release) -> list[Issue]:
         return faults(resource, str(resource.get("resourceType") or "Resource")[:64], release)
     given = resource.get("entry")
     items = given if isinstance(given, list) else []
+    if len(items) > MAX_ENTRIES:
+        text = f"The bundle has more than {MAX_ENTRIES} entries, and was not looked at."
+        return [Issue("error", "too-costly", text, "Bundle.entry")]
     types = bundle_rules.types_by_reference(items)
     shell = {**resource, "entry": [_without_resource(item) for item in items]} if items else resource
     found = [

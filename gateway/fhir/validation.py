@@ -6,7 +6,8 @@ system's (SNOMED CT, LOINC, ICD).
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +20,10 @@ from gateway.fhir.walk import in_words, walk_resource
 from mappings.fhir_definitions import Release, resource_model
 
 MAX_DEPTH = 64
+MAX_PARTS = 500_000
+"""Objects and lists in one resource; real ones have one in 130 bytes, so that 64 MiB of them have fewer."""
+MAX_FAULTS = 1_000
+"""That are told of one resource."""
 _ABSENT_TYPES = frozenset({"missing", "model_field_validation.missing"})
 _EXPECTED = {
     "list_type": "A list (JSON array)",
@@ -34,6 +39,8 @@ _EXPECTED = {
     "decimal_parsing": "A decimal number",
     "decimal_type": "A decimal number",
     "string_pattern_mismatch": "Text of another form",
+    "base64_decode": "Base64",
+    "bytes_type": "A string of base64",
 }
 _FORMS = {
     "date": " (YYYY, YYYY-MM or YYYY-MM-DD)",
@@ -63,12 +70,14 @@ def faults(
     if model is None:
         text = f"'{type_name[:64]}' is no resource type of FHIR {release}."
         return [Issue("error", "structure", text, path)]
-    if _too_deep(resource):
-        return [
-            Issue("error", "structure", f"The resource is nested more than {MAX_DEPTH} levels deep.", path)
-        ]
+    if unwieldy := _unwieldy(resource, path):
+        return [unwieldy]
     walked = walk_resource(model, resource, path, Surroundings(release, types))
-    return _distinct([*_model_faults(model, resource, path, release), *walked])
+    found = list(islice(chain(_model_faults(model, resource, path, release), walked), MAX_FAULTS))
+    if len(found) == MAX_FAULTS:
+        text = f"The resource has {MAX_FAULTS} faults and more, and was not looked at further."
+        found.append(Issue("error", "too-costly", text, path))
+    return _distinct(found)
 
 
 def _model_faults(
@@ -113,8 +122,10 @@ def _words(kind: str, message: str, given: Any, release: Release) -> str:
     return f"{_EXPECTED.get(kind, 'Another value')} was expected, and {in_words(given)} was found."
 
 
-def _too_deep(resource: dict[str, Any]) -> bool:
+def _unwieldy(resource: dict[str, Any], path: str) -> Issue | None:
+    """What is not looked at, because it would take too long."""
     level: list[Any] = [resource]
+    count = 0
     for _ in range(MAX_DEPTH):
         level = [
             child
@@ -123,11 +134,15 @@ def _too_deep(resource: dict[str, Any]) -> bool:
             if isinstance(child, dict | list)
         ]
         if not level:
-            return False
-    return True
+            return None
+        count += len(level)
+        if count > MAX_PARTS:
+            text = f"The resource has more than {MAX_PARTS} objects and lists, and was not looked at."
+            return Issue("error", "too-costly", text, path)
+    return Issue("error", "structure", f"The resource is nested more than {MAX_DEPTH} levels deep.", path)
 
 
-def _distinct(issues: list[Issue]) -> list[Issue]:
+def _distinct(issues: Iterable[Issue]) -> list[Issue]:
     seen: dict[tuple[str, str | None], Issue] = {}
     for issue in issues:
         seen.setdefault((issue.code, issue.expression), issue)

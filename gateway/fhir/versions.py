@@ -48,6 +48,15 @@ def format_of(media_type: str) -> str:
     return FORMATS[media_type]
 
 
+def require_utf8(parameters: dict[str, str]) -> None:
+    """FHIR is always in UTF-8 (FHIR R4 3.1.0.1.11). Raises UnsupportedMediaType where the media type says otherwise."""
+    charset = parameters.get("charset", "utf-8").casefold()
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise UnsupportedMediaType(
+            f"The media type says that the body is in {charset[:32]}; FHIR is in UTF-8: send it so, and say so."
+        )
+
+
 def release_named(version: str) -> Release | None:
     """The release of a ``fhirVersion``, with or without its third number; None for one that is not spoken."""
     parts = version.strip().split(".")

@@ -27,6 +27,9 @@ from mappings.fhir_invariants import element_name
 
 _JSON_TYPES = {str: "A string", bool: "true or false", int: "A whole number", Decimal: "A decimal number"}
 
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n"
+"""FHIR R4 2.24.0.1; Python's decoder, which the models use, passes over all others."""
+
 Json = dict[str, Any]
 Model = type[FHIRAbstractModel]
 
@@ -191,6 +194,8 @@ def _text_faults(element: Element, value: str, path: str, around: Surroundings) 
         yield Issue("error", "code-invalid", text, path)
     elif element.kind == "xhtml":
         yield from narrative_faults(value, path)
+    elif element.kind == "base64Binary" and value.encode(errors="replace").translate(None, _BASE64):
+        yield Issue("error", "value", "Base64 was expected, and characters were found that it has not.", path)
 
 
 def _complex_faults(
