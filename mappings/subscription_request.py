@@ -19,6 +19,7 @@ MAX_EVENTS, MAX_FULL_RESOURCES = 50, 10
 """In one notification; a report may have some megabytes."""
 MAX_HEADERS, MAX_HEADER_CHARACTERS = 20, 4096
 MAX_FILTERS = 20
+_MAX_INTEGER = 2**31 - 1
 _EXTENSION = f"{BACKPORT}/StructureDefinition/backport-"
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}): *([!-~](?:[ -~]*[!-~])?)")
 _OWN_HEADERS = re.compile(
@@ -164,8 +165,9 @@ def _value(element: Any, name: str, kind: str) -> Any:
 
 
 def _number(channel: Json, name: str, kind: str) -> int:
+    """An integer of 31 bits (FHIR R4 2.24.0.1); 0 where there is none."""
     value = _value(channel, name, kind)
-    return int(value) if isinstance(value, int) else 0
+    return min(int(value), _MAX_INTEGER) if isinstance(value, int) else 0
 
 
 def _refusal(path: str, words: str, code: str = "not-supported") -> Issue:

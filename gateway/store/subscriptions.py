@@ -117,12 +117,12 @@ def with_heartbeat(session: Session) -> list[SubscriptionRow]:
     return list(session.scalars(query))
 
 
-def past_end(session: Session, now: datetime) -> list[SubscriptionRow]:
-    """Those whose time is over and that do not say so yet, locked."""
+def past_end(session: Session, now: datetime, *, lock: bool = False) -> list[SubscriptionRow]:
+    """Those whose time is over and that do not say so yet."""
     query = select(SubscriptionRow).where(
         SubscriptionRow.status != SubscriptionStatus.OFF, SubscriptionRow.end_at <= now
     )
-    return list(session.scalars(query.with_for_update()))
+    return list(session.scalars(query.with_for_update() if lock else query))
 
 
 def is_due(row: SubscriptionRow, now: datetime, slack_seconds: float) -> bool:

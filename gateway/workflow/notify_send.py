@@ -184,7 +184,7 @@ def sweep(services: Services) -> None:
         has_ended = bool(subscriptions.past_end(session, now))
     if due or has_ended:
         with services.database.transaction() as session:
-            for row in subscriptions.past_end(session, now):
+            for row in subscriptions.past_end(session, now, lock=True):
                 row.status, row.version, row.updated_at = SubscriptionStatus.OFF, row.version + 1, now
                 audit.record(session, SYSTEM_ACTOR, END, f"subscription:{row.id}")
             for subscription_id in due:

@@ -3,12 +3,15 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from gateway.case.subscription import Content, Event, NotificationType, SubscriptionStatus, Topic
+from mappings.case_to_task import to_task
 from mappings.operation_definitions import operation_definitions
 from mappings.opinion_to_report import report_of, to_diagnostic_report
 from mappings.own_profiles import claim
@@ -17,12 +20,15 @@ from mappings.report_to_bundle import to_transaction
 from mappings.search_parameter_resources import search_parameter_resources
 from mappings.structure_definitions import structure_definitions
 from mappings.study_to_imaging_study import to_imaging_study
+from mappings.subscription_notification import Told, to_entry, to_notification, to_searchset, to_status
+from mappings.subscription_topics import TOPICS, to_basic
 from tests.protocol.test_fhir_messages import message
 from tests.support.bundles import PDF, document_reference, patient, referral, wait_for
 from tests.support.gateway_process import SPECIALIST, GatewayProcess
 from tests.support.hospital import Scene
 from tests.support.partner import Partner
 from tests.support.reviewed_case import CT, OPINION, PROGRAMME, SIGNED_AT, reviewed_case
+from tests.support.subscriber import subscription
 
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +65,7 @@ def check(resources: dict[str, Json]) -> list[tuple[str, str, str]]:
 def definitions() -> Iterator[tuple[str, Json]]:
     for made in (structure_definitions(), operation_definitions(), code_systems(), value_sets()):
         yield from ((one["url"], one) for one in made.values())
+    yield from ((f"topic {topic}", to_basic(one)) for topic, one in TOPICS.items())
     yield from ((f"SearchParameter {name}", one) for name, one in search_parameter_resources().items())
 
 
@@ -68,6 +75,21 @@ def examples() -> Iterator[tuple[str, Json]]:
         *(ROOT / "conformance" / "fhir").glob("*.json"),
     ]:
         yield file.name, json.loads(file.read_bytes())
+
+
+def notifications() -> Iterator[tuple[str, Json]]:
+    """What a subscriber is told, of each kind and with each content."""
+    base, at = "https://opinions.example.org/fhir", SIGNED_AT
+    task = to_task(reviewed_case(), base, PROGRAMME)
+    event = Event(1, at, f"Task/{task['id']}", "Task/SO-22222222", task["id"])
+    for topic, content, kind in product(Topic, Content, NotificationType):
+        events = (event,) if kind in (NotificationType.EVENT, NotificationType.QUERY_EVENT) else ()
+        told = Told("s1", topic, SubscriptionStatus.ACTIVE, content, 1, "The subscriber answered 503.")
+        status = to_status(told, kind, str(uuid4()), base, events)
+        full = events if content is Content.FULL_RESOURCE else ()
+        entries = [to_entry(one.focus, task, topic, base) for one in full]
+        yield f"{kind} of {topic}, {content}", to_notification(status, str(uuid4()), at, entries)
+        yield f"$status of {topic}, {content}", to_searchset([status], str(uuid4()), at, f"{base}/$status")
 
 
 def pushed() -> Json:
@@ -119,6 +141,11 @@ def answers(scene: Scene) -> Iterator[tuple[str, Json]]:
     ):
         yield path, ehr.get(path).json()
     unreadable = referral(document=document_reference(None)) | {"meta": claim("referral-transaction")}
+    sent = subscription("report", "https://hook.hospital.example/notifications")
+    created = ehr.post(sent, "/Subscription").json()
+    yield "Subscription", created
+    yield "$events", ehr.get(f"Subscription/{created['id']}/$events").json()
+    yield "$status", ehr.get("Subscription/$status").json()
     yield "$check", ehr.post(unreadable, "/$check").json()
     yield "$validate", ehr.post({"resourceType": "Patient", "gender": "girl"}, "/Patient/$validate").json()
     yield "transaction-response", ehr.post(referral()).json()
@@ -148,7 +175,16 @@ def found(gateway: GatewayProcess, partner: Partner) -> list[tuple[str, str, str
         "broken report": next(one for one in reports if one["resourceType"] == "DiagnosticReport")
         | {"presentedForm": []},
     }
-    return check({**dict(definitions()), **dict(examples()), "pushed": pushed(), **sent, **broken})
+    return check(
+        {
+            **dict(definitions()),
+            **dict(examples()),
+            "pushed": pushed(),
+            **dict(notifications()),
+            **sent,
+            **broken,
+        }
+    )
 
 
 def test_nothing_is_wrong_in_what_is_sent_out(found: list[tuple[str, str, str]]) -> None:

@@ -9,7 +9,7 @@ import requests
 
 from gateway.fhir.validate import findings
 from tests.support.bundles import FhirClient, imaging_study, referral, wait_for
-from tests.support.gateway_process import SPECIALIST, GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 from tests.support.hospital import Scene, images
 from tests.support.partner import Partner
 from tests.support.subscriber import Subscriber, events, foci, numbers, said, subscription
@@ -50,17 +50,6 @@ def delete(scene: Scene, subscription_id: str) -> requests.Response:
     return requests.delete(f"{scene.ehr.base}/Subscription/{subscription_id}", headers=headers, timeout=60)
 
 
-def review(scene: Scene, case_id: str) -> None:
-    users = scene.intake.get("users?role=specialist")["users"]
-    specialist_id = next(user["id"] for user in users if user["name"] == SPECIALIST.name)
-    assert scene.intake.post(f"cases/{case_id}/accept").ok
-    assert scene.intake.post(f"cases/{case_id}/assign", specialist_id=specialist_id).ok
-    written = {"findings_text": "A lesion.", "conclusion": "Resectable.", "recommendations": "Surgery."}
-    assert scene.specialist.post(f"cases/{case_id}/draft", **written).ok
-    signed = scene.specialist.sign(case_id)
-    assert signed.ok, signed.text
-
-
 def test_a_hospital_is_told_of_its_case_from_referral_to_report_and_fetches_what_it_missed(
     scene: Scene, subscriber: Subscriber, other_partner: Partner
 ) -> None:
@@ -94,7 +83,7 @@ def test_a_hospital_is_told_of_its_case_from_referral_to_report_and_fetches_what
     wait_for(lambda: scene.intake.case(case_id)["status"] == "received")
     scene.wait_for_checks(case_id)
     wait_for(lambda: subscriber.refused)
-    review(scene, case_id)
+    scene.sign(case_id)
     missed = scene.ehr.get(f"Subscription/{status}/$events?eventsSinceNumber=3&eventsUntilNumber=5").json()
     assert said(missed)["type"] == "query-event"
     assert (numbers(missed), foci(missed)) == ([3, 4, 5], [f"Task/{case_id}"] * 3)

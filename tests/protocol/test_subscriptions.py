@@ -142,6 +142,33 @@ def test_who_may_not_read_what_events_are_about_may_not_subscribe_to_it(
     assert post("system/Subscription.cruds system/Task.r").status_code == 403
 
 
+def test_a_number_beyond_31_bits_is_never_a_failure(ehr: FhirClient) -> None:
+    for name, kind in (
+        ("heartbeat-period", "valueUnsignedInt"),
+        ("timeout", "valueUnsignedInt"),
+        ("max-count", "valuePositiveInt"),
+    ):
+        channel = {"extension": [{"url": f"{EXTENSION}{name}", kind: 10**30}]}
+        answer = ehr.post(subscription("report", PUBLIC, channel=channel), "/Subscription")
+        assert answer.status_code in (201, 400), answer.text
+
+
+@pytest.mark.parametrize("release", ["3.0", "4.0", "4.3", "5.0"])
+def test_one_is_read_and_told_of_in_every_release(ehr: FhirClient, release: str) -> None:
+    created = ehr.post(subscription("report", PUBLIC), "/Subscription", Prefer="return=minimal")
+    assert (created.status_code, created.content) == (201, b"")
+    own_id = created.headers["Location"].split("/")[-3]
+    accept = {"Accept": f"application/fhir+json; fhirVersion={release}"}
+    for path in ("", "/$status", "/$events", "/_history"):
+        answer = ehr.get(f"Subscription/{own_id}{path}", **accept)
+        assert (answer.status_code, answer.headers["Content-Type"].split(";")[1]) == (
+            200,
+            f" fhirVersion={release}",
+        )
+    url = f"{ehr.base}/Subscription/{own_id}"
+    assert requests.delete(url, headers=ehr.partner.headers(), timeout=60).status_code == 204
+
+
 def test_what_is_not_there_is_not_made_by_put_and_not_deleted(ehr: FhirClient) -> None:
     sent = subscription("report", PUBLIC) | {"id": "nothing"}
     headers = ehr.partner.headers() | {"Content-Type": "application/fhir+json"}

@@ -107,3 +107,14 @@ class Scene:
         """The first study of the case, once it is there."""
         found: dict[str, Any] = wait_for(lambda: (self.intake.case(case_id)["studies"] or [None])[0])
         return found
+
+    def sign(self, case_id: str) -> None:
+        """Accept, assign, draft and sign a case on which nothing blocks."""
+        users = self.intake.get("users?role=specialist")["users"]
+        specialist_id = next(user["id"] for user in users if user["name"] == SPECIALIST.name)
+        assert self.intake.post(f"cases/{case_id}/accept").ok
+        assert self.intake.post(f"cases/{case_id}/assign", specialist_id=specialist_id).ok
+        written = {"findings_text": "A lesion.", "conclusion": "Resectable.", "recommendations": "Surgery."}
+        assert self.specialist.post(f"cases/{case_id}/draft", **written).ok
+        signed = self.specialist.sign(case_id)
+        assert signed.ok, signed.text
