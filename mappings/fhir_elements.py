@@ -27,6 +27,13 @@ def texts(value: Any) -> list[str]:
     return [words for words in map(text, found) if words]
 
 
+def copied(value: Any) -> Any:
+    """JSON whose objects and lists are new ones; texts, however long, are shared."""
+    if isinstance(value, dict):
+        return {k: copied(v) if isinstance(v, (dict, list)) else v for k, v in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
 def reference(value: Any) -> str:
     """Reference.reference."""
     return text(value.get("reference")) if isinstance(value, dict) else ""

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import simplejson
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from gateway.case.access import Partner
@@ -43,26 +44,25 @@ class StoredResource:
     path: str
     case_id: str | None
     identity: str
-    text: str
+    content: dict[str, Any]
 
     @property
     def reference(self) -> str:
         return f"{self.type}/{self.fhir_id}"
 
-    @property
-    def content(self) -> dict[str, Any]:
-        found: dict[str, Any] = loads(self.text)
-        return found
+
+_DECODER = simplejson.JSONDecoder(parse_float=Decimal)
+_ENCODER = simplejson.JSONEncoder(use_decimal=True, ensure_ascii=False, separators=(",", ":"))
 
 
 def loads(text: str | bytes) -> Any:
     """JSON with decimals kept as Decimal, so 1.00 stays 1.00 (FHIR R4 2.24.0.1, decimal)."""
-    return simplejson.loads(text, use_decimal=True)
+    return _DECODER.decode(text if isinstance(text, str) else text.decode())
 
 
 def dumps(value: Any) -> str:
     """The inverse of ``loads``: UTF-8 text without needless white space."""
-    text: str = simplejson.dumps(value, use_decimal=True, ensure_ascii=False, separators=(",", ":"))
+    text: str = _ENCODER.encode(value)
     return text
 
 
@@ -119,55 +119,73 @@ def save(
 ) -> list[Outcome]:
     """Keep each version in order. Content that does not differ from the current version changes nothing."""
     current = _current_rows(session, partner, [(v.type, v.fhir_id) for v in versions])
+    new_rows: list[_Row] = []
+    superseded: list[int] = []
     outcomes = []
     for new in versions:
         text = dumps(new.content)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
-        before = current.get((new.type, new.fhir_id))
-        if before is not None and before.fingerprint == fingerprint:
-            outcomes.append(
-                Outcome(f"{new.type}/{new.fhir_id}", before.version, "unchanged", before.updated_at)
-            )
+        reference, before = f"{new.type}/{new.fhir_id}", current.get((new.type, new.fhir_id))
+        if before is not None and before["fingerprint"] == fingerprint:
+            outcomes.append(Outcome(reference, before["version"], "unchanged", before["updated_at"]))
             continue
         if before is not None:
-            before.current = False
-        row = ResourceRow(
-            partner_id=partner.id,
-            type=new.type,
-            fhir_id=new.fhir_id,
-            version=before.version + 1 if before else 1,
-            current=True,
-            identity=new.identity,
-            fingerprint=fingerprint,
-            receipt_id=receipt.id,
-            path=new.path,
-            content=text,
-            case_id=before.case_id if before else None,
-            updated_at=now,
-        )
-        session.add(row)
+            before["current"] = False
+            superseded += [before["pk"]] if "pk" in before else []
+        version = before["version"] + 1 if before else 1
+        row: _Row = {
+            "partner_id": partner.id,
+            "type": new.type,
+            "fhir_id": new.fhir_id,
+            "version": version,
+            "current": True,
+            "identity": new.identity,
+            "fingerprint": fingerprint,
+            "receipt_id": receipt.id,
+            "path": new.path,
+            "content": text,
+            "case_id": before["case_id"] if before else None,
+            "updated_at": now,
+        }
+        new_rows.append(row)
         current[(new.type, new.fhir_id)] = row
-        status = "updated" if before else "created"
-        outcomes.append(Outcome(f"{new.type}/{new.fhir_id}", row.version, status, now))
-    session.flush()
+        outcomes.append(Outcome(reference, version, "updated" if before else "created", now))
+    _write(session, superseded, new_rows)
     return outcomes
+
+
+_Row = dict[str, Any]
+"""By column; ``pk`` of one that is in the database already."""
+
+
+def _write(session: Session, superseded: list[int], new_rows: list[_Row]) -> None:
+    for start in range(0, len(superseded), _IN_CHUNK):
+        chosen = ResourceRow.pk.in_(superseded[start : start + _IN_CHUNK])
+        session.execute(update(ResourceRow).where(chosen).values(current=False))
+    if new_rows:
+        session.execute(insert(ResourceRow), new_rows)
 
 
 def _current_rows(
     session: Session, partner: Partner, keys: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], ResourceRow]:
-    found: dict[tuple[str, str], ResourceRow] = {}
+) -> dict[tuple[str, str], _Row]:
+    """What a next version needs to know of the current one."""
+    asked = (
+        *(ResourceRow.pk, ResourceRow.type, ResourceRow.fhir_id, ResourceRow.version),
+        *(ResourceRow.fingerprint, ResourceRow.case_id, ResourceRow.updated_at),
+    )
+    found: dict[tuple[str, str], _Row] = {}
     for start in range(0, len(keys), _IN_CHUNK):
         chunk = keys[start : start + _IN_CHUNK]
-        rows = session.scalars(
-            select(ResourceRow).where(
+        rows = session.execute(
+            select(*asked).where(
                 ResourceRow.partner_id == partner.id,
                 ResourceRow.current,
                 ResourceRow.type.in_({kind for kind, _ in chunk}),
                 ResourceRow.fhir_id.in_({fhir_id for _, fhir_id in chunk}),
             )
         )
-        found |= {(row.type, row.fhir_id): row for row in rows}
+        found |= {(row["type"], row["fhir_id"]): dict(row) for row in rows.mappings()}
     return found
 
 
@@ -359,24 +377,21 @@ def _own(partner: Partner) -> tuple[Any, ...]:
 
 def _stored(session: Session, *conditions: Any) -> list[StoredResource]:
     query = (
-        select(ResourceRow, ReceiptRow.sha256)
+        select(
+            *(ResourceRow.pk, ResourceRow.type, ResourceRow.fhir_id, ResourceRow.version),
+            *(
+                ResourceRow.updated_at,
+                ResourceRow.receipt_id,
+                ReceiptRow.sha256.label("receipt_sha256"),
+                ResourceRow.path,
+            ),
+            *(ResourceRow.case_id, ResourceRow.identity, ResourceRow.content),
+        )
         .join(ReceiptRow, ReceiptRow.id == ResourceRow.receipt_id)
         .where(*conditions)
         .order_by(ResourceRow.pk)
     )
     return [
-        StoredResource(
-            pk=row.pk,
-            type=row.type,
-            fhir_id=row.fhir_id,
-            version=row.version,
-            updated_at=row.updated_at,
-            receipt_id=row.receipt_id,
-            receipt_sha256=sha256,
-            path=row.path,
-            case_id=row.case_id,
-            identity=row.identity,
-            text=row.content,
-        )
-        for row, sha256 in session.execute(query)
+        StoredResource(**(dict(row) | {"content": loads(row["content"])}))
+        for row in session.execute(query).mappings()
     ]

@@ -8,11 +8,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.store import resources
 from gateway.store.resources import dumps
 from gateway.workflow.references import referenced
 from gateway.workflow.submission import Entry
-from mappings.fhir_elements import Resource
+from mappings.fhir_elements import Resource, copied
 
 Key = tuple[str, str]  # resource type and identity
 ROUNDS = 32
@@ -69,11 +68,11 @@ def digest(value: object) -> str:
 def _said(entry: Entry, keys: Mapping[int, Key], own: Mapping[str, Entry]) -> _Said:
     content = _without_name(entry)
     targets: list[Key | int] = []
-    for holder, name, value, _ in list(referenced(content, "")):
-        target = own.get(value)
+    for one in referenced(content, ""):
+        target = own.get(one.value)
         if target is not None:
             targets.append(keys.get(target.index, target.index))
-            holder[name] = ""
+            one.holder[one.key] = ""
     return _Said(entry.type, digest(content), tuple(targets))
 
 
@@ -84,5 +83,5 @@ def _label(said: _Said, labels: Mapping[int, str]) -> str:
 
 def _without_name(entry: Entry) -> Resource:
     """The resource without what does not tell it: id, meta and narrative."""
-    content: Resource = resources.loads(dumps(entry.resource or {}))
-    return {name: value for name, value in content.items() if name not in ("id", "meta", "text")}
+    resource = entry.resource or {}
+    return {name: copied(value) for name, value in resource.items() if name not in ("id", "meta", "text")}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from gateway import audit
@@ -23,6 +23,7 @@ from gateway.workflow.normalise import renew_record
 from gateway.workflow.references import (
     RELATIVE,
     conditional_identity,
+    referenced,
     resolve,
     targets,
     wanted_outside,
@@ -30,6 +31,7 @@ from gateway.workflow.references import (
 from gateway.workflow.same_thing import identify
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
 from mappings.fhir_conversion_table import r4_id
+from mappings.fhir_elements import copied
 from mappings.fhir_people import demographics_of
 
 if TYPE_CHECKING:
@@ -170,16 +172,19 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
     known_ids = resources.identities(session, partner, keys.values())
     given = {e.index: f"{e.type}/{_fhir_id(e, known_ids.get(keys[e.index]))}" for e in entries}
     names = targets(given | existing, submission.kept)
-    known = _known(session, partner, wanted_outside(entries, names, server))
+    contents = {e.index: copied(e.resource) for e in entries}
+    found = {e.index: referenced(contents[e.index], submission.place_of(e)) for e in entries}
+    known = _known(session, partner, wanted_outside(chain.from_iterable(found.values()), names, server))
     resolved = _Resolved([], existing, {})
     for entry in entries:
         kind, fhir_id = given[entry.index].split("/")
-        content = copy.deepcopy(entry.resource) or {}
-        path = submission.place_of(entry)
-        if issues := resolve(content, path, names, known, server, submission.subject_elsewhere):
-            resolved.faults[entry.index] = issues
+        content = contents[entry.index]
+        told = resolve(content, found[entry.index], names, known, server, submission.subject_elsewhere)
+        if told:
+            resolved.faults[entry.index] = told
         content["id"] = fhir_id
-        resolved.versions.append((entry, NewVersion(kind, fhir_id, keys[entry.index][1], path, content)))
+        version = NewVersion(kind, fhir_id, keys[entry.index][1], submission.place_of(entry), content)
+        resolved.versions.append((entry, version))
     return resolved
 
 

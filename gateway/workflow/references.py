@@ -4,7 +4,8 @@ FHIR R4 2.36.4.1 (resolving references in bundles) and 3.1.0.11.2 (replacing the
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,6 +17,8 @@ from mappings.fhir_elements import objects
 IDENTITY_CHARACTERS = 500
 RELATIVE = re.compile(r"^([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[^/]+)?$")
 _CONDITIONAL = re.compile(r"^([A-Z][A-Za-z]+)\?identifier=([^&|]*)\|([^&]+)$")
+_VERSION = re.compile(r"/_history/[^/]+$")
+_HOLDERS = (dict, list)
 
 
 def conditional_identity(criteria: str, type: str) -> tuple[str, str] | None:
@@ -39,27 +42,56 @@ def targets(entries: Mapping[int, str], submission: tuple[Entry, ...]) -> dict[s
     return names
 
 
-def referenced(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str, str, str]]:
-    """Each ``reference`` or Attachment ``url`` in a resource: (holder, key, value, FHIRPath).
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A ``reference`` or Attachment ``url`` in a resource: ``holder[key]`` is ``value``, at the FHIRPath ``path``."""
+
+    holder: dict[str, Any]
+    key: str
+    value: str
+    path: str
+
+
+def referenced(resource: dict[str, Any] | None, path: str) -> list[Named]:
+    """All in a resource.
 
     A Bundle inside a bundle has names of its own (2.36.4.1): nothing of it is looked at.
     """
+    found: list[Named] = []
+    _look(resource, [path], found)
+    return found
+
+
+def _look(value: Any, trail: list[str | int], found: list[Named]) -> None:
+    """``trail``: the steps to ``value``, which become a path only where something is found."""
     if isinstance(value, dict):
         if value.get("resourceType") == "Bundle":
             return
         for key, item in value.items():
-            if key in ("reference", "url") and isinstance(item, str):
-                yield value, key, item, f"{path}.{key}"
-            elif isinstance(item, dict | list):
-                yield from referenced(item, f"{path}.{key}")
+            if isinstance(item, _HOLDERS):
+                _look_at(key, item, trail, found)
+            elif key in ("reference", "url") and isinstance(item, str):
+                found.append(Named(value, key, item, _path([*trail, key])))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from referenced(item, f"{path}[{index}]")
+            if isinstance(item, _HOLDERS):
+                _look_at(index, item, trail, found)
+
+
+def _look_at(step: str | int, item: Any, trail: list[str | int], found: list[Named]) -> None:
+    trail.append(step)
+    _look(item, trail, found)
+    trail.pop()
+
+
+def _path(trail: list[str | int]) -> str:
+    start, *steps = trail
+    return f"{start}{''.join(f'[{s}]' if isinstance(s, int) else f'.{s}' for s in steps)}"
 
 
 def resolve(
     resource: dict[str, Any],
-    path: str,
+    found: list[Named],
     names: Mapping[str, str],
     known: Mapping[str, str],
     server: str,
@@ -67,23 +99,29 @@ def resolve(
 ) -> list[Issue]:
     """Point references to entries of the bundle at the resources they became; name those that lead nowhere.
 
-    ``names`` are the bundle's own (see ``targets``), ``known`` the sender's earlier resources: reference as
-    written to reference as stored. Absolute URLs elsewhere are kept and never followed. With ``subject_elsewhere`` a
-    document's or a list's subject is kept as it is too, and only a warning.
+    ``found`` are the resource's own, ``names`` the bundle's (see ``targets``), ``known`` the sender's earlier
+    resources: reference as written to reference as stored. Absolute URLs elsewhere are kept and never followed. With
+    ``subject_elsewhere`` a document's or a list's subject is kept as it is too, and only a warning.
     """
     unresolved = []
     contained = {f"#{c.get('id')}" for c in objects(resource.get("contained"))} | {"#"}
-    for holder, key, value, where in list(referenced(resource, path)):
-        local = value.removeprefix(f"{server}/")
-        plain = re.sub(r"/_history/[^/]+$", "", local)
-        target = names.get(value) or names.get(plain) or known.get(plain)
+    for one in found:
+        local = one.value.removeprefix(f"{server}/")
+        plain = _VERSION.sub("", local)
+        target = names.get(one.value) or names.get(plain) or known.get(plain)
         if target is not None:
-            holder[key] = target
-        elif key == "reference" and not _leads_elsewhere(value, local, contained):
-            kept = subject_elsewhere and where == f"{path}.subject.reference" and value.startswith("Patient/")
-            kept = kept and resource.get("resourceType") in ("DocumentReference", "List")
-            unresolved.append(Issue("warning" if kept else "error", "not-found", _nowhere(value), where))
+            one.holder[one.key] = target
+        elif one.key == "reference" and not _leads_elsewhere(one.value, local, contained):
+            kept = subject_elsewhere and _is_subject_of_document(resource, one)
+            unresolved.append(
+                Issue("warning" if kept else "error", "not-found", _nowhere(one.value), one.path)
+            )
     return unresolved
+
+
+def _is_subject_of_document(resource: dict[str, Any], one: Named) -> bool:
+    is_subject = one.holder is resource.get("subject") and one.value.startswith("Patient/")
+    return is_subject and resource.get("resourceType") in ("DocumentReference", "List")
 
 
 def _leads_elsewhere(value: str, local: str, contained: set[str]) -> bool:
@@ -100,14 +138,13 @@ def _nowhere(value: str) -> str:
     return "The reference names neither an entry of this bundle nor a resource that you sent before."
 
 
-def wanted_outside(entries: tuple[Entry, ...], names: Mapping[str, str], server: str) -> set[str]:
+def wanted_outside(found: Iterable[Named], names: Mapping[str, str], server: str) -> set[str]:
     """Relative and conditional references that no entry of the bundle answers."""
     wanted = set()
-    for entry in entries:
-        for _, key, value, _ in referenced(entry.resource, entry.path):
-            plain = re.sub(r"/_history/[^/]+$", "", value.removeprefix(f"{server}/"))
-            if value in names or plain in names:
-                continue
-            if RELATIVE.match(plain) or (key == "reference" and _CONDITIONAL.match(plain)):
-                wanted.add(plain)
+    for one in found:
+        plain = _VERSION.sub("", one.value.removeprefix(f"{server}/"))
+        if one.value in names or plain in names:
+            continue
+        if RELATIVE.match(plain) or (one.key == "reference" and _CONDITIONAL.match(plain)):
+            wanted.add(plain)
     return wanted

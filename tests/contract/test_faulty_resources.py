@@ -12,11 +12,12 @@ from gateway.errors import GatewayError
 from gateway.fhir.bundle import read_submission
 from gateway.fhir.json_format import MAX_DIGITS, read_json
 from gateway.fhir.validation import faults
-from gateway.store.resources import dumps, loads
-from gateway.workflow.references import resolve, targets, wanted_outside
+from gateway.store.resources import dumps
+from gateway.workflow.references import referenced, resolve, targets, wanted_outside
 from gateway.workflow.submission import Entry
 from mappings.clinical_items import ITEM_KINDS, to_item
 from mappings.fhir_bag import Sourced
+from mappings.fhir_elements import copied
 from mappings.fhir_to_case import to_record
 from tests.support.any_value import faulty, places, put, real_resources
 
@@ -31,8 +32,10 @@ def check(resource: dict[str, Any]) -> None:
     source = Source("r", "0" * 64, "Bundle.entry[0].resource", reference=f"{entry.type}/1")
     faults(resource, "R")
     names = targets({0: f"{entry.type}/1"}, (entry,))
-    wanted_outside((entry,), names, "https://gateway.example/fhir")
-    resolve(loads(dumps(resource)), "R", names, {}, "https://gateway.example/fhir")
+    copy = copied(resource)
+    found = referenced(copy, "R")
+    wanted_outside(found, names, "https://gateway.example/fhir")
+    resolve(copy, found, names, {}, "https://gateway.example/fhir")
     others = [
         Sourced(r, Source("r", "0" * 64, "x", reference=f"{r['resourceType']}/{i}"))
         for i, r in enumerate(OWN)
