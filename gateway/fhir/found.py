@@ -45,10 +45,14 @@ def find(
     asked = Search(session, partner, query.type, query.terms)
     made = _made(services, session, partner, query)
     wants_total = query.total != "none" or query.only_total
-    total = asked.total() + len(made) if wants_total else None
     if query.only_total:
-        return Page([], total)
-    hits = asked.page(query.order, after, query.count + 1)
+        return Page([], asked.total() + len(made))
+    hits, count = (
+        asked.counted_page(query.order, after, query.count + 1)
+        if wants_total
+        else (asked.page(query.order, after, query.count + 1), 0)
+    )
+    total = count + len(made) if wants_total else None
     later = [one for one in made if after is None or _is_after(one.position, query.order, after)]
     placed = _in_order([*(_Placed(hit.position, None, hit.pk) for hit in hits), *later], query.order)
     on_page = placed[: query.count]

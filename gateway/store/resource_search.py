@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, false, func, o
 from sqlalchemy.orm import Session
 
 from gateway.case.access import Partner
-from gateway.case.searching import EARLIEST, LATEST, Found, Key, Term, microseconds
+from gateway.case.searching import EARLIEST, LATEST, Found, HasDate, HasText, Key, Term, microseconds
 from gateway.store.resource_conditions import Conditions, instant_of
 from gateway.store.search_index import Places
 from gateway.store.tables import ResourceRow, SearchDateRow, SearchKeyRow, SearchTextRow
@@ -70,6 +70,7 @@ class Search:
         self._session = session
         self._places = Places(partner, type_name)
         few = self._few(terms)
+        self._is_narrow = few is not None
         sql = Conditions(self._places, few is not None)
         self._conditions = [
             *(_own(partner, type_name) if few is None else _own_among(few, partner, type_name)),
@@ -83,15 +84,29 @@ class Search:
 
     def page(self, order: Sequence[Sort], after: tuple[SortValue, ...] | None, limit: int) -> list[Hit]:
         """The first ``limit`` resources after that position."""
+        rows = self._session.execute(self._query(order, after).limit(limit))
+        return [Hit(pk, tuple(map(_position, values))) for pk, *values in rows]
+
+    def counted_page(
+        self, order: Sequence[Sort], after: tuple[SortValue, ...] | None, limit: int
+    ) -> tuple[list[Hit], int]:
+        """A page and the total. Where few resources can match, each is looked at once for both."""
+        if not self._is_narrow or after is not None:
+            return self.page(order, after, limit), self.total()
+        query = self._query(order, None).add_columns(func.count().over())
+        rows = self._session.execute(query.limit(limit)).all()
+        hits = [Hit(pk, tuple(map(_position, values))) for pk, *values, _ in rows]
+        return hits, rows[0][-1] if rows else 0
+
+    def _query(self, order: Sequence[Sort], after: tuple[SortValue, ...] | None) -> Select[Any]:
         columns = [_sorted_by(sort, self._places) for sort in order]
-        query = select(ResourceRow.pk, *columns).where(*self._conditions)
+        query: Select[Any] = select(ResourceRow.pk, *columns).where(*self._conditions)
         if after is not None:
             query = query.where(_is_after(columns, order, after))
         ordered = [
             c.desc() if sort.is_descending else c.asc() for c, sort in zip(columns, order, strict=True)
         ]
-        rows = self._session.execute(query.order_by(*ordered).limit(limit))
-        return [Hit(pk, tuple(map(_position, values))) for pk, *values in rows]
+        return query.order_by(*ordered)
 
     def _few(self, terms: Sequence[Term]) -> list[int] | None:
         """Resources among which all matches are, where a term tells not too many of them.
@@ -100,15 +115,22 @@ class Search:
         """
         sql = Conditions(self._places, few=False)
         fewest: list[int] | None = None
-        for query in map(sql.resources_of, terms):
+        for term in sorted(terms, key=_is_of_a_range):
+            if fewest is not None and (len(fewest) <= _VERY_FEW or _is_of_a_range(term)):
+                break
+            query = sql.resources_of(term)
             if query is None:
                 continue
-            found = list(self._session.scalars(query.limit(FEW + 1)))
-            if len(found) <= FEW and (fewest is None or len(found) < len(fewest)):
+            enough = FEW + 1 if fewest is None else len(fewest)
+            found = list(self._session.scalars(query.limit(enough)))
+            if len(found) < enough:
                 fewest = found
-            if fewest is not None and len(fewest) <= _VERY_FEW:
-                break
         return fewest
+
+
+def _is_of_a_range(term: Term) -> bool:
+    """What is compared as a whole mostly tells fewer resources than a time or the beginning of a text."""
+    return any(isinstance(condition, HasDate | HasText) for condition in term)
 
 
 def referring(

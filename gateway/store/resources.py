@@ -379,13 +379,8 @@ def _stored(session: Session, *conditions: Any) -> list[StoredResource]:
     query = (
         select(
             *(ResourceRow.pk, ResourceRow.type, ResourceRow.fhir_id, ResourceRow.version),
-            *(
-                ResourceRow.updated_at,
-                ResourceRow.receipt_id,
-                ReceiptRow.sha256.label("receipt_sha256"),
-                ResourceRow.path,
-            ),
-            *(ResourceRow.case_id, ResourceRow.identity, ResourceRow.content),
+            *(ResourceRow.updated_at, ResourceRow.receipt_id, ResourceRow.path, ResourceRow.case_id),
+            *(ReceiptRow.sha256.label("receipt_sha256"), ResourceRow.identity, ResourceRow.content),
         )
         .join(ReceiptRow, ReceiptRow.id == ResourceRow.receipt_id)
         .where(*conditions)
