@@ -292,12 +292,12 @@ def test_another_partner_s_resources_of_the_same_id_are_not_found(services: Serv
 @pytest.fixture
 def many(services: Services) -> Partner:
     partner = hospital(services)
-    send(services, partner, [{"resourceType": "Basic", "id": f"b{n}"} for n in range(1203)])
+    send(services, partner, [{"resourceType": "Flag", "id": f"b{n}"} for n in range(1203)])
     return partner
 
 
 def test_the_values_are_made_again_when_they_are_forgotten(services: Services, many: Partner) -> None:
-    query = asked("Basic", ("_id:not", "b7"), ("_count", "500"))
+    query = asked("Flag", ("_id:not", "b7"), ("_count", "500"))
     assert len(ids(services, many, query)) == 1202
     with services.database.transaction() as session:
         search_index.begin_again(session)
