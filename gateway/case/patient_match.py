@@ -1,16 +1,19 @@
 """Is this the same child? Evidence for, evidence against, and a verdict with its reasons in words.
 
-Two pieces are joined only when strong evidence agrees and nothing contradicts (decision 4). Strong is an
-identifier equal within its issuer, or the referral naming the study itself. A name alone proves nothing.
+Two pieces are joined only when strong evidence agrees and nothing contradicts or is doubtful (decision 4). Strong is an
+identifier equal within its issuer, or the referral naming the study itself. A name alone proves nothing. What is a slip
+of the pen in a birth date or a name is offered to a person: it may be a twin.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.case.model import Demographics, Name
+from rapidfuzz.distance import OSA
+
+from gateway.case.model import Demographics, Identifier, Name
+from gateway.case.names import NameMatch, compare_names, plain_words
 
 
 class Verdict(StrEnum):
@@ -31,70 +34,133 @@ class Match:
         return (*(f"against: {r}" for r in self.evidence_against), *(f"for: {r}" for r in self.evidence_for))
 
 
+class DateMatch(StrEnum):
+    SAME = "same birth date"
+    FIRST_OF_JANUARY = "same birth date, 1 January, which often stands for one that nobody knows"
+    SWAPPED = "birth dates with day and month swapped"
+    SLIP = "birth dates that differ in one digit"
+    DIFFERENT = "different birth date"
+    UNKNOWN = "birth dates that tell nothing"
+
+
+_NAME_WEIGHT = {
+    NameMatch.SAME: 2,
+    NameMatch.TRANSLITERATED: 2,
+    NameMatch.SIMILAR: 1,
+    NameMatch.NEWBORN: 1,
+    NameMatch.GIVEN: 1,
+}
+_DATE_WEIGHT = {DateMatch.SAME: 2, DateMatch.FIRST_OF_JANUARY: 1, DateMatch.SWAPPED: 1, DateMatch.SLIP: 1}
+_AGREE = frozenset({NameMatch.SAME, NameMatch.TRANSLITERATED, DateMatch.SAME, DateMatch.FIRST_OF_JANUARY})
+_DOUBTS = frozenset(
+    {
+        NameMatch.SIMILAR,
+        NameMatch.NEWBORN,
+        NameMatch.GIVEN,
+        NameMatch.DOUBTFUL,
+        DateMatch.SWAPPED,
+        DateMatch.SLIP,
+    }
+)
+_OFFERED_FROM = 3  # of weight for, less that against
+_NO_NUMBER = re.compile(
+    r"[0\W_]*|9{4,}|x+|n/?a|(?:anon(?:ym\w*)?|no(?:ne| ?id)|test|unk(?:nown)?)[\W\d_]*", re.IGNORECASE
+)
+_OLDEST_YEAR = "1902"  # what systems write before it stands for no date
+_ADDRESS_SHARE = 0.6
+
+
 def match(known: Demographics, seen: Demographics, named: Iterable[str] = ()) -> Match:
     """Compare the child of a case with the child of a study or bundle.
 
     ``named`` are ways in which the referral names the other piece (study UID, accession number in words).
     """
     strong = [*named, *_equal_identifiers(known, seen)]
-    agreeing, contrary = _compare(known, seen)
-    return Match(
-        _verdict(bool(strong), agreeing, contrary), (*strong, *agreeing.values()), tuple(contrary.values())
-    )
+    name = compare_names(known.names, seen.names)
+    born = compare_dates(known.birth_date, seen.birth_date)
+    like_name, like_date = _NAME_WEIGHT.get(name, 0), _DATE_WEIGHT.get(born, 0)
+    same_address = _same_address(known.address, seen.address)
+    contrary = _contrary(known, seen, name, born)
+    doubtful = [one.value for one in (name, born) if one in _DOUBTS]
+    agreeing = [one.value for one in (name, born) if one in _AGREE]
+    agreeing += ["same sex"] * (_same_sex(known.sex, seen.sex) is True) + ["same address"] * same_address
+    if strong:
+        verdict = _strong_verdict(bool(contrary), bool(doubtful), 2 in (like_name, like_date))
+    else:
+        weight = like_name + like_date + same_address - len(contrary)
+        verdict = Verdict.POSSIBLE if weight >= _OFFERED_FROM else Verdict.DIFFERENT
+    against = (*contrary, *doubtful) or (() if strong or agreeing else ("nothing in common",))
+    return Match(verdict, (*strong, *agreeing), against)
 
 
-def _verdict(strong: bool, agreeing: dict[str, str], contrary: dict[str, str]) -> Verdict:
-    if strong and contrary:
+def _strong_verdict(is_contrary: bool, is_doubtful: bool, is_agreed: bool) -> Verdict:
+    if is_contrary:
         return Verdict.CONTRADICTED
-    if contrary:
-        return Verdict.DIFFERENT
-    if strong and ("birth date" in agreeing or "name" in agreeing):
-        return Verdict.SAME
-    if strong or {"name", "birth date"} <= set(agreeing):
-        return Verdict.POSSIBLE
-    return Verdict.DIFFERENT
+    return Verdict.SAME if is_agreed and not is_doubtful else Verdict.POSSIBLE
+
+
+def _contrary(known: Demographics, seen: Demographics, name: NameMatch, born: DateMatch) -> list[str]:
+    found = [one.value for one in (name, born) if one in (NameMatch.DIFFERENT, DateMatch.DIFFERENT)]
+    found += ["different sex"] * (_same_sex(known.sex, seen.sex) is False)
+    return found + ["different identifier"] * identifiers_differ(known, seen)
 
 
 def contradictions(known: Demographics, seen: Demographics) -> dict[str, str]:
-    """What differs between two descriptions of a child, by element: name, birth date, sex, identifier."""
-    return _compare(known, seen)[1]
+    """What differs between two descriptions of a child, by element: name, birth date, sex, identifier.
+
+    A slip of the pen too: whether it is one, a person decides.
+    """
+    born = compare_dates(known.birth_date, seen.birth_date)
+    differing = {
+        "name": same_name(known.names, seen.names) is False,
+        "birth date": born in (DateMatch.DIFFERENT, DateMatch.SWAPPED, DateMatch.SLIP),
+        "sex": _same_sex(known.sex, seen.sex) is False,
+        "identifier": identifiers_differ(known, seen),
+    }
+    return {element: f"different {element}" for element, differs in differing.items() if differs}
+
+
+def same_name(known: Iterable[Name], seen: Iterable[Name]) -> bool | None:
+    """True when any two forms are one name, however written; False where they are not; None: not to be compared."""
+    found = compare_names(known, seen)
+    if found in (NameMatch.SAME, NameMatch.TRANSLITERATED):
+        return True
+    return None if found in (NameMatch.UNKNOWN, NameMatch.DOUBTFUL) else False
 
 
 def _equal_identifiers(known: Demographics, seen: Demographics) -> list[str]:
-    common = set(known.identifiers) & set(seen.identifiers)
+    common = {i for i in set(known.identifiers) & set(seen.identifiers) if _is_number(i)}
     return [f"same identifier of issuer {issuer}" for issuer in sorted({i.issuer for i in common})]
+
+
+def _is_number(identifier: Identifier) -> bool:
+    """None that is written where there is none: 0000, UNKNOWN, ANON7."""
+    return _NO_NUMBER.fullmatch(identifier.value) is None
 
 
 def identifiers_differ(known: Demographics, seen: Demographics) -> bool:
     """Some issuer gave both an identifier, and none that both have: its two numbers are two children's."""
-    shared = {i.issuer for i in known.identifiers} & {i.issuer for i in seen.identifiers}
-    equal = {i.issuer for i in set(known.identifiers) & set(seen.identifiers)}
-    return bool(shared - equal)
+    ours = {i for i in known.identifiers if _is_number(i)}
+    theirs = {i for i in seen.identifiers if _is_number(i)}
+    shared = {i.issuer for i in ours} & {i.issuer for i in theirs}
+    return bool(shared - {i.issuer for i in ours & theirs})
 
 
-def _compare(known: Demographics, seen: Demographics) -> tuple[dict[str, str], dict[str, str]]:
-    agreeing: dict[str, str] = {}
-    contrary: dict[str, str] = {}
-    for element, verdict in (
-        ("name", same_name(known.names, seen.names)),
-        ("birth date", _same_date(known.birth_date, seen.birth_date)),
-        ("sex", _same_sex(known.sex, seen.sex)),
-        ("identifier", False if identifiers_differ(known, seen) else None),
-    ):
-        if verdict is True:
-            agreeing[element] = f"same {element}"
-        elif verdict is False:
-            contrary[element] = f"different {element}"
-    return agreeing, contrary
+def compare_dates(known: str, seen: str) -> DateMatch:
+    """Partial dates agree when one begins with the other, which proves nothing, as does 1 January.
 
-
-def _same_date(known: str, seen: str) -> bool | None:
-    """Partial dates agree when one begins with the other, which proves nothing (None) unless both are whole."""
-    if not known or not seen:
-        return None
-    if len(known) == len(seen) == len("2019-05-03"):
-        return known == seen
-    return None if known.startswith(seen) or seen.startswith(known) else False
+    That is written where nobody knows the day: beside another day of the year it contradicts nothing.
+    """
+    if not known or not seen or min(known, seen) < _OLDEST_YEAR or not len(known) == len(seen) == 10:
+        is_other = bool(known and seen) and not (known.startswith(seen) or seen.startswith(known))
+        return DateMatch.DIFFERENT if is_other and min(known, seen) >= _OLDEST_YEAR else DateMatch.UNKNOWN
+    if known[:4] == seen[:4] and "-01-01" in (known[4:], seen[4:]):
+        return DateMatch.FIRST_OF_JANUARY if known == seen else DateMatch.UNKNOWN
+    if known == seen:
+        return DateMatch.SAME
+    if seen == f"{known[:4]}-{known[8:]}-{known[5:7]}":
+        return DateMatch.SWAPPED
+    return DateMatch.SLIP if OSA.distance(known, seen) == 1 else DateMatch.DIFFERENT
 
 
 def _same_sex(known: str, seen: str) -> bool | None:
@@ -102,39 +168,6 @@ def _same_sex(known: str, seen: str) -> bool | None:
     return known == seen if known in plain and seen in plain else None
 
 
-def same_name(known: Iterable[Name], seen: Iterable[Name]) -> bool | None:
-    """True when any two forms hold the same words in any order, one possibly leaving some out.
-
-    None when forms cannot be compared: no common script, or one word alone that a whole family may have. False when
-    comparable forms share too little.
-    """
-    verdicts = [_same_words(name_words(a), name_words(b)) for a in known for b in seen]
-    if any(verdict is True for verdict in verdicts):
-        return True
-    return False if any(verdict is False for verdict in verdicts) else None
-
-
-def name_words(name: Name) -> frozenset[str]:
-    """Words and numbers ("Boy 2") without case, accents, punctuation or order; letters of other scripts stay."""
-    return plain_words(" ".join([name.family, *name.given]) if name.family or name.given else name.text)
-
-
-def plain_words(text: str) -> frozenset[str]:
-    decomposed = unicodedata.normalize("NFKD", text.casefold())
-    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
-    return frozenset(re.findall(r"[^\W_]+", unicodedata.normalize("NFC", plain)))
-
-
-def _same_words(known: frozenset[str], seen: frozenset[str]) -> bool | None:
-    if not known or not seen or _scripts(known).isdisjoint(_scripts(seen)):
-        return None
-    shared = known & seen
-    if shared not in (known, seen):
-        return False
-    return True if len(shared) >= 2 or known == seen else None
-
-
-def _scripts(words: frozenset[str]) -> set[str]:
-    """Unicode's name of the script that each letter is of: LATIN, CYRILLIC, CJK, ARABIC, ..."""
-    letters = (letter for word in words for letter in word if letter.isalpha())
-    return {unicodedata.name(letter, "UNKNOWN").split()[0] for letter in letters}
+def _same_address(known: str, seen: str) -> bool:
+    ours, theirs = plain_words(known), plain_words(seen)
+    return len(ours & theirs) >= max(2, _ADDRESS_SHARE * max(len(ours), len(theirs)))

@@ -17,7 +17,7 @@ from gateway.case.model import (
     Identifier,
     Record,
 )
-from gateway.case.patient_match import plain_words
+from gateway.case.names import plain_words
 from gateway.case.status import CaseStatus
 from gateway.errors import NotFound
 from gateway.store import fetches, findings, opinions, studies

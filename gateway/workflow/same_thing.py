@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 
 from gateway.case.access import Partner
 from gateway.case.model import Demographics
-from gateway.case.patient_match import contradictions, identifiers_differ, name_words, same_name
+from gateway.case.names import name_words
+from gateway.case.patient_match import contradictions, identifiers_differ, same_name
 from gateway.store import resources
 from gateway.store.database import Session
 from gateway.store.ids import bounded

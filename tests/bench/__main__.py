@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import fhir_searching, imaging, memory, operating, reading, searching
+from tests.bench import fhir_searching, imaging, matching, memory, operating, reading, searching
 from tests.bench.figures import RUNS, Alone, Compared, seconds
 from tests.bench.slices import COUNT
 from tests.support.orthanc import server_program
@@ -42,19 +42,23 @@ COMPARED: dict[str, Compared] = {
     "qido-instances": asking("QIDO-RS, instances of the study", "1.0 x", "0.5 x", reading.instances),
     "rendered": asking("WADO-RS, a rendered frame", "1.5 x", "1.0 x", reading.rendered_frame),
 }
+PATIENT_MATCH = "patient-match"
 STORESCP = "storescp"
 """Not to compare with: what the sending and writing alone cost."""
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [*ALONE, *COMPARED, STORESCP]
-    if unknown := set(wanted) - {*ALONE, *COMPARED, STORESCP}:
-        sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join([*ALONE, *COMPARED, STORESCP])}")
+    rows = [*ALONE, *COMPARED, STORESCP, PATIENT_MATCH]
+    wanted = sys.argv[1:] or rows
+    if unknown := set(wanted) - {*rows}:
+        sys.exit(f"no row {', '.join(sorted(unknown))}; there are {', '.join(rows)}")
     print(
         f"{machine()}; medians of {RUNS}; load {os.getloadavg()[0]:.1f} at the start, which should be near 0"
     )
     print_alone([name for name in wanted if name in ALONE])
     print_compared([name for name in wanted if name in COMPARED], with_storescp=STORESCP in wanted)
+    if PATIENT_MATCH in wanted:
+        print("\n" + "\n".join(matching.table()))
 
 
 def print_alone(names: list[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PERMISSIVE = re.compile(r"\b(MIT|BSD|0BSD|Apache|PSF|Zlib|CC0|AFL|MIT-CMU|MIT-0)\b", re.IGNORECASE)
+PERMISSIVE = re.compile(r"\b(MIT|ISC|BSD|0BSD|Apache|PSF|Zlib|CC0|AFL|MIT-CMU|MIT-0)\b", re.IGNORECASE)
 WEAK = re.compile(r"LGPL|Lesser General|MPL|Mozilla", re.IGNORECASE)
 STRONG = re.compile(r"GPL|General Public", re.IGNORECASE)
 ELSEWHERE = {"brotlicffi", "tzdata"}
