@@ -105,6 +105,7 @@ CONTACT = {
 SCRIPT = {"alphabetic": "", "ideographic": "ideographic", "phonetic": "phonetic"}
 
 CAUSE = {
+    "Unattributed": "Sent by itself, and it names no child and no case.",
     "InvalidContent": "The content breaks a rule of its format.",
     "NotFhir": "Not a FHIR resource, or of an unknown type.",
     "UnsupportedVersion": "A FHIR release that is not spoken here.",
