@@ -26,6 +26,4 @@ def record(
 
 def record_all(session: Session, viewer: Viewer, acts: Iterable[Act], origin: Origin) -> None:
     """Write one audit row for each."""
-    trail.append(
-        session, acts, at=utc_now(), actor=viewer.actor, channel=origin.channel, address=origin.address
-    )
+    trail.append(session, acts, at=utc_now(), actor=viewer.actor, origin=origin)

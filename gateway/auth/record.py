@@ -23,6 +23,5 @@ def record(session: Session, actor: str, action: str, subject: str, origin: Orig
         [trail.Act(action, subject, detail=detail)],
         at=utc_now(),
         actor=actor,
-        channel=origin.channel,
-        address=origin.address,
+        origin=origin,
     )

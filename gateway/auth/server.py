@@ -16,7 +16,7 @@ from authlib.oauth2.rfc6749 import (
     OAuth2Error,
 )
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
-from flask import Request, Response, request
+from flask import Request, Response, g, request
 
 from gateway.auth import assertion, scopes
 from gateway.auth.tokens import AccessTokens
@@ -69,7 +69,7 @@ class TokenServer(AuthorizationServer):
             raise InvalidClientError(
                 description=f"A client_assertion with the client_assertion_type {ASSERTION_TYPE} is needed."
             )
-        origin = Origin("oauth", request.remote_addr or "")
+        origin = Origin("oauth", request.remote_addr or "", g.get("request_id", ""))
         try:
             registration = assertion.authenticate(
                 self._services, form["client_assertion"], form.get("client_id"), origin

@@ -58,10 +58,14 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """How an act reached the gateway: ``channel`` (fhir, stow-rs, c-store, page, ...) and the peer's address."""
+    """How an act reached the gateway: ``channel`` (fhir, stow-rs, c-store, page, ...) and the peer's address.
+
+    ``request_id`` names an HTTP request, as its X-Request-ID and its log lines do.
+    """
 
     channel: str = ""
     address: str = ""
+    request_id: str = ""
 
 
 NO_ORIGIN = Origin()

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import structlog
-from flask import Response, request
+from flask import Response, g, request
 
 from gateway.auth import scopes
 from gateway.auth.assertion import registered
@@ -56,7 +56,7 @@ def while_permitted(
 
 
 def origin(channel: str) -> Origin:
-    return Origin(channel, request.remote_addr or "")
+    return Origin(channel, request.remote_addr or "", g.get("request_id", ""))
 
 
 def accept() -> str:

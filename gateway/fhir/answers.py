@@ -150,7 +150,9 @@ def of_served(served: Served, base: str, resource: dict[str, Any] | None = None)
 
 
 def version_headers(served: Served) -> dict[str, str]:
-    return {"ETag": f'W/"{served.version}"', "Last-Modified": http_date(served.updated_at)}
+    """The ETag is weak: a version has it in each format and release, which Accept chooses."""
+    modified = http_date(served.updated_at)
+    return {"ETag": f'W/"{served.version}"', "Last-Modified": modified, "Vary": "Accept"}
 
 
 def location_of(served: Served, base: str) -> str:
@@ -170,9 +172,7 @@ def not_modified(served: Served) -> Response | None:
         is_known = since is not None and served.updated_at.replace(microsecond=0) <= since
     if not is_known:
         return None
-    answer = Response(status=304)
-    answer.headers["ETag"] = f'W/"{served.version}"'
-    return answer
+    return Response(status=304, headers=version_headers(served))
 
 
 def searchset(

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 def answer_later(services: Services, partner: Partner, row: AsyncRequestRow, spool: Spool) -> str:
     """As JSON: status, headers, resource and the release of what was sent. Raises StoreUnavailable."""
-    origin = Origin("fhir", row.address)
+    origin = Origin("fhir", row.address, row.asked["request_id"])
     sending = Sending(origin, row.asked["is_message"], row.asked["returns"])
     seen = [Release.R4]
     content_type = row.asked["content_type"]

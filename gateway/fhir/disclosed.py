@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from flask import request
+from flask import g, request
 
 from gateway.case.access import Origin, Partner
 from gateway.fhir.served import Served
@@ -19,7 +19,7 @@ _OF_THE_OPINION = frozenset({"conclusion", "presentedForm"})
 
 
 def origin() -> Origin:
-    return Origin("fhir", request.remote_addr or "")
+    return Origin("fhir", request.remote_addr or "", g.get("request_id", ""))
 
 
 def record(

@@ -37,13 +37,13 @@ def read(
     native = type_name == "Binary" and not answers.wants_fhir()
     if not native:
         answers.require_fhir_answer()
-    unchanged = None if native else answers.not_modified(found)
+    unchanged = answers.not_modified(found)
     resource = shaped(found.resource, wanted.summary, wanted.elements)
     carried = unchanged is None and disclosed.has_opinion([resource])
     disclosed.record(services, partner, READ, _subject(found, version), [found], carried=carried)
-    if native:
-        return _native(found)
-    return unchanged or answers.of_served(found, base, resource)
+    if unchanged is not None:
+        return unchanged
+    return _native(found) if native else answers.of_served(found, base, resource)
 
 
 def _of_shape() -> list[tuple[str, str]]:
@@ -66,9 +66,10 @@ def _native(found: Served) -> Response:
         body = base64.b64decode(str(found.resource.get("data") or ""))
     except ValueError as error:
         raise NotFound("The Binary's data is no base64; read it as FHIR JSON.") from error
-    answer = Response(body)
+    answer = Response(body, headers=answers.version_headers(found))
     sent = str(found.resource.get("contentType"))
     answer.content_type = sent if _MEDIA_TYPE.fullmatch(sent) else "application/octet-stream"
     answer.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
     answer.headers["Content-Disposition"] = "attachment"
+    answer.headers["Cache-Control"] = "no-store"
     return answer

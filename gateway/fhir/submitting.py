@@ -76,6 +76,7 @@ def _take_on(services: Services, partner: Partner, base: str, sending: Sending) 
         "returns": sending.returns,
         "media_type": media_type,
         "release": release.value if release else "",
+        "request_id": sending.origin.request_id,
     }
     url = f"{base}{request.path.removeprefix('/fhir')}"
     work = Work.RECEIVE_BUNDLE

@@ -682,6 +682,7 @@ class AuditRow(Row):
     case_id: Mapped[str | None] = mapped_column(String(36), index=True)
     channel: Mapped[str] = mapped_column(String(16), default="")
     address: Mapped[str] = mapped_column(String(255), default="")
+    request_id: Mapped[str] = mapped_column(String(64), default="")
     detail: Mapped[dict[str, Any]]
 
     __table_args__ = (Index("ix_audit_action", "action", "subject", "at"),)

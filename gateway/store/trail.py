@@ -8,7 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Table, select
 from sqlalchemy.orm import Session
 
-from gateway.case.access import Viewer
+from gateway.case.access import Origin, Viewer
 from gateway.store import cases
 from gateway.store.tables import AuditRow
 
@@ -25,9 +25,7 @@ class Act:
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def append(
-    session: Session, acts: Iterable[Act], *, at: datetime, actor: str, channel: str, address: str
-) -> None:
+def append(session: Session, acts: Iterable[Act], *, at: datetime, actor: str, origin: Origin) -> None:
     rows = [
         {
             "at": at,
@@ -35,8 +33,9 @@ def append(
             "action": act.action,
             "subject": act.subject[:200],
             "case_id": act.case_id,
-            "channel": channel,
-            "address": address[:255],
+            "channel": origin.channel,
+            "address": origin.address[:255],
+            "request_id": origin.request_id,
             "detail": act.detail,
         }
         for act in acts

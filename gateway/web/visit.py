@@ -49,7 +49,7 @@ def visitor(services: Services) -> User | None:
 
 
 def origin(channel: str) -> Origin:
-    return Origin(channel, request.remote_addr or "")
+    return Origin(channel, request.remote_addr or "", g.get("request_id", ""))
 
 
 def signed_in(services: Services, channel: str, view: View) -> View:

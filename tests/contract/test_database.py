@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, StatementError
 
-from gateway.case.access import SYSTEM_ACTOR
+from gateway.case.access import NO_ORIGIN, SYSTEM_ACTOR
 from gateway.config import Config
 from gateway.errors import StoreUnavailable
 from gateway.processes import prepare
@@ -34,7 +34,7 @@ def add_partner(session: Session, partner_id: str, at: datetime = NOW) -> None:
 
 def add_audit(session: Session, subject: str) -> None:
     acts = [trail.Act("test", subject)]
-    trail.append(session, acts, at=NOW, actor=SYSTEM_ACTOR.actor, channel="", address="")
+    trail.append(session, acts, at=NOW, actor=SYSTEM_ACTOR.actor, origin=NO_ORIGIN)
 
 
 def partner_ids(database: Database) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.case.access import SYSTEM_ACTOR
+from gateway.case.access import NO_ORIGIN, SYSTEM_ACTOR
 from gateway.services import Services
 from gateway.store import jobs, trail
 from gateway.workflow import durable
@@ -27,7 +27,7 @@ def arrive(services: Services, subject: str) -> None:
     """Something about the subject is stored, and work on it is enqueued, in one transaction."""
     with services.database.transaction() as session:
         acts = [trail.Act("test", subject)]
-        trail.append(session, acts, at=datetime.now(UTC), actor=SYSTEM_ACTOR.actor, channel="", address="")
+        trail.append(session, acts, at=datetime.now(UTC), actor=SYSTEM_ACTOR.actor, origin=NO_ORIGIN)
         services.jobs.enqueue(session, Work.CHECK_CASE, subject)
 
 

@@ -40,6 +40,7 @@ def ask(services: Services, partner: Partner) -> str:
         "returns": "",
         "media_type": FHIR_JSON,
         "release": "",
+        "request_id": "asked-1",
     }
     work = Work.RECEIVE_BUNDLE
     return respond_async.ask(services, partner, work, BUNDLE, "https://g.example/fhir/", asked, ORIGIN)

@@ -117,6 +117,11 @@ def test_a_binary_comes_as_its_own_bytes_unless_fhir_is_asked_for(
     assert answer.headers["Content-Type"] == "application/pdf"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert base64.b64decode(ehr.get(sent["Binary"]).json()["data"]) == PDF
+    known = {"If-None-Match": answer.headers["ETag"]}
+    unchanged = ehr.get(sent["Binary"], Accept="application/pdf", **known)
+    assert (unchanged.status_code, unchanged.content) == (304, b"")
+    assert unchanged.headers["ETag"] == answer.headers["ETag"]
+    assert answer.headers["Last-Modified"]
 
 
 @pytest.mark.parametrize("content_type", ["text/html\r\nX-Evil: 1", "no media type", "text/\u00fcber", ""])

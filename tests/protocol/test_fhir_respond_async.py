@@ -1,7 +1,9 @@
 """Bundles with ``Prefer: respond-async``: acknowledged at once, answered later (FHIR R5 3.2.6.2)."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
@@ -125,6 +127,18 @@ def test_its_bytes_are_on_disk_when_it_is_acknowledged(gateway: GatewayProcess, 
         path.stat().st_size == len(sent) and path.read_bytes() == sent
         for path in (gateway.data_dir / "objects").glob("??/*")
     )
+
+
+def test_the_name_of_a_request_is_on_the_trail_of_all_that_comes_of_it(
+    gateway: GatewayProcess, ehr: FhirClient, partner: Partner
+) -> None:
+    name = f"asked-{uuid4().hex}"
+    url = kick_off(ehr, referral(), **{"X-Request-ID": name})
+    complete(partner, url, **{"X-Request-ID": f"{name}-2"})
+    query = "SELECT action, request_id FROM audit WHERE request_id LIKE ? ORDER BY id"
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database:
+        rows = database.execute(query, (f"{name}%",)).fetchall()
+    assert rows == [("ask-async", name), ("bundle-received", name), ("read", f"{name}-2")]
 
 
 def test_another_hospital_does_not_see_it_and_who_is_done_with_it_can_have_it_removed(

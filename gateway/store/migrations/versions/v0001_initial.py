@@ -70,6 +70,7 @@ def _audit() -> None:
         sa.Column("case_id", sa.String(length=36), nullable=True),
         sa.Column("channel", sa.String(length=16), nullable=False),
         sa.Column("address", sa.String(length=255), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
         sa.Column("detail", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
