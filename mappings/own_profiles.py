@@ -78,7 +78,7 @@ def definition(resource_type: str, name: str, title: str, description: str) -> d
 @cache
 def own_profiles() -> dict[str, OwnProfile]:
     """By name. Raises TypeError where a row has a column that is not known, or no words."""
-    table = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
+    table = yaml.load(_FILE.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     return {name: _profile(name, **row) for name, row in table.items()}
 
 

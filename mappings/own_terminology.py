@@ -38,7 +38,7 @@ def code_systems() -> dict[str, Json]:
 @cache
 def value_sets() -> dict[str, Json]:
     """By id."""
-    listed = yaml.safe_load(_REQUESTS.read_text(encoding="utf-8"))
+    listed = yaml.load(_REQUESTS.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     made = [
         _value_set(
             "case-status", "Status of a case", "Where a case stands.", [{"system": CASE_STATUS_SYSTEM}]
