@@ -68,7 +68,7 @@ bench: setup ## Measure and print the figures; ARGS="c-store-1" takes one row
 
 soak: setup ## Send by every door while parts are killed, and damaged files; SECONDS=180 is how long
 	SECONDS_TO_SEND=$(SECONDS) $(BIN)/python -m tests.soak
-	GATEWAY_TEST_EXAMPLES=20 $(BIN)/pytest --timeout 3600 tests/protocol/test_mutated_files.py
+	GATEWAY_TEST_EXAMPLES=20 $(BIN)/pytest --timeout 3600 $(addprefix tests/protocol/test_,mutated_files.py fhir_mutated_files.py described_requests.py)
 
 # The development lock comes first and the run-time lock is held to it: what runs is what was tested.
 # Without the header and the index, a lock names no machine and no registry.

@@ -138,23 +138,31 @@ def _element_length(number: int, length: int) -> Mutation:
     return mutate
 
 
-def mutations() -> st.SearchStrategy[list[Mutation]]:
-    """Most of them early in a file, where its header is."""
+def of_bytes(fragments: list[bytes]) -> st.SearchStrategy[Mutation]:
+    """Of any file; most of them early in it, where its header is."""
     share = st.one_of(st.floats(0, 1), st.floats(0, 0.2), st.floats(0, 0.01))
     count = st.integers(1, 300)
-    one = st.one_of(
+    return st.one_of(
         st.builds(_cut, share),
         st.builds(_flip, share, st.integers(0, 7)),
-        st.builds(_overwrite, share, st.sampled_from(LENGTHS).map(lambda length: struct.pack("<I", length))),
         st.builds(_overwrite, share, st.binary(min_size=1, max_size=8)),
-        st.builds(_insert, share, st.sampled_from(FRAGMENTS)),
+        st.builds(_insert, share, st.sampled_from(fragments)),
         st.builds(_repeat, share, count),
         st.builds(_delete, share, count),
         st.builds(_swap, share, count),
+        st.sampled_from(fragments).map(lambda new: lambda file: file + new),
+    )
+
+
+def mutations() -> st.SearchStrategy[list[Mutation]]:
+    """Of a DICOM file."""
+    share = st.one_of(st.floats(0, 1), st.floats(0, 0.2), st.floats(0, 0.01))
+    one = st.one_of(
+        of_bytes(FRAGMENTS),
+        st.builds(_overwrite, share, st.sampled_from(LENGTHS).map(lambda length: struct.pack("<I", length))),
         st.builds(_resyntax, st.sampled_from(SYNTAXES)),
         st.builds(_element_length, st.integers(0, 200), st.sampled_from(LENGTHS)),
         st.just(lambda file: file[132:] if file[128:132] == b"DICM" else file),
-        st.sampled_from(FRAGMENTS).map(lambda new: lambda file: file + new),
     )
     return st.lists(one, min_size=1, max_size=4)
 
