@@ -43,7 +43,8 @@ def capability_statement(base_url: str) -> dict[str, Any]:
                 "mode": "server",
                 "documentation": f"POST a Bundle ({', '.join(ACCEPTED_TYPES)}) to the base or to /Bundle. "
                 "Every client reads only what it sent and what was made from it. "
-                "POST the same Bundle to $check for the answer and the findings without anything being kept.",
+                "POST the same Bundle to $check for the answer and the findings without anything being kept. "
+                "With Prefer: respond-async a Bundle is answered later; $export always is.",
                 "security": _security(base_url),
                 "resource": [_resource(type_name) for type_name in sorted(resource_types())],
                 "interaction": [{"code": "transaction"}, {"code": "batch"}],

@@ -75,14 +75,14 @@ def ask(
 def begin(services: Services, request_id: str) -> AsyncRequestRow | None:
     """The request, from now on begun; None where nothing is left to do.
 
-    Its ``transaction_at`` is chosen once, while nobody else changes what the partner sent: all that was received until
-    then is committed, and what comes later is later.
+    The ``transaction_at`` of an export is chosen once, while nobody else changes what the partner sent: all that was
+    received until then is committed, and what comes later is later.
     """
     with services.database.transaction() as session:
         row = async_requests.get(session, request_id, lock=True)
         if row.state not in UNFINISHED:
             return None
-        if row.transaction_at is None:
+        if row.kind == EXPORT and row.transaction_at is None:
             partners.lock(session, partners.get(session, row.partner_id).partner)
             row.transaction_at = utc_now()
         row.state = BEGUN
