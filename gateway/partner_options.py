@@ -33,6 +33,12 @@ _OPTIONS = (
     click.option("--fhir-client-id", help="The gateway's client id there; its keys are at /oauth/jwks."),
     click.option("--fhir-scope", "fhir_scopes", multiple=True, help="Scope asked there; several."),
     click.option(
+        "--notify-endpoint",
+        "notify_endpoints",
+        multiple=True,
+        help="URL at whose host it may be notified, also in an inner network; several.",
+    ),
+    click.option(
         "--dicomweb",
         "dicomweb",
         multiple=True,
@@ -107,7 +113,7 @@ def given_ae_fields(
 def given_fields(jwks: Any, entities: tuple[str, ...], **given: Any) -> dict[str, Any]:
     """What was given, by field of Registration; an empty scope or address stands for none."""
     fields = {name: value for name, value in given.items() if value is not None}
-    for name in ("scopes", "fhir_scopes", "dicomweb_scopes", "dicomweb"):
+    for name in ("scopes", "fhir_scopes", "dicomweb_scopes", "notify_endpoints", "dicomweb"):
         if not fields[name]:
             del fields[name]
         else:

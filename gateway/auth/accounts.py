@@ -213,11 +213,13 @@ def _key_faults(new: Registration, allow_loopback: bool) -> list[str]:
 
 
 def _push_faults(new: Registration) -> list[str]:
-    """The sender takes plain http to this machine, which no report leaves, and https to any other."""
+    """The senders take plain http to this machine, which nothing leaves by it, and https to any other."""
     faults = _url_faults("FHIR endpoint", new.fhir_endpoint, True) if new.fhir_endpoint else []
     faults += _token_faults("FHIR", new.fhir_token_url, new.fhir_client_id, new.fhir_scopes)
     if new.fhir_token_url and not new.fhir_endpoint:
         faults.append("a token URL needs the FHIR endpoint that its tokens are for")
+    for url in new.notify_endpoints:
+        faults += _url_faults("endpoint for notifications", url, True)
     return faults
 
 

@@ -53,10 +53,11 @@ class Registration:
     """All that is known of a partner. ``jwks`` or ``jwks_url`` verifies its client assertions.
 
     Reports are pushed to ``fhir_endpoint``; where there is a ``fhir_token_url``, with a token that the gateway gets
-    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs. Images are fetched from
-    ``dicomweb_endpoints`` and from application entities with an address, and from nowhere else: with a token in the
-    same way, or by the ``dicomweb_login`` (``name:password``, HTTP Basic). One that is ``disabled`` is known no more at
-    any door, is sent nothing and asked for nothing; what it sent stays.
+    there as ``fhir_client_id``. Without ``fhir_scopes`` it asks for what the transaction needs. The hosts of
+    ``notify_endpoints`` and of the ``fhir_endpoint`` may be sent notifications also in an inner network. Images are
+    fetched from ``dicomweb_endpoints`` and from application entities with an address, and from nowhere else: with a
+    token in the same way, or by the ``dicomweb_login`` (``name:password``, HTTP Basic). One that is ``disabled`` is
+    known no more at any door, is sent nothing and asked for nothing; what it sent stays.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Registration:
     fhir_token_url: str = ""
     fhir_client_id: str = ""
     fhir_scopes: tuple[str, ...] = ()
+    notify_endpoints: tuple[str, ...] = ()
     dicomweb_endpoints: tuple[DicomWebEndpoint, ...] = ()
     dicomweb_token_url: str = ""
     dicomweb_client_id: str = ""
@@ -117,6 +119,7 @@ def _write(session: Session, row: PartnerRow, new: Registration) -> None:
     row.scopes = list(new.scopes)
     row.fhir_endpoint, row.fhir_token_url = new.fhir_endpoint, new.fhir_token_url
     row.fhir_client_id, row.fhir_scopes = new.fhir_client_id, list(new.fhir_scopes)
+    row.notify_endpoints = list(new.notify_endpoints)
     row.dicomweb_endpoints = [asdict(endpoint) for endpoint in new.dicomweb_endpoints]
     row.dicomweb_token_url, row.dicomweb_client_id = new.dicomweb_token_url, new.dicomweb_client_id
     row.dicomweb_scopes, row.dicomweb_login = list(new.dicomweb_scopes), new.dicomweb_login
@@ -187,6 +190,7 @@ def _registration(session: Session, row: PartnerRow) -> Registration:
         fhir_token_url=row.fhir_token_url,
         fhir_client_id=row.fhir_client_id,
         fhir_scopes=tuple(row.fhir_scopes),
+        notify_endpoints=tuple(row.notify_endpoints),
         dicomweb_endpoints=tuple(DicomWebEndpoint(**endpoint) for endpoint in row.dicomweb_endpoints),
         dicomweb_token_url=row.dicomweb_token_url,
         dicomweb_client_id=row.dicomweb_client_id,

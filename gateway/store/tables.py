@@ -74,6 +74,7 @@ class PartnerRow(Row):
     fhir_token_url: Mapped[str] = mapped_column(String(500), default="")
     fhir_client_id: Mapped[str] = mapped_column(String(255), default="")
     fhir_scopes: Mapped[list[str]] = mapped_column(default=list)
+    notify_endpoints: Mapped[list[str]] = mapped_column(default=list)
     dicomweb_endpoints: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
     dicomweb_token_url: Mapped[str] = mapped_column(String(500), default="")
     dicomweb_client_id: Mapped[str] = mapped_column(String(255), default="")

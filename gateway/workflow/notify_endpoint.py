@@ -13,8 +13,9 @@ _PORTS = {"https": 443, "http": 80}
 
 
 def is_registered(partner: Registration, endpoint: str) -> bool:
-    """Whether the operator has registered a FHIR endpoint of the partner at the same scheme, host and port."""
-    return bool(partner.fhir_endpoint) and _origin(endpoint) == _origin(partner.fhir_endpoint)
+    """Whether the operator has registered an endpoint of the partner at the same scheme, host and port."""
+    registered = filter(None, (partner.fhir_endpoint, *partner.notify_endpoints))
+    return _origin(endpoint) in map(_origin, registered)
 
 
 def _origin(url: str) -> tuple[str, str, int]:

@@ -153,6 +153,10 @@ def test_without_an_assigning_authority_the_partner_issues_its_own_identifiers(s
         ({"fhir_endpoint": "ftp://h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
         ({"fhir_endpoint": "http://h.example/"}, [f"the FHIR endpoint {URL_FAULT}"]),
         ({"fhir_endpoint": "h.example/fhir"}, [f"the FHIR endpoint {HOST_FAULT}"]),
+        (
+            {"notify_endpoints": ("https://10.0.0.5/hook", "http://10.0.0.5/")},
+            [f"the endpoint for notifications {URL_FAULT}"],
+        ),
         ({"fhir_endpoint": "https://user:word@h.example/"}, [f"the FHIR endpoint {HOST_FAULT}"]),
         ({"fhir_endpoint": "https://h.example:0/"}, [f"the FHIR endpoint {HOST_FAULT}"]),
         (PUSH | {"fhir_token_url": "http://h.example/"}, [f"the token URL {URL_FAULT}"]),

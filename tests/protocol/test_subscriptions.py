@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler
+from random import Random
 from typing import Any
 from uuid import uuid4
 
@@ -24,8 +25,11 @@ from gateway.senders.notification import post_notification
 from gateway.services import Services, build_services
 from gateway.store import cases, partners, subscriptions
 from gateway.store.partners import Registration
+from gateway.store.resources import dumps
 from gateway.store.tables import AuditRow, CaseRow, SubscriptionRow
 from gateway.workflow import notify, notify_send, notify_subscribe
+from tests.protocol.test_fhir_any_value import VALUES
+from tests.support.any_value import places, put
 from tests.support.bundles import FhirClient, issues, referral
 from tests.support.fhir_receiver import Answer
 from tests.support.gateway_process import GatewayProcess, free_port
@@ -44,7 +48,7 @@ from tests.support.subscriber import (
 
 Json = dict[str, Any]
 WRONG_CONTENT = {"extension": [{"url": f"{EXTENSION}payload-content", "valueCode": "everything"}]}
-PUBLIC = "https://hook.hospital.example/notifications"
+PUBLIC = "https://hook.hospital.invalid/notifications"
 
 
 # --- at the door ---
@@ -151,6 +155,18 @@ def test_a_number_beyond_31_bits_is_never_a_failure(ehr: FhirClient) -> None:
         channel = {"extension": [{"url": f"{EXTENSION}{name}", kind: 10**30}]}
         answer = ehr.post(subscription("report", PUBLIC, channel=channel), "/Subscription")
         assert answer.status_code in (201, 400), answer.text
+
+
+def test_no_value_anywhere_makes_it_fail(ehr: FhirClient) -> None:
+    chance = Random("any value in a subscription")
+    sent = subscription("report", PUBLIC, _criteria=filtered_by("patient=p1"), end="2040-01-01T00:00:00Z")
+    for _ in range(80):
+        body = dumps(put(sent, chance.choice(places(sent)), chance.choice(VALUES)))
+        answer = ehr.post(body, "/Subscription")
+        assert answer.status_code in (201, 400, 415), (answer.text, body)
+        if answer.status_code == 201:
+            url = f"{ehr.base}/Subscription/{answer.json()['id']}"
+            assert requests.delete(url, headers=ehr.partner.headers(), timeout=60).status_code == 204
 
 
 @pytest.mark.parametrize("release", ["3.0", "4.0", "4.3", "5.0"])
@@ -275,7 +291,7 @@ def server() -> Iterator[Subscriber]:
 @pytest.fixture
 def scene(services: Services, server: Subscriber) -> Scene:
     server.status, server.taken, server.refused, server.received = 200, [], [], []
-    new = Registration(f"hospital-{uuid4().hex[:10]}", "Hospital", fhir_endpoint=server.url)
+    new = Registration(f"hospital-{uuid4().hex[:10]}", "Hospital", notify_endpoints=(server.url,))
     with services.database.transaction() as session:
         partners.add(session, new)
         return Scene(services, server, partners.get(session, new.id).partner)
@@ -531,7 +547,7 @@ def test_a_hospital_that_is_disabled_or_may_read_no_more_is_told_nothing(scene: 
 
 def test_an_endpoint_that_is_registered_no_more_is_sent_nothing(scene: Scene) -> None:
     scene.activate()
-    scene.register(fhir_endpoint="https://elsewhere.example/fhir")
+    scene.register(notify_endpoints=("https://elsewhere.example/fhir",))
     scene.open_case()
     assert scene.attempt() is True
     assert (scene.row().status, scene.subscriber.numbers()) == ("error", [])

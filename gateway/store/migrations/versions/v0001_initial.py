@@ -134,6 +134,7 @@ def _partner() -> None:
         sa.Column("fhir_token_url", sa.String(length=500), nullable=False),
         sa.Column("fhir_client_id", sa.String(length=255), nullable=False),
         sa.Column("fhir_scopes", sa.JSON(), nullable=False),
+        sa.Column("notify_endpoints", sa.JSON(), nullable=False),
         sa.Column("dicomweb_endpoints", sa.JSON(), nullable=False),
         sa.Column("dicomweb_token_url", sa.String(length=500), nullable=False),
         sa.Column("dicomweb_client_id", sa.String(length=255), nullable=False),
