@@ -77,6 +77,16 @@ def examples() -> Iterator[tuple[str, Json]]:
         yield file.name, json.loads(file.read_bytes())
 
 
+def inner_parts() -> Iterator[tuple[str, Json]]:
+    """What stands inside others and is promised all the same, each by itself."""
+    for one in pushed()["entry"][-1]["resource"]["contained"]:
+        if one["resourceType"] == "DetectedIssue":
+            yield one["id"], one | {"meta": claim("finding")}
+    example = json.loads((ROOT / "conformance" / "examples" / "referral-transaction.json").read_bytes())
+    [request] = [e["resource"] for e in example["entry"] if e["resource"]["resourceType"] == "ServiceRequest"]
+    yield "request", request | {"meta": claim("referral-request")}
+
+
 def notifications() -> Iterator[tuple[str, Json]]:
     """What a subscriber is told, of each kind and with each content."""
     base, at = "https://opinions.example.org/fhir", SIGNED_AT
@@ -166,25 +176,17 @@ def found(gateway: GatewayProcess, partner: Partner) -> list[tuple[str, str, str
         e["resource"] for e in sent["DiagnosticReport?_sort=-_lastUpdated&_count=3&_include=*"]["entry"]
     ]
     assert any(one["resourceType"] == "DiagnosticReport" and len(one["contained"]) > 2 for one in reports)
+    report = next(one for one in reports if one["resourceType"] == "DiagnosticReport")
     task = {k: v for k, v in sent["Task of a collection"].items() if k != "businessStatus"}
     profile = json.loads(json.dumps(structure_definitions()["finding"]))
     del profile["snapshot"]["element"][3]["definition"]
     broken = {
         "broken task": task,
         "broken profile": profile | {"derivation": "specialization"},
-        "broken report": next(one for one in reports if one["resourceType"] == "DiagnosticReport")
-        | {"presentedForm": []},
+        "broken report": report | {"presentedForm": report["presentedForm"][:1] * 2},
     }
-    return check(
-        {
-            **dict(definitions()),
-            **dict(examples()),
-            "pushed": pushed(),
-            **dict(notifications()),
-            **sent,
-            **broken,
-        }
-    )
+    made = {"pushed": pushed(), **dict(inner_parts()), **dict(notifications())}
+    return check({**dict(definitions()), **dict(examples()), **made, **sent, **broken})
 
 
 def test_nothing_is_wrong_in_what_is_sent_out(found: list[tuple[str, str, str]]) -> None:
