@@ -23,7 +23,7 @@ from mappings.study_to_imaging_study import to_imaging_study
 from mappings.subscription_notification import Told, to_entry, to_notification, to_searchset, to_status
 from mappings.subscription_topics import TOPICS, to_basic
 from tests.protocol.test_fhir_messages import message
-from tests.support.bundles import PDF, document_reference, patient, referral, wait_for
+from tests.support.bundles import PDF, FhirClient, document_reference, patient, referral, wait_for
 from tests.support.gateway_process import SPECIALIST, GatewayProcess
 from tests.support.hospital import Scene
 from tests.support.partner import Partner
@@ -166,6 +166,20 @@ def answers(scene: Scene) -> Iterator[tuple[str, Json]]:
     faulty = message()
     faulty["entry"] = faulty["entry"][:1]
     yield "refused message", ehr.post(faulty, "/$process-message").json()
+    yield "with each resource", ehr.post(referral(), Prefer="return=representation").json()
+    yield "later", later(ehr, referral())
+    yield "later, refused", later(ehr, referral(request={"resourceType": "ServiceRequest"}))
+    yield "later, a message", later(ehr, message(), "/$process-message")
+
+
+def later(ehr: FhirClient, body: Json, path: str = "") -> Json:
+    """The answer to what need not be answered at once."""
+    url = (
+        ehr.post(body, path, Prefer="respond-async").headers["Content-Location"].removeprefix(f"{ehr.base}/")
+    )
+    wait_for(lambda: ehr.get(url).status_code == 200)
+    found: Json = ehr.get(url).json()
+    return found
 
 
 @pytest.fixture(scope="module")
