@@ -24,7 +24,7 @@ PIP := $(BIN)/pip install -qq --disable-pip-version-check
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
-setup: $(STAMPS)/debian $(STAMPS)/python $(STAMPS)/node ## Install the Debian packages, .venv and the checker of the tests, if their lists changed
+setup: $(STAMPS)/debian $(STAMPS)/python ## Install the Debian packages and .venv, if their lists changed
 
 $(STAMPS)/debian: docker/debian-packages.txt docker/install-debian-packages
 	docker/install-debian-packages
@@ -60,7 +60,7 @@ format: setup ## Put the code into the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: lint ## Run lint and the whole suite; ARGS="-k stow" narrows it
+test: lint $(STAMPS)/node ## Run lint and the whole suite; ARGS="-k stow" narrows it
 	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 bench: setup ## Measure and print the figures; ARGS="c-store-1" takes one row
