@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.case.access import Partner
-from gateway.case.searching import Found, all_hold
+from gateway.case.searching import Found, SearchValues, all_hold
 from gateway.fhir import served
 from gateway.fhir.search import Query
 from gateway.fhir.served import Served
 from gateway.store import resources
 from gateway.store.database import Session
+from gateway.store.report_search import ReportSearch
 from gateway.store.resource_search import Search, Sort, SortValue
 from mappings.fhir_search_values import search_values
 
@@ -43,16 +44,16 @@ def find(
 ) -> Page:
     """A page of the query's matches in its order."""
     asked = Search(session, partner, query.type, query.terms)
-    made = _made(services, session, partner, query)
+    made, made_total = _made(services, session, partner, query, after)
     wants_total = query.total != "none" or query.only_total
     if query.only_total:
-        return Page([], asked.total() + len(made))
+        return Page([], asked.total() + made_total)
     hits, count = (
         asked.counted_page(query.order, after, query.count + 1)
         if wants_total
         else (asked.page(query.order, after, query.count + 1), 0)
     )
-    total = count + len(made) if wants_total else None
+    total = count + made_total if wants_total else None
     later = [one for one in made if after is None or _is_after(one.position, query.order, after)]
     placed = _in_order([*(_Placed(hit.position, None, hit.pk) for hit in hits), *later], query.order)
     on_page = placed[: query.count]
@@ -60,15 +61,38 @@ def find(
     return Page(_served(session, partner, on_page), total, next_after)
 
 
-def _made(services: Services, session: Session, partner: Partner, query: Query) -> list[_Placed]:
+def _made(
+    services: Services, session: Session, partner: Partner, query: Query, after: Position | None
+) -> tuple[list[_Placed], int]:
+    """What the gateway makes, and how many match: all of them, or of reports those of the page where it can be."""
+    if query.type == "DiagnosticReport":
+        reports = ReportSearch(session, partner, query.terms)
+        if reports.is_paged_by(query.order):
+            signed = [] if query.only_total else reports.page(query.order, after, query.count + 1)
+            return [
+                _placed(query, one, _NOTHING) for one in served.reports(services, signed)
+            ], reports.total()
+    made = _all_made(services, session, partner, query)
+    return made, len(made)
+
+
+def _all_made(services: Services, session: Session, partner: Partner, query: Query) -> list[_Placed]:
     if not served.is_made(query.type):
         return []
     found = []
     for one in served.made(services, session, partner, query.type, query.terms):
-        read = Found(one.id, one.updated_at, search_values(query.type, one.resource))
-        if all_hold(query.terms, read):
-            found.append(_Placed(tuple(sort.of(read) for sort in query.order), one))
+        values = search_values(query.type, one.resource)
+        if all_hold(query.terms, Found(one.id, one.updated_at, values)):
+            found.append(_placed(query, one, values))
     return found
+
+
+_NOTHING = SearchValues(frozenset(), frozenset(), frozenset(), frozenset())
+
+
+def _placed(query: Query, one: Served, values: SearchValues) -> _Placed:
+    read = Found(one.id, one.updated_at, values)
+    return _Placed(tuple(sort.of(read) for sort in query.order), one)
 
 
 def _served(session: Session, partner: Partner, placed: list[_Placed]) -> list[Served]:

@@ -20,18 +20,22 @@ def read_json(body: bytes) -> dict[str, Any]:
     if not body.strip():
         raise NotFhir("The body is empty.")
     try:
-        found = _loads(body.decode("utf-8-sig"), _object)
-    except _Twice:
-        raise _doubled(body.decode("utf-8-sig")) from None
+        text = body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotFhir(f"The body is not UTF-8 (byte {error.start}); FHIR JSON is always UTF-8.") from error
+    has_escapes = b"\\u" in body
+    del body  # attachments are large, and stand in the text and in what is found
+    try:
+        found = _loads(text, _object)
+    except _Twice:
+        raise _doubled(text) from None
     except simplejson.JSONDecodeError as error:
         raise NotFhir(
             f"The body is not JSON: {_reason(error)} at line {error.lineno}, column {error.colno}."
         ) from error
     except RecursionError as error:
         raise NotFhir("The JSON is nested too deeply.") from error
-    if b"\\u" in body and not all(map(_is_text, _strings(found))):
+    if has_escapes and not all(map(_is_text, _strings(found))):
         raise NotFhir("A string holds NUL or half of a surrogate pair (\\u0000, \\ud800): that is no text.")
     if not isinstance(found, dict):
         raise NotFhir("The body is JSON and no object: a FHIR resource is an object with 'resourceType'.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from gateway.store import case_search, cases, resources, studies
 from gateway.store.case_search import Narrowing
 from gateway.store.database import Session
 from gateway.store.objects import read_bytes
+from gateway.store.report_search import ReportSearch
 from gateway.store.resources import StoredResource, loads
-from gateway.store.tables import StudyRow
+from gateway.store.tables import OpinionRow, StudyRow
 from mappings.case_to_task import to_enquiry_task, to_task
 from mappings.fhir_datatypes import stamped
 from mappings.operation_definitions import operation_definitions
@@ -82,6 +83,8 @@ def made(
     if type_name == "ImagingStudy":
         rows = case_search.narrowed_studies(session, partner, narrowing.of_studies(terms))
         return [_imaging_study(services, session, row) for row in rows]
+    if type_name == "DiagnosticReport":
+        return reports(services, ReportSearch(session, partner, terms).candidates())
     single = [term[0] for term in terms if len(term) == 1]
     ids = next((c.ids for c in single if isinstance(c, HasId) and not c.is_not), None)
     if ids is None:
@@ -201,12 +204,20 @@ def _imaging_study(services: Services, session: Session, row: StudyRow) -> Serve
 
 
 def _reports(services: Services, session: Session, partner: Partner, fhir_id: str | None) -> list[Served]:
+    return reports(services, [o for o, _case in cases.signed_opinions(session, partner, fhir_id)])
+
+
+def reports(services: Services, signed: Iterable[OpinionRow]) -> list[Served]:
     """Signed reports, byte for byte as they were frozen."""
-    served = []
-    for opinion, _case in cases.signed_opinions(session, partner, fhir_id):
-        resource = loads(read_bytes(services.objects, opinion.report_key))
-        served.append(Served(resource, "1", opinion.signed_at or opinion.drafted_at, opinion.id))
-    return served
+    return [
+        Served(
+            loads(read_bytes(services.objects, one.report_key)),
+            "1",
+            one.signed_at or one.drafted_at,
+            one.id,
+        )
+        for one in signed
+    ]
 
 
 def _stamped(resource: dict[str, Any], updated_at: datetime) -> Served:

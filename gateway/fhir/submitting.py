@@ -192,7 +192,7 @@ def _read(
     sent = versions.format_of(media_type.casefold())
     versions.require_utf8(parameters)
     with spool.reader() as reader:
-        content, release = read_content(reader.read(), sent, told)
+        content, release = read_content(reader.read, sent, told)
     answer_in(release)
     return content, release
 

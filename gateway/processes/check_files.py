@@ -82,7 +82,7 @@ def _checked(services: Services, partner: Partner, spool: Spool) -> Issues:
         body = reader.read()
     is_xml = body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(_XML_BEGINS)
     content_type = versions.XML if is_xml else versions.JSON
-    resource, release = read_content(body, content_type, None)
+    resource, release = read_content(lambda: body, content_type, None)
     type_name = str(resource.get("resourceType"))
     if type_name != "Bundle":
         disclosure.record(services, partner, disclosure.VALIDATE, type_name[:64], _ORIGIN)

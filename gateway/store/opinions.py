@@ -46,9 +46,14 @@ def draft_row(session: Session, case_id: str, author_id: str) -> OpinionRow | No
 
 @dataclass(frozen=True, slots=True)
 class FrozenReport:
-    """Object keys of the signed report's three forms and of the parcel that is pushed, each JSON with its SHA-256."""
+    """Object keys of the signed report's three forms and of the parcel that is pushed, each JSON with its SHA-256.
+
+    ``report_subject`` and ``report_based_on`` are references that the report has, ``Type/id`` or empty.
+    """
 
     report_key: str
+    report_subject: str
+    report_based_on: str
     report_sha256: str
     html_key: str
     pdf_key: str
@@ -63,6 +68,7 @@ def freeze(session: Session, opinion_id: str, report: FrozenReport, signed_at: d
         raise Conflict("This opinion is signed already; a signed opinion is never changed.")
     row.signed_at = signed_at
     row.report_key, row.report_sha256 = report.report_key, report.report_sha256
+    row.report_subject, row.report_based_on = report.report_subject, report.report_based_on
     row.html_key, row.pdf_key = report.html_key, report.pdf_key
     row.parcel_key, row.parcel_sha256 = report.parcel_key, report.parcel_sha256
     session.flush()

@@ -36,16 +36,8 @@ class Conditions:
     few: bool
 
     def of(self, condition: Condition) -> ColumnElement[bool]:
-        if isinstance(condition, HasId):
-            ids = ResourceRow.fhir_id.in_(condition.ids)
-            return not_(ids) if condition.is_not else ids
-        if isinstance(condition, IdBegins):
-            begins = ResourceRow.fhir_id.startswith(condition.beginning, autoescape=True)
-            return not_(begins) if condition.is_not else begins
-        if isinstance(condition, Updated):
-            updated = ResourceRow.updated_at
-            later = _Moment(updated, MILLISECOND)
-            return _relation(condition.prefix, _Moment(updated), later, condition.low, condition.high)
+        if isinstance(condition, HasId | IdBegins | Updated):
+            return of_columns(condition, ResourceRow.fhir_id, ResourceRow.updated_at)
         table, held = self.places_of(condition)
         is_not = _is_negative(condition)
         if self.few or is_not:
@@ -78,6 +70,19 @@ class Conditions:
             table, held = self.places_of(condition)
             found.append(select(table.resource_pk.label("pk")).where(*held))
         return select(union_all(*found).subquery().c.pk) if found else None
+
+
+def of_columns(condition: HasId | IdBegins | Updated, fhir_id: Any, updated_at: Any) -> ColumnElement[bool]:
+    """A condition of what the gateway itself says of a resource, by the columns that hold it."""
+    if isinstance(condition, Updated):
+        later = _Moment(updated_at, MILLISECOND)
+        return _relation(condition.prefix, _Moment(updated_at), later, condition.low, condition.high)
+    found: ColumnElement[bool]
+    if isinstance(condition, HasId):
+        found = fhir_id.in_(condition.ids)
+    else:
+        found = fhir_id.startswith(condition.beginning, autoescape=True)
+    return not_(found) if condition.is_not else found
 
 
 def _is_negative(condition: HasKey | IsPresent | HasDate | HasText) -> bool:

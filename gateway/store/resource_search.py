@@ -102,7 +102,7 @@ class Search:
         columns = [_sorted_by(sort, self._places) for sort in order]
         query: Select[Any] = select(ResourceRow.pk, *columns).where(*self._conditions)
         if after is not None:
-            query = query.where(_is_after(columns, order, after))
+            query = query.where(is_after(columns, order, after))
         ordered = [
             c.desc() if sort.is_descending else c.asc() for c, sort in zip(columns, order, strict=True)
         ]
@@ -189,7 +189,7 @@ def _least(
     return own.correlate(ResourceRow).scalar_subquery()
 
 
-def _is_after(
+def is_after(
     columns: Sequence[Any], order: Sequence[Sort], after: Sequence[SortValue]
 ) -> ColumnElement[bool]:
     """Further on in the first column in which it is not the same."""

@@ -386,7 +386,8 @@ def _stored(session: Session, *conditions: Any) -> list[StoredResource]:
         .where(*conditions)
         .order_by(ResourceRow.pk)
     )
-    return [
-        StoredResource(**(dict(row) | {"content": loads(row["content"])}))
-        for row in session.execute(query).mappings()
-    ]
+    session.flush()
+    rows = (
+        session.connection().execute(query).mappings()
+    )  # one by one: the session would hold all texts at once
+    return [StoredResource(**(dict(row) | {"content": loads(row["content"])})) for row in rows]

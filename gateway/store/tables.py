@@ -502,6 +502,8 @@ class OpinionRow(Row):
     drafted_at: Mapped[datetime]
     signed_at: Mapped[datetime | None]
     report_key: Mapped[str] = mapped_column(String(200), default="")  # DiagnosticReport JSON
+    report_subject: Mapped[str] = mapped_column(String(128), default="")  # what searches ask of it
+    report_based_on: Mapped[str] = mapped_column(String(128), default="")
     report_sha256: Mapped[str] = mapped_column(String(64), default="")
     html_key: Mapped[str] = mapped_column(String(200), default="")
     pdf_key: Mapped[str] = mapped_column(String(200), default="")

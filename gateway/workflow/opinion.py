@@ -21,6 +21,7 @@ from gateway.store.tables import CaseRow
 from gateway.workflow import intake, notify
 from gateway.workflow.durable import Work
 from gateway.workflow.review import refuse_if_blocked
+from mappings.fhir_elements import objects, reference
 from mappings.opinion_to_report import report_of, to_diagnostic_report
 from mappings.report_to_bundle import to_transaction
 from mappings.report_to_document import to_html, to_pdf
@@ -148,6 +149,8 @@ def _make_report(services: Services, reviewed: _Reviewed, signed_at: datetime) -
     parcel = _parcel(services, reviewed, resources.loads(signed))
     return opinions.FrozenReport(
         report_key=_kept(services, signed),
+        report_subject=reference(resource.get("subject")),
+        report_based_on=next(map(reference, objects(resource.get("basedOn"))), ""),
         report_sha256=hashlib.sha256(signed).hexdigest(),
         html_key=_kept(services, html),
         pdf_key=_kept(services, pdf),

@@ -9,7 +9,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import fhir_searching, imaging, matching, memory, operating, reading, searching
+from tests.bench import (
+    fhir_bundles,
+    fhir_searching,
+    imaging,
+    matching,
+    memory,
+    operating,
+    reading,
+    searching,
+)
 from tests.bench.figures import RUNS, Alone, Compared, seconds
 from tests.bench.slices import COUNT
 from tests.support.orthanc import server_program
@@ -26,6 +35,10 @@ def asking(figure: str, must: str, aim: str, read: imaging.Run) -> Compared:
 ALONE: dict[str, Alone] = {
     "start": operating.starts,
     "bundle": operating.bundles,
+    "fhir-parsing": fhir_bundles.beside_parsing,
+    "fhir-row": fhir_bundles.in_a_row,
+    "fhir-attachments": fhir_bundles.attachments,
+    "fhir-entries": fhir_bundles.by_size,
     "demo": operating.demo,
     "stow-memory": memory.stow_growth,
     "search": searching.searches,

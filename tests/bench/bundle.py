@@ -17,9 +17,12 @@ _TESTS = (
 
 
 def referral_of_a_megabyte(number: int) -> bytes:
-    """A transaction of ENTRIES entries, indented as many senders do, of child ``number``."""
-    made = _Referral(number)
-    return json.dumps(made.bundle(), indent=2).encode()
+    return referral(number, ENTRIES)
+
+
+def referral(number: int, entries: int) -> bytes:
+    """A transaction, indented as many senders do, of child ``number``."""
+    return json.dumps(_Referral(number).bundle(entries), indent=2).encode()
 
 
 class _Referral:
@@ -30,21 +33,21 @@ class _Referral:
     def _url(self, name: str) -> str:
         return f"urn:uuid:{uuid5(UUID(int=self.number), name)}"
 
-    def bundle(self) -> dict[str, Any]:
+    def bundle(self, entries: int) -> dict[str, Any]:
         resources = {
             self.patient: self._patient(),
             self.practitioner: self._practitioner(),
             self.request: self._request(),
         }
-        for index in range(ENTRIES - len(resources)):
+        for index in range(entries - len(resources)):
             resources[self._url(str(index))] = (
                 self._condition(index) if index % 20 == 0 else self._result(index)
             )
-        entries = [
+        items = [
             {"fullUrl": url, "resource": r, "request": {"method": "POST", "url": r["resourceType"]}}
             for url, r in resources.items()
         ]
-        return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        return {"resourceType": "Bundle", "type": "transaction", "entry": items}
 
     def _subject(self) -> dict[str, str]:
         return {"reference": self.patient}

@@ -7,8 +7,10 @@ from statistics import median
 RUNS = 5
 MIB = 1024 * 1024
 
-Alone = Callable[[], Iterator[tuple[str, str, str]]]
-"""Measures the gateway: what each figure is, what is wanted, what was measured."""
+Row = tuple[str, str, str]
+"""What the figure is, what is wanted, what was measured."""
+Alone = Callable[[], Iterator[Row]]
+"""Measures the gateway."""
 
 
 @dataclass

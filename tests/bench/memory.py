@@ -29,7 +29,7 @@ def _growth(slices: Slices) -> float:
         _store(gateway, slices, 10)
         settle(gateway)
         before = _web_memory_bytes(gateway)
-        with _peak_of(lambda: _web_memory_bytes(gateway)) as peak:
+        with peak_of(lambda: _web_memory_bytes(gateway)) as peak:
             _store(gateway, slices, instances)
         return max(peak) - before
 
@@ -47,7 +47,7 @@ def _web_memory_bytes(gateway: GatewayPeer) -> int:
 
 
 @contextmanager
-def _peak_of(measured: Callable[[], int]) -> Iterator[list[int]]:
+def peak_of(measured: Callable[[], int]) -> Iterator[list[int]]:
     """What was seen while it lasted, in a list."""
     seen, ended = [measured()], threading.Event()
 

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from gateway.case.access import Origin, Partner
 from gateway.clock import utc_now
 from gateway.errors import InvalidContent
-from gateway.fhir import found, search
+from gateway.fhir import found, search, served
 from gateway.fhir.search import Query
 from gateway.services import Services
-from gateway.store import partners, receipts, resource_search, resources, search_index
+from gateway.store import cases, partners, receipts, resource_search, resources, search_index, users
+from gateway.store.ids import new_id
+from gateway.store.objects import keep_bytes, read_bytes
 from gateway.store.partners import Registration
 from gateway.store.resources import NewVersion
+from gateway.store.tables import OpinionRow
 from gateway.workflow.searchable import searching
 
 BASE = "https://gateway.example/fhir"
@@ -200,13 +203,14 @@ def send(services: Services, partner: Partner, sent: Sequence[dict[str, Any]]) -
 
 def ids(services: Services, partner: Partner, query: Query) -> list[str]:
     """All that the query finds, page by page."""
-    seen, after = [], None
+    seen, totals, after = [], [], None
     with searching(services, partner) as session:
         while True:
             page = found.find(services, session, partner, query, after)
             seen += [one.id for one in page.matches]
+            totals.append(page.total)
             if page.after is None:
-                assert page.total == len(seen)
+                assert totals == [len(seen)] * len(totals)
                 return seen
             after = page.after
 
@@ -381,3 +385,62 @@ def test_any_question_is_answered_or_refused(
     with searching(services, few_observations) as session:
         page = found.find(services, session, few_observations, query, None)
     assert len(page.matches) <= 3
+
+
+SIGNED_AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def _sign(services: Services, partner: Partner, number: int) -> str:
+    """A frozen report about Patient/p0 or p1, every third without a request; a draft beside it. Its id."""
+    subject = f"Patient/p{number % 2}"
+    based_on = f"ServiceRequest/s{number}" if number % 3 else ""
+    report = {
+        "resourceType": "DiagnosticReport",
+        "id": new_id(),
+        "status": "final",
+        "subject": {"reference": subject},
+        **({"basedOn": [{"reference": based_on}]} if based_on else {}),
+    }
+    stored = keep_bytes(services.objects, [resources.dumps(report).encode()])
+    texts = dict.fromkeys(("findings_text", "conclusion", "recommendations", "author_name"), "x")
+    with services.database.transaction() as session:
+        author = users.add(session, new_id()[:20], "Specialist", "x", frozenset({"specialist"}))
+        case = cases.open_case(session, partner, f"ServiceRequest/s{number}", SIGNED_AT)
+        session.flush()
+        common = {"case_id": case.id, "author_id": author.id, "drafted_at": SIGNED_AT, **texts}
+        signed = {
+            "report_key": stored.key,
+            "report_subject": subject,
+            "report_based_on": based_on,
+            "signed_at": SIGNED_AT + timedelta(days=number // 2),
+        }
+        session.add(OpinionRow(id=report["id"], **common, **signed))
+        session.add(OpinionRow(id=new_id(), **common))
+    return str(report["id"])
+
+
+def test_signed_reports_are_found_and_paged_by_the_database_as_by_a_plain_comparison(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partner, other = hospital(services), hospital(services)
+    made = [_sign(services, partner, number) for number in range(7)]
+    _sign(services, other, 8)
+    read: list[str] = []
+    monkeypatch.setattr(
+        served, "read_bytes", lambda objects, key: read.append(key) or read_bytes(objects, key)
+    )
+
+    def wanted(*pairs: tuple[str, str]) -> list[int]:
+        return [made.index(one) for one in ids(services, partner, asked("DiagnosticReport", *pairs))]
+
+    assert sorted(wanted(("_count", "2"))) == list(range(7))
+    assert len(read) == 10, "of each page its own reports, and one that tells whether there are more"
+    newest = wanted(("_sort", "-_lastUpdated"), ("_count", "3"))
+    assert [number // 2 for number in newest] == [3, 2, 2, 1, 1, 0, 0]
+    assert sorted(wanted(("patient", "p1"), ("_count", "2"))) == [1, 3, 5]
+    assert sorted(wanted(("subject", "Patient/p0,Group/p1"))) == [0, 2, 4, 6]
+    assert wanted(("based-on", "s4")) == [4]
+    assert wanted(("based-on", "s3")) == [], "the request came after the report was signed"
+    assert sorted(wanted(("_lastUpdated", "ge2026-03-03"))) == [4, 5, 6]
+    assert wanted(("_id", f"{made[2]},{made[5]}"), ("status", "final"), ("patient", "p0")) == [2]
+    assert wanted(("_sort", "date"), ("patient", "p1"), ("_count", "2")) == wanted(("patient", "p1"))

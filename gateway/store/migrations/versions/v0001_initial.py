@@ -409,6 +409,8 @@ def _opinion() -> None:
         sa.Column("drafted_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("signed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("report_key", sa.String(length=200), nullable=False),
+        sa.Column("report_subject", sa.String(length=128), nullable=False),
+        sa.Column("report_based_on", sa.String(length=128), nullable=False),
         sa.Column("report_sha256", sa.String(length=64), nullable=False),
         sa.Column("html_key", sa.String(length=200), nullable=False),
         sa.Column("pdf_key", sa.String(length=200), nullable=False),
