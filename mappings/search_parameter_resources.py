@@ -3,7 +3,6 @@
 from functools import cache
 from typing import Any
 
-from mappings.fhir_definitions import elements_of, resource_model
 from mappings.fhir_search_parameters import (
     ElementPath,
     SearchParameter,
@@ -55,15 +54,57 @@ def _resource(url: str, by_base: dict[str, tuple[str, SearchParameter]]) -> dict
 
 def _expression(base: str, kind: str, path: ElementPath) -> str:
     """FHIRPath of a path: ``valueString`` is ``value.ofType(string)``, a part that is chosen has a where()."""
-    model, steps = resource_model(kind), [base]
+    steps = [base]
     for step in path.text.split("."):
         name, _, chosen = step.partition("[")
-        element = elements_of(model)[name] if model else None
-        steps.append(f"{element.choice}.ofType({element.kind})" if element and element.choice else name)
+        choice = _choice(name) if (kind, path.text) not in _NO_CHOICES else None
+        steps.append(f"{choice[0]}.ofType({choice[1]})" if choice else name)
         if chosen:
             asked, _, wanted = chosen.rstrip("]").partition("=")
             steps.append(
                 f"where(url.endsWith('/{wanted}'))" if asked == "url" else f"where({asked}='{wanted}')"
             )
-        model = element.child if element else None
     return ".".join(steps)
+
+
+_CHOICES = {
+    **dict.fromkeys(("abatement", "onset"), "dateTime Period string"),
+    **dict.fromkeys(("collected", "created", "identified", "performed"), "dateTime Period"),
+    **dict.fromkeys(("code", "item", "medication", "substance"), "CodeableConcept Reference"),
+    **dict.fromkeys(("deceased", "occurred"), "dateTime"),
+    **dict.fromkeys(("start", "due"), "date"),
+    "definition": "canonical uri",
+    "effective": "dateTime Period instant Timing",
+    "event": "Coding uri",
+    "occurrence": "dateTime Period Timing",
+    "scheduled": "Period Timing",
+    "source": "canonical uri Reference",
+    "target": "Identifier Reference canonical uri",
+    "value": "CodeableConcept boolean Identifier dateTime Period string",
+}
+"""Elements of which a type is chosen, among those that are searched. Their models would tell, and take seconds and
+memory to load for all types."""
+_PERIODS = (
+    *(
+        "ActivityDefinition",
+        "ChargeItemDefinition",
+        "EventDefinition",
+        "Library",
+        "Measure",
+        "PlanDefinition",
+    ),
+    *("Questionnaire", "ResearchDefinition", "ResearchElementDefinition"),
+)
+_NO_CHOICES = {
+    *((kind, "effectivePeriod") for kind in _PERIODS),
+    ("ClinicalImpression", "finding.itemCodeableConcept"),
+    ("ClinicalImpression", "finding.itemReference"),
+}
+"""Elements of one type that are called as a choice is elsewhere."""
+
+
+@cache
+def _choice(name: str) -> tuple[str, str] | None:
+    """(stem, type) of a JSON name that is one of a choice's."""
+    named = {f"{s}{t[0].upper()}{t[1:]}": (s, t) for s, types in _CHOICES.items() for t in types.split()}
+    return named.get(name)
