@@ -18,6 +18,7 @@ import requests
 
 from tests.support import processes
 from tests.support.partner import Partner
+from tests.support.warm_commands import warm_commands
 
 READY_SECONDS = 30
 STOP_SECONDS = 40
@@ -182,14 +183,8 @@ class GatewayProcess:
         self, *arguments: str, stdin: str = "", check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """Run ``gateway …`` as the operator of this gateway."""
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway.cli", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=self._environment | {"GATEWAY_DATA_DIR": str(self.data_dir)},
-        )
+        environment = self._environment | {"GATEWAY_DATA_DIR": str(self.data_dir)}
+        done = warm_commands().run(arguments, stdin, environment)
         if check:
             assert done.returncode == 0, f"gateway {' '.join(arguments)}: {done.stdout}{done.stderr}"
         return done
