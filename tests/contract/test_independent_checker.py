@@ -38,11 +38,12 @@ CHECKER = ROOT / "tests" / "checker"
 def is_of_the_checker(expression: str, words: str) -> bool:
     """What it does not look at as R4 does, by its source.
 
-    It does not look for a reference by fullUrl among the entries of its bundle (2.36.4.1), and tells slices apart by
-    the type of the value itself only, not by that of an element of it (5.1.0.13).
+    It does not look for a reference by fullUrl among the entries of its bundle (2.36.4.1), takes the scheme of an
+    absolute one for the type (2.3.0.1), and tells slices apart by the type of the value itself only, not by that of an
+    element of it (5.1.0.13).
     """
-    by_full_url = words.startswith('Invalid reference: got "urn:uuid:')
-    return by_full_url or (expression == "Bundle.entry" and "provided for slice" in words)
+    absolute = tuple(f'Invalid reference: got "{scheme}:' for scheme in ("urn:uuid", "http", "https"))
+    return words.startswith(absolute) or (expression == "Bundle.entry" and "provided for slice" in words)
 
 
 def check(resources: dict[str, Json]) -> list[tuple[str, str, str]]:

@@ -10,9 +10,10 @@ def identity_differs(case: Case) -> Iterator[Finding]:
     """Name, birth date, sex or patient number of a joined study differ from the referral's.
 
     How: every identity inside the study is compared. Names agree when any two forms have the same words in any order,
-    without case and accents, one leaving out some; dates contradict as far as both are given; sex where both say male
-    or female; patient numbers where one issuer gave both of them, and different ones.
-    Limits: names in scripts that have nothing in common are not compared, nor is one name alone.
+    without case and accents, one leaving out some, or sound alike in two scripts; a slip of a letter differs. Dates
+    contradict as far as both are given, but not 1 January; sex where both say male or female; patient numbers where
+    one issuer gave both of them, and different ones.
+    Limits: names in scripts that do not tell how they sound are not compared, nor is one name alone or a placeholder.
     """
     known = case.record.patient
     if known is None:
