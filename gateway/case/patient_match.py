@@ -39,6 +39,7 @@ class DateMatch(StrEnum):
     FIRST_OF_JANUARY = "same birth date, 1 January, which often stands for one that nobody knows"
     SWAPPED = "birth dates with day and month swapped"
     SLIP = "birth dates that differ in one digit"
+    ONE_FIRST_OF_JANUARY = "birth dates of one year, of which one is 1 January"
     DIFFERENT = "different birth date"
     UNKNOWN = "birth dates that tell nothing"
 
@@ -50,7 +51,13 @@ _NAME_WEIGHT = {
     NameMatch.NEWBORN: 1,
     NameMatch.GIVEN: 1,
 }
-_DATE_WEIGHT = {DateMatch.SAME: 2, DateMatch.FIRST_OF_JANUARY: 1, DateMatch.SWAPPED: 1, DateMatch.SLIP: 1}
+_DATE_WEIGHT = {
+    DateMatch.SAME: 2,
+    DateMatch.FIRST_OF_JANUARY: 1,
+    DateMatch.SWAPPED: 1,
+    DateMatch.SLIP: 1,
+    DateMatch.ONE_FIRST_OF_JANUARY: 1,
+}
 _AGREE = frozenset({NameMatch.SAME, NameMatch.TRANSLITERATED, DateMatch.SAME, DateMatch.FIRST_OF_JANUARY})
 _DOUBTS = frozenset(
     {
@@ -60,6 +67,7 @@ _DOUBTS = frozenset(
         NameMatch.DOUBTFUL,
         DateMatch.SWAPPED,
         DateMatch.SLIP,
+        DateMatch.ONE_FIRST_OF_JANUARY,
     }
 )
 _OFFERED_FROM = 3  # of weight for, less that against
@@ -110,10 +118,10 @@ def contradictions(known: Demographics, seen: Demographics) -> dict[str, str]:
 
     A slip of the pen too: whether it is one, a person decides.
     """
-    born = compare_dates(known.birth_date, seen.birth_date)
+    ours, theirs = known.birth_date, seen.birth_date
     differing = {
         "name": same_name(known.names, seen.names) is False,
-        "birth date": born in (DateMatch.DIFFERENT, DateMatch.SWAPPED, DateMatch.SLIP),
+        "birth date": bool(ours and theirs) and not (ours.startswith(theirs) or theirs.startswith(ours)),
         "sex": _same_sex(known.sex, seen.sex) is False,
         "identifier": identifiers_differ(known, seen),
     }
@@ -149,13 +157,13 @@ def identifiers_differ(known: Demographics, seen: Demographics) -> bool:
 def compare_dates(known: str, seen: str) -> DateMatch:
     """Partial dates agree when one begins with the other, which proves nothing, as does 1 January.
 
-    That is written where nobody knows the day: beside another day of the year it contradicts nothing.
+    That is written where nobody knows the day: beside another day of the year it is a doubt.
     """
     if not known or not seen or min(known, seen) < _OLDEST_YEAR or not len(known) == len(seen) == 10:
         is_other = bool(known and seen) and not (known.startswith(seen) or seen.startswith(known))
         return DateMatch.DIFFERENT if is_other and min(known, seen) >= _OLDEST_YEAR else DateMatch.UNKNOWN
     if known[:4] == seen[:4] and "-01-01" in (known[4:], seen[4:]):
-        return DateMatch.FIRST_OF_JANUARY if known == seen else DateMatch.UNKNOWN
+        return DateMatch.FIRST_OF_JANUARY if known == seen else DateMatch.ONE_FIRST_OF_JANUARY
     if known == seen:
         return DateMatch.SAME
     if seen == f"{known[:4]}-{known[8:]}-{known[5:7]}":

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.case.model import Demographics, Identifier, Name
-from gateway.case.patient_match import Verdict, match, same_name
+from gateway.case.patient_match import Verdict, contradictions, match, same_name
 from tests.support.cases import CHILD, ISSUER
 
 NAMED = ("the referral names this study",)
@@ -107,3 +107,10 @@ def test_one_script_in_common_is_enough_to_compare() -> None:
 def test_partial_birth_dates_contradict_only_where_they_differ(one: str, other: str, contrary: bool) -> None:
     found = match(replace(CHILD, birth_date=one), replace(CHILD, birth_date=other))
     assert bool(found.evidence_against) is contrary
+
+
+@pytest.mark.parametrize("written", ["2018-01-01", "2018-09-03", "2018-03-08"])
+def test_a_likely_slip_of_the_birth_date_is_never_joined_and_a_person_is_told(written: str) -> None:
+    seen = replace(CHILD, birth_date=written)
+    assert match(CHILD, seen, NAMED).verdict is Verdict.POSSIBLE
+    assert "birth date" in contradictions(CHILD, seen)

@@ -11,7 +11,7 @@ def identity_differs(case: Case) -> Iterator[Finding]:
 
     How: every identity inside the study is compared. Names agree when any two forms have the same words in any order,
     without case and accents, one leaving out some, or sound alike in two scripts; a slip of a letter differs. Dates
-    contradict as far as both are given, but not 1 January; sex where both say male or female; patient numbers where
+    contradict as far as both are given; sex where both say male or female; patient numbers where
     one issuer gave both of them, and different ones.
     Limits: names in scripts that do not tell how they sound are not compared, nor is one name alone or a placeholder.
     """
