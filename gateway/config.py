@@ -40,7 +40,7 @@ class Config(BaseSettings):
     dicom_tls_client_certificate: Literal["none", "optional", "required"] = Field(
         "none", description="Whether peers that connect must show one."
     )
-    dimse_processes: int = Field(0, ge=0, le=64, description="0: one for each core, four at most.")
+    dimse_processes: int = Field(0, ge=0, le=64, description="0: two for each core, four at most.")
     ae_title: str = Field("SECONDOPINION", min_length=1, max_length=16)
     database_url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL; default SQLite in data_dir.")
     objects_url: str = Field("", description="s3://, gs:// or az:// URL; default files in data_dir.")
@@ -149,7 +149,7 @@ class Config(BaseSettings):
 
     @property
     def dimse_process_count(self) -> int:
-        return self.dimse_processes or min(4, len(os.sched_getaffinity(0)))
+        return self.dimse_processes or min(4, 2 * len(os.sched_getaffinity(0)))
 
     @property
     def base_url(self) -> str:

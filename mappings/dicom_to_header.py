@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from io import BytesIO
 from typing import BinaryIO
@@ -113,8 +112,7 @@ def _header(skeleton: Skeleton, authority: str) -> InstanceHeader:
     header, orientation = read(common, *encoding, skeleton.transfer_syntax_uid, skeleton.pixels, authority)
     uid, instance_number, place = _own(skeleton)
     faults = [fault for fault in (skeleton.fault, header.fault) if fault]
-    return replace(
-        header,
+    return header._replace(
         sop_instance_uid=_valid_uid(uid, "SOPInstanceUID", "00080018"),
         instance_number=instance_number,
         position=_position(place, orientation) if header.frames == 1 else None,
@@ -206,8 +204,7 @@ def _read_common(
         fault=" ".join(fault for fault in (garbled, pixel_fault(ds, pixels, transfer_syntax_uid)) if fault),
         remark="",
     )
-    header = replace(header, remark=_uid_remark(header))
-    return header, tuple(decimals(ds, "ImageOrientationPatient"))
+    return header._replace(remark=_uid_remark(header)), tuple(decimals(ds, "ImageOrientationPatient"))
 
 
 def _attributes(ds: Dataset, level: str) -> Json:

@@ -8,6 +8,7 @@ order. Version 1 is ``system/Patient.read``, ``.write`` or ``.*``. A scope limit
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 ALL_SCOPES = ("system/*.cruds",)
 _VERSION_1 = {"read": "rs", "write": "cud", "*": "cruds"}
@@ -23,6 +24,7 @@ class Scope:
     interactions: frozenset[str]
 
 
+@lru_cache(1024)
 def parse(scope: str) -> Scope | None:
     """None when this is no SMART system scope that is offered here."""
     match = _SCOPE.fullmatch(scope)

@@ -1,13 +1,11 @@
 """What is read of a DICOM instance once, when it arrives."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.case.model import Demographics
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceHeader:
+class InstanceHeader(NamedTuple):
     """What is indexed of a DICOM instance, read once from its header by mappings/dicom_to_header.py.
 
     ``study``, ``series`` attributes are DICOM JSON (PS3.18 F.2) of the level's attributes.

@@ -14,6 +14,7 @@ VALUE_HEADER_BYTES = (
     6  # of a presentation data value: length, context, message control header (PS3.8 9.3.5.1)
 )
 SMALLEST_PDU_BYTES = VALUE_HEADER_BYTES + 2  # that holds something of a message
+_NUMBER = struct.Struct("<HHIH")
 
 Elements = dict[int, bytes]
 """The values of a command set by the element's number; the group is 0000."""
@@ -66,10 +67,12 @@ def store_response(request: StoreRequest, outcome: Outcome, longest_pdu: int = 0
     command = b"".join(
         (
             _element(_SOP_CLASS, _padded(request.sop_class_uid, b"\0")),
-            _element(_COMMAND, struct.pack("<H", C_STORE_RSP)),
-            _element(_RESPONDED_TO, struct.pack("<H", request.message_id or 0)),
-            _element(_DATA_SET_TYPE, struct.pack("<H", NO_DATA_SET)),
-            _element(_STATUS, struct.pack("<H", outcome.code)),
+            _numbers(
+                (_COMMAND, C_STORE_RSP),
+                (_RESPONDED_TO, request.message_id or 0),
+                (_DATA_SET_TYPE, NO_DATA_SET),
+                (_STATUS, outcome.code),
+            ),
             _element(_ERROR_COMMENT, _padded(outcome.comment, b" ")) if outcome.comment else b"",
             _element(_SOP_INSTANCE, _padded(request.sop_instance_uid, b"\0")),
         )
@@ -110,6 +113,11 @@ def _uid(found: Elements, element: int) -> str:
 
 def _element(element: int, value: bytes) -> bytes:
     return struct.pack("<HHI", 0, element, len(value)) + value
+
+
+def _numbers(*elements: tuple[int, int]) -> bytes:
+    """Elements of VR US."""
+    return b"".join(_NUMBER.pack(0, element, 2, value) for element, value in elements)
 
 
 def _padded(value: str, padding: bytes) -> bytes:

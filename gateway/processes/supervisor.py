@@ -25,6 +25,7 @@ from gateway.errors import GatewayError
 from gateway.processes import data_folder, logs, parts
 from gateway.processes.data_folder import CannotStart
 from gateway.processes.lifeline import die_with_parent, name_process
+from gateway.store import database
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 10.0
@@ -107,6 +108,7 @@ def _prepare_and_load(config: Config) -> None:
     preparing = _fork("prepare", partial(_prepare, config))
     for module in _SHARED:
         importlib.import_module(module)
+    database.warm()
     gc.collect()
     gc.freeze()
     _, status = os.waitpid(preparing, 0)

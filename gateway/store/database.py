@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, configure_mappers
 
 from gateway.errors import StoreUnavailable
 
@@ -76,6 +76,14 @@ def _begin_immediate(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN")
     else:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def warm() -> None:
+    """Have SQLAlchemy work out what it does at first use, before processes are forked: about 8 MiB in each of them."""
+    configure_mappers()
+    engine = create_engine("sqlite://")
+    engine.connect().close()
+    engine.dispose()
 
 
 class Database:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from gateway import audit
@@ -192,8 +192,13 @@ def _is_same_data_set(services: Services, key: str, offset: int, arrived: Kept) 
 
 def _note(partner: Partner, origin: Origin, now: datetime) -> Note:
     """What workflow/index_again.py must know of a file."""
-    whence = [partner.id, origin.channel, origin.address]
-    return Note(json.dumps(whence, separators=(",", ":")).encode(), now)
+    return Note(_whence(partner.id, origin), now)
+
+
+@lru_cache(256)
+def _whence(partner_id: str, origin: Origin) -> bytes:
+    whence = [partner_id, origin.channel, origin.address]
+    return json.dumps(whence, separators=(",", ":")).encode()
 
 
 def _in_order_of_study(kept: Mapping[int, Kept]) -> list[tuple[int, Kept]]:

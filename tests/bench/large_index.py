@@ -5,7 +5,7 @@ Made from a seed, so that every run searches the same.
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from io import BytesIO
@@ -118,8 +118,7 @@ def _header(study: Study) -> InstanceHeader:
         "0020000D": ("UI", study.uid),
         "00200010": ("SH", f"S{study.number}"),
     }
-    return replace(
-        _any_header(),
+    return _any_header()._replace(
         patient_id=study.patient_id,
         patient_name=study.name,
         accession_number=study.accession,
