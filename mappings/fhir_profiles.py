@@ -79,7 +79,7 @@ def _fill(part: Part, told: dict[str, Any], path: str) -> None:
     part.min, part.max = told.get("min", 0), int(told.get("max", UNBOUNDED))
     part.pattern, part.fixed, part.must_support = told.get("pattern"), told.get("fixed"), "must" in told
     part.by, part.by_type = told.get("by", ""), "by_type" in told
-    part.types, part.targets = told.get("types", frozenset()), told.get("targets", frozenset())
+    part.types, part.targets = frozenset(told.get("types", ())), told.get("targets", frozenset())
     part.codes, part.profile = told.get("codes", frozenset()), told.get("profile", "")
     part.rules = tuple(Invariant(r["key"], path, r["expression"], r["means"]) for r in told.get("rules", ()))
 

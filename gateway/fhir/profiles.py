@@ -89,8 +89,8 @@ def _another(part: Part, path: str) -> Issue:
 
 
 def _check_profile(profile: Profile, resource: Json, path: str) -> Iterator[Issue]:
-    """A resource inside another one."""
-    if resource.get("resourceType") == profile.type:
+    """A resource inside another one; one that claims the profile is compared with it for itself."""
+    if resource.get("resourceType") == profile.type and profile not in claimed(resource):
         yield from _check(profile.root, resource, path)
 
 

@@ -26,7 +26,6 @@ from tests.protocol.test_fhir_messages import message
 from tests.support.bundles import PDF, FhirClient, document_reference, patient, referral, wait_for
 from tests.support.gateway_process import SPECIALIST, GatewayProcess
 from tests.support.hospital import Scene
-from tests.support.partner import Partner
 from tests.support.reviewed_case import CT, OPINION, PROGRAMME, SIGNED_AT, reviewed_case
 from tests.support.subscriber import subscription
 
@@ -184,9 +183,12 @@ def later(ehr: FhirClient, body: Json, path: str = "") -> Json:
 
 
 @pytest.fixture(scope="module")
-def found(gateway: GatewayProcess, partner: Partner) -> list[tuple[str, str, str]]:
-    """Everything sent, and three that are broken, in one run: reading HL7's definitions takes a second."""
-    sent = dict(answers(Scene(gateway, partner)))
+def found(gateway: GatewayProcess) -> list[tuple[str, str, str]]:
+    """Everything sent, and three that are broken, in one run: reading HL7's definitions takes a second.
+
+    To a hospital of its own: what others sent goes out as it came.
+    """
+    sent = dict(answers(Scene(gateway, gateway.add_partner("hospital-checked"))))
     reports = [
         e["resource"] for e in sent["DiagnosticReport?_sort=-_lastUpdated&_count=3&_include=*"]["entry"]
     ]

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.fhir.preflight import of_validation
 from gateway.fhir.profiles import contains
-from gateway.fhir.validate import findings
+from gateway.fhir.validate import compared, findings
 from mappings.fhir_definitions import Release, data_type, elements_of, resource_model
 from mappings.fhir_profiles import Part, profiles
 
@@ -64,6 +64,27 @@ COMPOSITION: Json = {
 }
 
 
+DOCUMENT: Json = {
+    "resourceType": "Bundle",
+    **claims("Bundle-uv-ips"),
+    "identifier": {"system": "https://hospital.example/documents", "value": "1"},
+    "type": "document",
+    "timestamp": "2026-01-01T10:00:00Z",
+    "entry": [
+        {"fullUrl": "https://hospital.example/fhir/Composition/1", "resource": COMPOSITION},
+        {"fullUrl": "https://hospital.example/fhir/Patient/1", "resource": PATIENT},
+    ],
+}
+
+
+def with_entries(*more: Json) -> Json:
+    return DOCUMENT | {"entry": [*DOCUMENT["entry"], *more]}
+
+
+def another(resource: Json) -> Json:
+    return {"fullUrl": f"https://hospital.example/fhir/{resource['resourceType']}/2", "resource": resource}
+
+
 def without(resource: Json, *names: str) -> Json:
     return {key: value for key, value in resource.items() if key not in names}
 
@@ -76,6 +97,36 @@ def with_section(index: int, **changes: Any) -> Json:
 
 def errors(resource: Json) -> list[tuple[str, str | None]]:
     return [(i.code, i.expression) for i in findings(resource) if i.severity == "error"]
+
+
+@pytest.mark.parametrize(
+    ("bundle", "fault"),
+    [
+        (without(DOCUMENT, "identifier"), ("required", "Bundle.identifier")),
+        (without(DOCUMENT, "timestamp"), ("required", "Bundle.timestamp")),
+        (DOCUMENT | {"type": "collection"}, ("value", "Bundle.type")),
+        (DOCUMENT | {"entry": DOCUMENT["entry"][:1]}, ("required", "Bundle.entry")),
+        (with_entries(another(COMPOSITION)), ("invariant", "Bundle")),
+        (with_entries({"resource": RESULT}), ("required", "Bundle.entry[2].fullUrl")),
+        (
+            with_entries(another(RESULT) | {"search": {"mode": "match"}}),
+            ("structure", "Bundle.entry[2].search"),
+        ),
+    ],
+)
+def test_what_breaks_the_profile_of_the_whole_summary_is_named(bundle: Json, fault: tuple[str, str]) -> None:
+    assert fault in profile_errors(bundle)
+
+
+def test_a_summary_that_keeps_its_profile_passes_and_its_composition_need_not_claim_one() -> None:
+    assert profile_errors(with_entries(another(RESULT))) == []
+    unclaimed = COMPOSITION | {"meta": {}, "section": COMPOSITION["section"][:2]}
+    bundle = DOCUMENT | {"entry": [another(unclaimed), DOCUMENT["entry"][1]]}
+    assert set(profile_errors(bundle)) == {("required", "Bundle.entry[0].resource.section")}
+
+
+def profile_errors(bundle: Json) -> list[tuple[str, str | None]]:
+    return [(i.code, i.expression) for i in compared(bundle) if i.severity == "error"]
 
 
 @pytest.mark.parametrize("resource", [PATIENT, RESULT, COMPOSITION], ids=lambda r: r["resourceType"])
