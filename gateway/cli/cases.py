@@ -10,6 +10,7 @@ from gateway.cli.common import DATA_DIR, services
 if TYPE_CHECKING:
     from gateway.case.fetching import Fetch
     from gateway.case.model import Case, CaseFinding
+    from gateway.services import Services
 
 
 @click.group()
@@ -41,6 +42,40 @@ def case_show(case_id: str, as_json: bool, data_dir: Path | None) -> None:
     operator = User("operator", "operator", frozenset({Role.INTAKE}))
     shown = viewing.view_case(services(data_dir), operator, case_id, Origin("command"))
     click.echo(_as_json(shown) if as_json else _as_text(shown))
+
+
+@case.command("recheck")
+@click.argument("case_ids", metavar="[CASE]...", nargs=-1)
+@DATA_DIR
+def case_recheck(case_ids: tuple[str, ...], data_dir: Path | None) -> None:
+    """Look at cases again, all open ones where none is named, after a rule or a table has changed.
+
+    One line for each finding that opens or closes by it.
+    """
+    from gateway.case.access import SYSTEM_ACTOR
+    from gateway.case.status import OPEN
+    from gateway.store import cases
+
+    built = services(data_dir)
+    with built.database.reading() as session:
+        every = [row.id for row in cases.every(session, SYSTEM_ACTOR) if row.status in OPEN]
+        wanted = [cases.row(session, SYSTEM_ACTOR, one).id for one in case_ids] or every
+    changes = [_looked_at_again(built, case_id) for case_id in wanted]
+    click.echo(f"{len(wanted)} looked at, {sum(changes)} changed.")
+
+
+def _looked_at_again(built: "Services", case_id: str) -> bool:
+    """Whether findings of the case have opened or closed."""
+    from gateway.store import findings
+    from gateway.workflow import intake
+
+    changed = intake.check_case(built, case_id)
+    keys = (*changed.opened, *changed.closed)
+    with built.database.reading() as session:
+        told = {held.finding.key: held for held in findings.of_case(session, case_id)}
+    for key in keys:
+        click.echo(f"{case_id}  {_finding_line(told[key])}")
+    return bool(keys)
 
 
 def _as_json(shown: "Case") -> str:

@@ -13,6 +13,7 @@ from gateway.clock import utc_now
 from gateway.errors import Conflict, NotFound
 from gateway.store import cases, examinations, findings
 from gateway.store.database import Session
+from gateway.store.findings import Reconciled
 from gateway.store.tables import CaseRow
 from gateway.workflow import notify
 from gateway.workflow.documents import bytes_of
@@ -44,13 +45,16 @@ def refuse_if_behind(case: Case) -> None:
         raise Conflict(CHANGED)
 
 
-def check_case(services: Services, case_id: str) -> None:
-    """Look at everything of the case again. Done any number of times it has the same result."""
+def check_case(services: Services, case_id: str) -> Reconciled:
+    """Look at everything of the case again. Done any number of times it has the same result.
+
+    Nothing opens or closes in a case that is closed or declined.
+    """
     examine_documents(services, case_id)
     with services.database.transaction() as session:
         row = cases.row(session, SYSTEM_ACTOR, case_id, lock=True)
         if row.status not in OPEN:
-            return
+            return Reconciled((), ())
         cases.set_record(row, examinations.apply(session, cases.load_record(row.record)))
         case = cases.to_case(session, row)
         changed = findings.reconcile(session, case_id, checks.run(case), utc_now())
@@ -62,6 +66,7 @@ def check_case(services: Services, case_id: str) -> None:
             row.updated_at = utc_now()
         _answer_enquiries(session, row)
         notify.tell_status(services, session, row)
+    return changed
 
 
 def examine_documents(services: Services, case_id: str) -> None:

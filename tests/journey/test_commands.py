@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import sqlite3
 import ssl
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gateway.fhir.xml_format import to_xml
-from tests.support.bundles import referral
+from tests.support.bundles import FhirClient, referral, wait_for
 from tests.support.certificate import self_signed
 from tests.support.gateway_process import INTAKE, GatewayProcess
+from tests.support.partner import Partner
 
 ANY_AE = {"called_ae_title": "", "addresses": [], "certificate": "", "tls": False}
 
@@ -248,6 +251,42 @@ def test_a_case_that_is_not_there_is_said_in_one_line(operator: GatewayProcess) 
     code, said = refused(operator, "case", "show", "SO-00000000", "--json")
     assert code == 1
     assert said.startswith("gateway: No case SO-00000000")
+
+
+def test_after_a_rule_has_changed_cases_are_looked_at_again_and_what_changes_is_told(
+    gateway: GatewayProcess, partner: Partner
+) -> None:
+    """As if the rule had had another name when the case was looked at."""
+    sent = referral(practitioner=None)
+    del sent["entry"][1]["resource"]["requester"]
+    case_id = FhirClient(gateway, partner).open_case(sent)
+    found = wait_for(lambda: findings_of(gateway, case_id))
+    assert found["no-reachable-physician"] == "open"
+    assert gateway.command("case", "recheck", case_id).stdout == "1 looked at, 0 changed.\n"
+    with closing(sqlite3.connect(gateway.data_dir / "gateway.sqlite")) as database, database:
+        database.execute(
+            "UPDATE finding SET key = 'old', \"check\" = 'old' WHERE \"check\" = ? AND case_id = ?",
+            ("no-reachable-physician", case_id),
+        )
+    opened, closed, count = gateway.command("case", "recheck", case_id).stdout.splitlines()
+    assert opened.startswith(f"{case_id}  open     blocks   ")
+    assert closed.startswith(f"{case_id}  resolved blocks   ")
+    assert count == "1 looked at, 1 changed."
+    assert {"no-reachable-physician": "open", "old": "resolved"}.items() <= findings_of(
+        gateway, case_id
+    ).items()
+
+
+def findings_of(gateway: GatewayProcess, case_id: str) -> dict[str, str]:
+    """The state of each check's finding."""
+    case = json.loads(gateway.command("case", "show", case_id, "--json").stdout)
+    return {held["finding"]["check"]: held["state"] for held in case["findings"]}
+
+
+def test_of_a_case_that_is_not_there_nothing_is_looked_at(operator: GatewayProcess) -> None:
+    assert operator.command("case", "recheck").stdout == "0 looked at, 0 changed.\n"
+    code, said = refused(operator, "case", "recheck", "SO-00000000")
+    assert (code, said.startswith("gateway: No case SO-00000000")) == (1, True)
 
 
 def test_files_are_checked_without_a_gateway_and_nothing_is_kept(tmp_path: Path) -> None:
