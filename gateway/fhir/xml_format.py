@@ -6,6 +6,7 @@ FHIRPath. Comments, processing instructions and ``xsi`` attributes say nothing a
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
@@ -175,10 +176,17 @@ def _written_resource(resource: Json, release: Release, namespace: str = "") -> 
 def _written(value: Json, model: Model, release: Release, is_resource: bool = False) -> Iterator[str]:
     elements = elements_of(model) if model else {}
     names = dict.fromkeys(key.removeprefix("_") for key in value)
-    for name in (*(n for n in elements if n in names), *(n for n in names if n not in elements)):
+    in_order = _in_order(model) if model else ()
+    for name in (*(n for n in in_order if n in names), *(n for n in names if n not in in_order)):
         if name in ("id", "url") and not is_resource and _is_attribute(name, model):
             continue
         yield from _written_element(name, value, elements.get(name), release)
+
+
+@cache
+def _in_order(model: type[FHIRAbstractModel]) -> dict[str, None]:
+    """The names of its elements as the schema of the release has them one after another (2.6.1)."""
+    return dict.fromkeys(model.elements_sequence())
 
 
 def _is_attribute(name: str, model: Model) -> bool:

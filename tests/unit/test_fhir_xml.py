@@ -70,10 +70,14 @@ def test_decimals_keep_their_digits() -> None:
 
 
 def test_what_is_written_is_in_the_order_of_the_type_and_well_formed() -> None:
-    written = to_xml({"resourceType": "Patient", "birthDate": "2019-05-03", "id": 'a"<b', "active": True})
+    name = {"given": ["Mira"], "family": "Testkind", "use": "official"}
+    written = to_xml(
+        {"resourceType": "Patient", "birthDate": "2019-05-03", "name": [name], "id": 'a"<b', "active": True}
+    )
     assert written.decode() == (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Patient xmlns="http://hl7.org/fhir"><id value=\'a"&lt;b\'/>'
-        '<active value="true"/><birthDate value="2019-05-03"/></Patient>'
+        '<active value="true"/><name><use value="official"/><family value="Testkind"/><given value="Mira"/></name>'
+        '<birthDate value="2019-05-03"/></Patient>'
     )
 
 
