@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HISTORY = "history"
 _MADE = 0
-"""Stands for the ``pk`` of a resource that the gateway made: it comes after what was sent at the same moment."""
+"""Stands for the ``pk`` of what the gateway made: it comes after what was sent at the same moment, by its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,8 @@ class _Asked:
         return [*since, ("_count", str(self.count))]
 
 
-_Position = tuple[int, int]
+_Position = tuple[int, int, str]
+"""When, ``pk``, and of what the gateway made the id: much of it is made at one moment."""
 
 
 def history(services: Services, partner: Partner, base: str, type_name: str, fhir_id: str | None) -> Response:
@@ -93,8 +94,8 @@ def _after(partner: Partner, asked: _Asked) -> _Position | None:
     if not asked.page:
         return None
     match paging.read_mark(partner, _identity(asked), asked.page):
-        case (int(at), int(pk)):
-            return at, pk
+        case (int(at), int(pk), str(fhir_id)):
+            return at, pk, fhir_id
     raise InvalidContent("The page's address belongs to another search; please ask again.")
 
 
@@ -110,8 +111,11 @@ def _versions(
     sent = resources.history(
         session, partner, asked.type, asked.fhir_id, asked.since, before, asked.count + 1
     )
-    found = [((microseconds(one.updated_at), one.pk), served.sent(one)) for one in sent]
-    made = [((microseconds(one.updated_at), _MADE), one) for one in _made(services, session, partner, asked)]
+    found = [((microseconds(one.updated_at), one.pk, ""), served.sent(one)) for one in sent]
+    made = [
+        ((microseconds(one.updated_at), _MADE, one.id), one)
+        for one in _made(services, session, partner, asked)
+    ]
     later = [(position, one) for position, one in made if after is None or position < after]
     return sorted([*found, *later], key=lambda one: one[0], reverse=True)
 

@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.auth.bearer import authenticate_partner
 from gateway.case.access import Partner
-from gateway.errors import GatewayError, UnsupportedMediaType
+from gateway.errors import GatewayError
 from gateway.fhir import (
     answers,
     async_requests,
@@ -19,6 +19,7 @@ from gateway.fhir import (
     reading,
     refusing,
     releases,
+    search_form,
     searching,
     single,
     submitting,
@@ -154,9 +155,7 @@ def _offer_reading(door: Blueprint, services: Services, base: str) -> None:
     def search_by_form(type_name: str) -> Response:
         kind, _ = _addressed(type_name)
         partner = _reader(services, kind)
-        if request.mimetype not in ("application/x-www-form-urlencoded", ""):
-            raise UnsupportedMediaType("A search by POST is a form: application/x-www-form-urlencoded.")
-        pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
+        pairs = [*request.args.items(multi=True), *search_form.posted()]
         return searching.search_type(services, partner, base, type_name, pairs)
 
 

@@ -1,6 +1,7 @@
 """GET: a partner reads and searches what it sent and what was made of it, and nothing else."""
 
 import base64
+import gzip
 import hashlib
 import sqlite3
 from contextlib import closing
@@ -32,6 +33,8 @@ from tests.support.bundles import (
 from tests.support.gateway_process import GatewayProcess
 from tests.support.in_process import migrated_services
 from tests.support.partner import Partner
+
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
@@ -414,6 +417,32 @@ def test_a_search_can_be_posted_as_a_form(ehr: FhirClient, sent: dict[str, str])
     assert answer.json()["total"] == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ("family=M\u00fcller".encode("latin-1"), {}, 400),
+        ("family=nobody".encode("utf-16"), {}, 400),
+        (b"family=M%FCller", {}, 400),
+        (b"family=no%00body", {}, 400),
+        (b"family=" + b"x" * 300, {}, 400),
+        (b"family=x&" * 1001, {}, 400),
+        (b"family=M%FCller", {"Content-Type": f"{FORM}; charset=iso-8859-1"}, 415),
+        (b"family=nobody", {"Content-Type": ""}, 415),
+        (b"family=nobody", {"Content-Type": "text/plain"}, 415),
+        (gzip.compress(b"family=nobody"), {"Content-Encoding": "gzip"}, 200),
+        (gzip.compress(b"family=nobody")[:-9], {"Content-Encoding": "gzip"}, 400),
+        (b"family=nobody", {"Content-Encoding": "br"}, 415),
+    ],
+    ids=range(12),
+)
+def test_of_a_form_nothing_is_left_out_for_that_would_find_too_much(
+    ehr: FhirClient, sent: dict[str, str], body: bytes, headers: dict[str, str], status: int
+) -> None:
+    given = ehr.partner.headers() | {"Content-Type": FORM} | headers
+    answer = requests.post(f"{ehr.base}/Patient/_search", data=body, headers=given, timeout=20)
+    assert (answer.status_code, answer.json().get("total", 0)) == (status, 0)
+
+
 def test_an_unchanged_resource_is_not_sent_again(ehr: FhirClient, sent: dict[str, str]) -> None:
     assert ehr.get(sent["Patient"], **{"If-None-Match": 'W/"9"'}).status_code == 200
     answer = ehr.get(sent["Patient"], **{"If-None-Match": 'W/"1"'})
@@ -493,6 +522,18 @@ def test_the_history_of_a_type_comes_in_pages_and_is_the_sender_s_own(
     assert stranger.get(f"{changed}/_history/1").status_code == 404
     own = stranger.get("Patient/_history?_count=500").json().get("entry", [])
     assert changed.split("/")[1] not in {entry["resource"]["id"] for entry in own}
+
+
+@pytest.mark.parametrize("type_name", ["OperationDefinition", "Task"])
+def test_of_what_the_gateway_made_at_one_moment_no_page_of_a_history_leaves_anything_out(
+    ehr: FhirClient, sent: dict[str, str], type_name: str
+) -> None:
+    url, seen, total = f"{type_name}/_history?_count=2", [], 0
+    while url:
+        page = ehr.get(url).json()
+        seen += [entry["resource"]["id"] for entry in page["entry"]]
+        url, total = next_of(page), page["total"]
+    assert len(set(seen)) == len(seen) == total > 0
 
 
 def test_of_what_the_gateway_makes_only_the_present_version_is_there(
