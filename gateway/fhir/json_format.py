@@ -119,8 +119,8 @@ def _is_text(string: str) -> bool:
 
 
 def _reason(error: simplejson.JSONDecodeError) -> str:
-    """The parser's own words never hold content; cut all the same."""
-    return str(error.msg).split(":")[0][:60].lower()
+    """The parser's own words never hold content, but a gap for the character (%r); cut all the same."""
+    return str(error.msg).split(":")[0][:60].lower().replace(" %r", "").removesuffix(" at")
 
 
 def _decimal(digits: str) -> Decimal:

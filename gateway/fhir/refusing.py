@@ -14,11 +14,13 @@ from mappings.fhir_definitions import resource_model
 
 log = structlog.get_logger()
 _ASKED_FOR = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-NOT_OFFERED = "fhir.not_offered"
-"""The endpoint of every address and method that no other takes."""
+NOT_OFFERED = frozenset({"fhir.not_offered", "fhir.head_of_export"})
+"""The endpoints of every address and method that no other takes."""
 
 
 def not_offered(path: str) -> GatewayError:
+    if not path:
+        return NotSupported("The base takes a Bundle by POST; what is searched is asked for type by type.")
     type_name = path.split("/")[0]
     if resource_model(type_name) is None:
         return NotFound(
@@ -65,7 +67,7 @@ def _is_taken(routes: MapAdapter, method: str) -> bool:
         endpoint, _ = routes.match(method=method)
     except HTTPException:
         return False
-    return bool(endpoint != NOT_OFFERED)
+    return endpoint not in NOT_OFFERED
 
 
 def of_http(error: HTTPException) -> Response:

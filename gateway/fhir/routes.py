@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from gateway.auth.bearer import authenticate_partner
 from gateway.case.access import Partner
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotSupported
 from gateway.fhir import (
     answers,
     async_requests,
@@ -52,8 +52,9 @@ def blueprint(services: Services) -> Blueprint:
     _offer_asynchronous(door, services, base)
     offer_subscriptions(door, services, base)
 
+    @door.route("/", methods=["GET", "PUT", "PATCH", "DELETE"], strict_slashes=False)
     @door.route("/<path:anything>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-    def not_offered(anything: str) -> Response:
+    def not_offered(anything: str = "") -> Response:
         _partner(services)
         raise refusing.not_offered(anything)
 
@@ -100,6 +101,12 @@ def _offer_sending(door: Blueprint, services: Services, base: str) -> None:
 
 
 def _offer_asynchronous(door: Blueprint, services: Services, base: str) -> None:
+    @door.route("/$export", methods=["HEAD"])
+    @door.route("/Patient/$export", methods=["HEAD"])
+    def head_of_export() -> Response:
+        _partner(services)
+        raise NotSupported("HEAD begins no export; ask by GET or POST.")  # RFC 9110 9.2.1: HEAD is safe
+
     @door.route("/$export", methods=["GET", "POST"])
     def export_all() -> Response:
         return export.kick_off(services, _partner(services), base, of_patients=False)

@@ -218,6 +218,10 @@ def test_what_is_not_offered_says_so(ehr: FhirClient) -> None:
     refused = requests.delete(f"{ehr.base}/Patient/1", headers=headers, timeout=20)
     assert (refused.status_code, refused.headers["Allow"]) == (405, "GET, HEAD, PUT")
     assert "entered-in-error" in issues(refused)[0][1]
+    for base in (ehr.base, f"{ehr.base}/", f"{ehr.base}?_type=Patient"):
+        refused = requests.get(base, headers=headers, timeout=20)
+        assert (refused.status_code, refused.headers["Allow"]) == (405, "POST")
+        assert issues(refused)
     assert ehr.get("Wizard/1").status_code == 404
     assert ehr.get("Medication/1").status_code == 404
     assert ehr.get("Patient/1/_history/1").status_code == 404

@@ -287,6 +287,14 @@ def test_it_is_answered_later_only(ehr: FhirClient) -> None:
     assert "respond-async" in answer.text
 
 
+@pytest.mark.parametrize("path", ["$export", "Patient/$export"])
+def test_a_head_begins_none(ehr: FhirClient, path: str) -> None:
+    headers = ehr.partner.headers() | ASYNC
+    answer = requests.head(f"{ehr.base}/{path}", headers=headers, timeout=20)
+    assert (answer.status_code, answer.headers["Allow"].split(", ")[:2]) == (405, ["GET", "POST"])
+    assert "Content-Location" not in answer.headers
+
+
 def test_a_group_has_no_export(ehr: FhirClient) -> None:
     assert ehr.get("Group/1/$export", **ASYNC).status_code == 405
 

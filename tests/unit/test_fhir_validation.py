@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import GatewayError, InvalidContent
+from gateway.errors import GatewayError, InvalidContent, NotFhir
 from gateway.fhir.bundle import MAX_ENTRIES, read_submission
 from gateway.fhir.json_format import read_json
 from gateway.fhir.outcome import of_error
@@ -72,6 +72,11 @@ def bundle(kind: str, *entries: dict[str, Any]) -> bytes:
 
 def sent(kind: str, *entries: dict[str, Any]) -> dict[str, Any]:
     return read_json(bundle(kind, *entries))
+
+
+def test_where_a_body_is_no_json_is_told_in_whole_words() -> None:
+    with pytest.raises(NotFhir, match=r"not JSON: invalid control character at line 1, column 3\."):
+        read_json(b'{"\x01": 1}')
 
 
 @pytest.mark.parametrize(
