@@ -83,7 +83,7 @@ class EarlierAnswer:
 
 
 def same_bundle(session: Session, partner: Partner, sha256: str) -> EarlierAnswer | None:
-    """The answer that this partner's bundle of exactly these bytes got before."""
+    """The answer that this partner's bundle of exactly these bytes got when it was last kept."""
     row = session.scalars(
         select(ReceiptRow)
         .where(
@@ -92,7 +92,7 @@ def same_bundle(session: Session, partner: Partner, sha256: str) -> EarlierAnswe
             ReceiptRow.channel == "fhir",
             ReceiptRow.state == KEPT,
         )
-        .order_by(ReceiptRow.received_at)
+        .order_by(ReceiptRow.received_at.desc())
     ).first()
     return EarlierAnswer(row.id, row.case_id, row.answer) if row and row.answer is not None else None
 

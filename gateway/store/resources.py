@@ -88,20 +88,25 @@ def identities(
 
 def existing(session: Session, partner: Partner, references: Iterable[str]) -> set[str]:
     """Which of the references ``Type/id`` name a resource of this partner."""
+    return set(current_versions(session, partner, references))
+
+
+def current_versions(session: Session, partner: Partner, references: Iterable[str]) -> dict[str, int]:
+    """By reference ``Type/id`` the version of each that is a resource of this partner."""
     wanted = sorted(set(references))
-    found: set[str] = set()
+    found: dict[str, int] = {}
     for start in range(0, len(wanted), _IN_CHUNK):
         chunk = [reference.split("/", 1) for reference in wanted[start : start + _IN_CHUNK]]
         rows = session.execute(
-            select(ResourceRow.type, ResourceRow.fhir_id).where(
+            select(ResourceRow.type, ResourceRow.fhir_id, ResourceRow.version).where(
                 ResourceRow.partner_id == partner.id,
                 ResourceRow.current,
                 ResourceRow.type.in_({kind for kind, _ in chunk}),
                 ResourceRow.fhir_id.in_({fhir_id for _, fhir_id in chunk}),
             )
         )
-        found |= {f"{kind}/{fhir_id}" for kind, fhir_id in rows}
-    return found.intersection(wanted)
+        found |= {f"{kind}/{fhir_id}": version for kind, fhir_id, version in rows}
+    return {reference: found[reference] for reference in wanted if reference in found}
 
 
 @dataclass(frozen=True, slots=True)

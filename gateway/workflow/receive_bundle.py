@@ -96,7 +96,7 @@ def _take(
 ) -> Accepted:
     partners.lock(session, partner)  # two bundles at once must not open the same case twice
     earlier = None if submission.is_single else receipts.same_bundle(session, partner, stored.sha256)
-    if earlier is None:
+    if earlier is None or not _still_holds(session, partner, submission, earlier):
         return _keep(services, session, partner, stored, submission, origin, content_type)
     audit.record(
         session,
@@ -107,6 +107,19 @@ def _take(
         origin=origin,
     )
     return _repeat(earlier)
+
+
+def _still_holds(
+    session: Session, partner: Partner, submission: Submission, earlier: receipts.EarlierAnswer
+) -> bool:
+    """Whether what those bytes said is what is here; else they are the sender's newest word, and are kept anew.
+
+    A message and a document are the same ones again: they say nothing new (FHIR R4 2.4.2, 3.3.1).
+    """
+    if submission.bundle_type in ("message", "document"):
+        return True
+    said = {one["reference"]: one["version"] for one in earlier.answer["entries"] if one["version"]}
+    return resources.current_versions(session, partner, said) == said
 
 
 def _keep(

@@ -87,6 +87,17 @@ def test_the_same_bundle_again_changes_nothing(ehr: FhirClient) -> None:
     assert first.json()["entry"] == again.json()["entry"]
 
 
+def test_the_same_bytes_after_a_change_are_the_newest_word_and_change_it_back(ehr: FhirClient) -> None:
+    bundle = referral()
+    first, note = json.dumps(bundle).encode(), bundle["entry"][2]["resource"]["note"][0]
+    said, note["text"] = note["text"], "Is a transplant possible?"
+    case_id = ehr.open_case(first)
+    assert ehr.open_case(bundle) == case_id
+    assert [ehr.open_case(first), ehr.open_case(first)] == [case_id, case_id]
+    request = ehr.get(ehr.task(case_id)["focus"]["reference"]).json()
+    assert (request["note"][0]["text"], request["meta"]["versionId"]) == (said, "3")
+
+
 def test_the_same_referral_in_other_bytes_updates_the_same_case_and_makes_no_new_version(
     ehr: FhirClient,
 ) -> None:
