@@ -9,6 +9,7 @@ from gateway.fhir import bundle_rules, provide_documents, versions
 from gateway.fhir.left_out import without_empty
 from gateway.fhir.releases import in_r4, url_in_r4
 from gateway.fhir.validation import faults
+from gateway.workflow.bundle_names import at_their_addresses
 from gateway.workflow.references import RELATIVE, conditional_identity
 from gateway.workflow.submission import Entry, Submission
 from mappings.fhir_definitions import Release
@@ -56,6 +57,8 @@ def read_submission(bundle: dict[str, Any], release: Release = Release.R4) -> Su
     types = bundle_rules.types_by_reference(items)
     entries = tuple(_entry(index, item, bundle_type, types, release) for index, item in enumerate(items))
     shell, unclear = _shell_faults(bundle, bundle_type, release), list(bundle_rules.ambiguous(bundle))
+    entries, unnamed = at_their_addresses(entries)
+    unclear += unnamed
     if level := provide_documents.level_of(bundle, entries):
         unclear += provide_documents.bundle_faults(bundle_type, entries)
         entries = provide_documents.with_faults(level, entries)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from gateway import audit
 from gateway.case.access import Origin, Partner
-from gateway.case.patient_match import contradictions
 from gateway.clock import utc_now
 from gateway.errors import InvalidContent, Issue
 from gateway.store import partners, receipts, resources
@@ -18,11 +17,13 @@ from gateway.store.database import Session
 from gateway.store.ids import new_id
 from gateway.store.objects import Spool, Stored, object_key
 from gateway.store.resources import NewVersion, Outcome, StoredResource
-from gateway.workflow import changes, place_bundle
+from gateway.workflow import changes, conditions, place_bundle
+from gateway.workflow.by_identifier import by_identifier
 from gateway.workflow.normalise import renew_record
 from gateway.workflow.references import (
     RELATIVE,
     conditional_identity,
+    entries_by_name,
     referenced,
     resolve,
     targets,
@@ -30,9 +31,9 @@ from gateway.workflow.references import (
 )
 from gateway.workflow.same_thing import identify
 from gateway.workflow.submission import Accepted, Entry, EntryOutcome, Submission
+from gateway.workflow.whose import is_another_child
 from mappings.fhir_conversion_table import r4_id
 from mappings.fhir_elements import copied
-from mappings.fhir_people import demographics_of
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -133,7 +134,7 @@ def _keep(
 ) -> Accepted:
     now = utc_now()
     receipt = receipts.add(session, partner, stored, origin, content_type, received_at=now)
-    submission = changes.applied(session, partner, submission)
+    submission = conditions.answered(session, partner, changes.applied(session, partner, submission))
     resolved = _resolve(session, partner, submission, services.config.fhir_base)
     _refuse_faulty_transaction(submission, resolved)
     saved = resources.save(session, partner, receipt, [version for _, version in resolved.versions], now)
@@ -202,30 +203,20 @@ def _resolve(session: Session, partner: Partner, submission: Submission, server:
 
 
 def _existing(session: Session, partner: Partner, entries: tuple[Entry, ...]) -> dict[int, StoredResource]:
-    """Conditional creates (ifNoneExist) whose resource is here already keep the earlier one (FHIR R4 3.1.0.8.1).
+    """Conditional creates whose resource is here already keep the earlier one (FHIR R4 3.1.0.8.1).
 
-    Not where a Patient contradicts it: the condition matches a number, and the number was given to another child.
+    Not where it is another child's: the condition matches a number, and the number was given again.
     """
-    asked = {e.index: conditional_identity(e.if_none_exist, e.type) for e in entries if e.if_none_exist}
-    wanted = {index: key for index, key in asked.items() if key is not None}
-    ids = resources.identities(session, partner, wanted.values())
-    found = {index: f"{key[0]}/{ids[key]}" for index, key in wanted.items() if key in ids}
-    found |= {entry.index: entry.existing for entry in entries if entry.existing}
+    found = {entry.index: entry.existing for entry in entries if entry.existing}
     stored = {r.reference: r for r in resources.by_reference(session, partner.id, found.values())}
-    by_index = {entry.index: entry for entry in entries}
+    by_index, own = {entry.index: entry for entry in entries}, entries_by_name(entries)
     return {
         index: stored[reference]
         for index, reference in found.items()
-        if not _is_another_child(partner, by_index[index], stored[reference])
+        if not is_another_child(
+            session, partner, stored[reference].content, by_index[index].resource or {}, own
+        )
     }
-
-
-def _is_another_child(partner: Partner, entry: Entry, stored: StoredResource) -> bool:
-    if entry.type != "Patient":
-        return False
-    authority = partner.assigning_authority
-    known, told = demographics_of(stored.content, authority), demographics_of(entry.resource or {}, authority)
-    return bool(contradictions(known, told))
 
 
 def _fhir_id(entry: Entry, known: str | None) -> str:
@@ -238,8 +229,10 @@ def _known(session: Session, partner: Partner, wanted: set[str]) -> dict[str, st
     literal = {reference for reference in wanted if RELATIVE.match(reference)}
     found = {reference: reference for reference in resources.existing(session, partner, literal)}
     conditional = {r: k for r in wanted - literal if (k := conditional_identity(r, "")) is not None}
-    ids = resources.identities(session, partner, conditional.values())
-    return found | {r: f"{key[0]}/{ids[key]}" for r, key in conditional.items() if key in ids}
+    matches = by_identifier(session, partner, conditional.values())
+    return found | {
+        r: here[0].reference if len(here) == 1 else "" for r, k in conditional.items() if (here := matches[k])
+    }
 
 
 def _outcomes(submission: Submission, resolved: _Resolved, saved: list[Outcome]) -> tuple[EntryOutcome, ...]:

@@ -10,9 +10,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from gateway.errors import Issue
-from gateway.store.ids import bounded
 from gateway.workflow.submission import Entry
-from mappings.fhir_elements import objects
+from mappings.fhir_elements import objects, text
 
 IDENTITY_CHARACTERS = 500
 RELATIVE = re.compile(r"^([A-Z][A-Za-z]+)/([A-Za-z0-9\-.]{1,64})(/_history/[^/]+)?$")
@@ -22,10 +21,26 @@ _HOLDERS = (dict, list)
 
 
 def conditional_identity(criteria: str, type: str) -> tuple[str, str] | None:
-    """(type, identity) of ``Type?identifier=system|value`` or, for ifNoneExist, ``identifier=system|value``."""
+    """(type, ``system|value``) of ``Type?identifier=system|value`` or, for ifNoneExist, without the type."""
     criteria = unquote(criteria)
     found = _CONDITIONAL.match(criteria if "?" in criteria.split("=")[0] else f"{type}?{criteria}")
-    return (found[1], bounded(f"identifier:{found[2]}|{found[3]}", IDENTITY_CHARACTERS)) if found else None
+    return (found[1], f"{found[2]}|{found[3]}") if found else None
+
+
+def entries_by_name(entries: Iterable[Entry]) -> dict[str, Entry]:
+    """Entries by fullUrl and by Type/id, the first one counting."""
+    found: dict[str, Entry] = {}
+    for entry in entries:
+        if entry.full_url:
+            found.setdefault(entry.full_url, entry)
+        if entry.resource and text(entry.resource.get("id")):
+            found.setdefault(f"{entry.type}/{entry.resource['id']}", entry)
+    return found
+
+
+def plain(value: str) -> str:
+    """A reference without the version that it may name."""
+    return _VERSION.sub("", value)
 
 
 def targets(entries: Mapping[int, str], submission: tuple[Entry, ...]) -> dict[str, str]:
@@ -100,17 +115,21 @@ def resolve(
     """Point references to entries of the bundle at the resources they became; name those that lead nowhere.
 
     ``found`` are the resource's own, ``names`` the bundle's (see ``targets``), ``known`` the sender's earlier
-    resources: reference as written to reference as stored. Absolute URLs elsewhere are kept and never followed. With
-    ``subject_elsewhere`` a document's or a list's subject is kept as it is too, and only a warning.
+    resources: reference as written to reference as stored, or to nothing where it finds several. Absolute URLs
+    elsewhere are kept and never followed. With ``subject_elsewhere`` a document's or a list's subject is kept as it is
+    too, and only a warning.
     """
     unresolved = []
     contained = {f"#{c.get('id')}" for c in objects(resource.get("contained"))} | {"#"}
     for one in found:
         local = one.value.removeprefix(f"{server}/")
-        plain = _VERSION.sub("", local)
-        target = names.get(one.value) or names.get(plain) or known.get(plain)
-        if target is not None:
+        unversioned = plain(local)
+        target = names.get(one.value) or names.get(unversioned) or known.get(unversioned)
+        if target:
             one.holder[one.key] = target
+        elif target is not None:
+            words = "The reference finds several resources that you sent: it must name one."
+            unresolved.append(Issue("error", "multiple-matches", words, one.path))
         elif one.key == "reference" and not _leads_elsewhere(one.value, local, contained):
             kept = subject_elsewhere and _is_subject_of_document(resource, one)
             unresolved.append(
@@ -142,9 +161,9 @@ def wanted_outside(found: Iterable[Named], names: Mapping[str, str], server: str
     """Relative and conditional references that no entry of the bundle answers."""
     wanted = set()
     for one in found:
-        plain = _VERSION.sub("", one.value.removeprefix(f"{server}/"))
-        if one.value in names or plain in names:
+        name = plain(one.value.removeprefix(f"{server}/"))
+        if one.value in names or name in names:
             continue
-        if RELATIVE.match(plain) or (one.key == "reference" and _CONDITIONAL.match(plain)):
-            wanted.add(plain)
+        if RELATIVE.match(name) or (one.key == "reference" and _CONDITIONAL.match(name)):
+            wanted.add(name)
     return wanted

@@ -21,8 +21,9 @@ from gateway.store import resources
 from gateway.store.database import Session
 from gateway.store.ids import bounded
 from gateway.workflow.content_key import Key, content_keys, digest
-from gateway.workflow.references import IDENTITY_CHARACTERS, RELATIVE
+from gateway.workflow.references import IDENTITY_CHARACTERS, RELATIVE, entries_by_name
 from gateway.workflow.submission import Entry
+from gateway.workflow.whose import child_told, is_another_child
 from mappings.fhir_elements import Resource, names, objects, text
 from mappings.fhir_people import demographics_of
 from mappings.fhir_to_case import subject_of
@@ -60,7 +61,7 @@ def identify(
     keys = dict(answered) | {entry.index: key for entry in new if (key := _express_key(entry)) is not None}
     earlier = _Earlier(session, partner)
     earlier.of(keys.values())
-    own = _names(entries)
+    own = entries_by_name(entries)
     for split in (_split_patients, _split_people, _split_subjects):
         keys |= split(partner, new, keys, own, earlier)
     keys |= content_keys(new, keys, own)
@@ -71,22 +72,22 @@ class _Earlier:
     """The sender's current resources by key, read once."""
 
     def __init__(self, session: Session, partner: Partner) -> None:
-        self._session, self._partner = session, partner
+        self.session, self._partner = session, partner
         self._found: dict[Key, tuple[str, Resource] | None] = {}
 
     def by_reference(self, reference: str) -> tuple[Key, Resource] | None:
         """(key, content) of the sender's resource ``Type/id``."""
-        found = resources.by_reference(self._session, self._partner.id, [reference])
+        found = resources.by_reference(self.session, self._partner.id, [reference])
         return ((found[0].type, found[0].identity), found[0].content) if found else None
 
     def of(self, keys: Iterable[Key]) -> dict[Key, tuple[str, Resource]]:
         """(reference, content) of those that are there."""
         missing = [key for key in keys if key not in self._found]
-        ids = resources.identities(self._session, self._partner, missing)
+        ids = resources.identities(self.session, self._partner, missing)
         references = {key: f"{key[0]}/{fhir_id}" for key, fhir_id in ids.items()}
         stored = {
             r.reference: r.content
-            for r in resources.by_reference(self._session, self._partner.id, references.values())
+            for r in resources.by_reference(self.session, self._partner.id, references.values())
         }
         for key in missing:
             reference = references.get(key, "")
@@ -173,17 +174,22 @@ def _split_people(_: Partner, entries: tuple[Entry, ...], keys: Keys, _own: Name
 
 
 def _split_subjects(
-    _: Partner, entries: tuple[Entry, ...], keys: Keys, own: Names, earlier: _Earlier
+    partner: Partner, entries: tuple[Entry, ...], keys: Keys, own: Names, earlier: _Earlier
 ) -> Keys:
     """A document or a request whose earlier namesake is about another patient is another one."""
     changed: Keys = {}
     for entry in entries:
-        key = keys.get(entry.index)
-        sent = subject_of(entry.resource or {})
-        if key is None or not sent or entry.type == "Patient" or entry.method == "PUT":
+        key, resource = keys.get(entry.index), entry.resource or {}
+        if key is None or entry.type == "Patient" or entry.method == "PUT":
             continue
         before = earlier.of([key]).get(key)
         if before is None:
+            continue
+        sent = subject_of(resource)
+        if not sent or sent.startswith("#"):
+            if is_another_child(earlier.session, partner, before[1], resource, own):
+                told = child_told(earlier.session, partner, resource, own)
+                changed[entry.index] = _apart(key, _fingerprint(told))
             continue
         patient = own.get(sent)
         mark = sent
@@ -194,17 +200,6 @@ def _split_subjects(
         if subject_of(before[1]) != mark:
             changed[entry.index] = _apart(key, mark)
     return changed
-
-
-def _names(entries: tuple[Entry, ...]) -> dict[str, Entry]:
-    """Entries by fullUrl and by Type/id, the first one counting."""
-    found: dict[str, Entry] = {}
-    for entry in entries:
-        if entry.full_url:
-            found.setdefault(entry.full_url, entry)
-        if entry.resource and text(entry.resource.get("id")):
-            found.setdefault(f"{entry.type}/{entry.resource['id']}", entry)
-    return found
 
 
 def _distinct(entries: tuple[Entry, ...], keys: Keys) -> Keys:

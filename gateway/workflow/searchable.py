@@ -52,8 +52,13 @@ def _next(services: Services, partner: Partner) -> bool:
     """Some of what waits; whether there may be more."""
     with services.database.transaction(is_repeatable=True) as session:
         partners.lock(session, partner)
-        waiting = search_index.unindexed(session, partner, _AT_ONCE)
-        if waiting:
-            values = [(version, search_values(version.type, version.content)) for version in waiting]
-            search_index.write(session, partner, values)
+        return index_some(session, partner)
+
+
+def index_some(session: Session, partner: Partner) -> bool:
+    """Some of what waits, under partners.lock; whether there may be more."""
+    waiting = search_index.unindexed(session, partner, _AT_ONCE)
+    if waiting:
+        values = [(version, search_values(version.type, version.content)) for version in waiting]
+        search_index.write(session, partner, values)
     return len(waiting) == _AT_ONCE

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from tests.support.bundles import (
+    MRN,
     PDF,
     bundle,
     document_reference,
@@ -312,3 +313,140 @@ def test_a_waiver_does_not_cover_what_comes_later(scene: Scene, mrn: str) -> Non
     more["entry"][1]["resource"].pop("requester")
     assert scene.ehr.open_case(more) == case_id
     scene.wait_for_checks(case_id, "mixed-patients", "no-reachable-physician")
+
+
+def two_of_one_id(mrn: str, first: str, second: str) -> dict[str, Any]:
+    """Two children with the id 1 and a result of the second, whose subject is written ``Patient/1``."""
+    other = patient(f"{mrn}9", **OTHER_CHILD) | {"id": "1"}
+    result = observation("of the second")({"patient": "Patient/1"}) | {"id": "7"}
+    request = referral(mrn)["entry"][2]["resource"] | {"subject": {"reference": f"{first}/Patient/1"}}
+    del request["requester"]
+    return {
+        f"{first}/Patient/1": patient(mrn) | {"id": "1"},
+        f"{second}/Patient/1": other,
+        f"urn:uuid:{uuid4()}": request,
+        f"{second}/Observation/7": result,
+    }
+
+
+def test_one_id_on_two_servers_is_two_children(scene: Scene, mrn: str) -> None:
+    case_id = scene.ehr.open_case(
+        bundle("collection", two_of_one_id(mrn, "https://a.example/fhir", "https://b.example/fhir"))
+    )
+    assert items(scene, case_id) == []
+
+
+@pytest.mark.parametrize("bundle_type", ["transaction", "collection"])
+def test_an_id_that_two_children_of_one_bundle_have_names_neither(
+    scene: Scene, mrn: str, bundle_type: str
+) -> None:
+    told = two_of_one_id(mrn, "https://a.example/fhir", "https://b.example/fhir").values()
+    one, two, request, result = told
+    urls = [f"urn:uuid:{uuid4()}" for _ in told]
+    request["subject"] = {"reference": urls[0]}
+    answer = scene.ehr.post(bundle(bundle_type, dict(zip(urls, (one, two, request, result), strict=True))))
+    assert answer.status_code == 400
+    assert [(i["code"], i["expression"]) for i in answer.json()["issue"] if i["severity"] == "error"] == [
+        ("multiple-matches", ["Bundle.entry[3].resource.subject.reference"])
+    ]
+
+
+@pytest.fixture
+def reused(scene: Scene, mrn: str) -> str:
+    """The number of two children, both sent."""
+    scene.ehr.open_case(referral(mrn))
+    second = referral(mrn, patient=patient(mrn, **OTHER_CHILD))
+    second["entry"][2]["resource"]["identifier"][0]["value"] = f"second-{mrn}"
+    scene.ehr.open_case(second)
+    return mrn
+
+
+def test_a_number_that_two_children_have_names_neither(scene: Scene, reused: str) -> None:
+    result = observation("Haemoglobin")({"patient": f"Patient?identifier={MRN}|{reused}"})
+    answer = scene.ehr.post(bundle("transaction", {f"urn:uuid:{uuid4()}": result}))
+    assert answer.status_code == 400
+    assert [(i["code"], i["expression"]) for i in answer.json()["issue"]] == [
+        ("multiple-matches", ["Bundle.entry[0].resource.subject.reference"])
+    ]
+
+
+@pytest.mark.parametrize(("bundle_type", "status"), [("transaction", 412), ("batch", 200)])
+def test_a_condition_that_finds_two_children_creates_and_takes_none(
+    scene: Scene, reused: str, bundle_type: str, status: int
+) -> None:
+    nameless = {"resourceType": "Patient", "identifier": [{"system": MRN, "value": reused}]}
+    sent = bundle(bundle_type, {f"urn:uuid:{uuid4()}": nameless})
+    sent["entry"][0]["request"]["ifNoneExist"] = f"identifier={MRN}|{reused}"
+    answer = scene.ehr.post(sent)
+    assert answer.status_code == status
+    assert "multiple-matches" in answer.text
+    assert scene.ehr.get(f"Patient?identifier={MRN}|{reused}").json()["total"] == 2
+
+
+def test_a_child_is_found_by_any_of_its_numbers(scene: Scene, mrn: str) -> None:
+    second = {"system": "https://insurance.example", "value": mrn}
+    child = patient(mrn)
+    case_id = scene.ehr.open_case(
+        referral(mrn, patient=child | {"identifier": [*child["identifier"], second]})
+    )
+    result = observation("Haemoglobin")({"patient": f"Patient?identifier={second['system']}|{mrn}"})
+    assert scene.ehr.open_case(bundle("transaction", {f"urn:uuid:{uuid4()}": result})) == case_id
+    assert items(scene, case_id) == ["Haemoglobin"]
+
+
+@pytest.mark.parametrize("kind", ["DocumentReference", "ServiceRequest"])
+def test_a_condition_that_finds_what_is_another_child_s_finds_nothing(
+    scene: Scene, mrn: str, kind: str
+) -> None:
+    number = {"identifier": [{"system": "https://hospital-a.example/number", "value": mrn}]}
+
+    def sent(own: str, **changes: Any) -> dict[str, Any]:
+        made = referral(own, patient=patient(own, **changes), document=document_reference(PDF, **number))
+        made["entry"][2]["resource"] |= number
+        return made
+
+    first = scene.ehr.open_case(sent(mrn))
+    other = sent(f"{mrn}9", **OTHER_CHILD)
+    asked = next(e for e in other["entry"] if e["resource"]["resourceType"] == kind)
+    asked["request"]["ifNoneExist"] = f"identifier=https://hospital-a.example/number|{mrn}"
+    second = scene.ehr.open_case(other)
+    assert second != first
+    for case_id, given in ((first, "Amara"), (second, "Chidi")):
+        record = scene.intake.case(case_id)["record"]
+        assert record["patient"]["names"][0]["given"][0] == given
+        assert len(record["documents"]) == 1
+
+
+@pytest.mark.parametrize("subject", ["contained", "logical"])
+def test_a_document_with_the_number_of_another_child_s_replaces_nothing(
+    scene: Scene, mrn: str, subject: str
+) -> None:
+    number = {"identifier": [{"system": "https://hospital-a.example/number", "value": mrn}]}
+
+    def about(child: dict[str, Any]) -> dict[str, Any]:
+        if subject == "logical":
+            return number | {"subject": {"identifier": child["identifier"][0]}}
+        return number | {"subject": {"reference": "#p"}, "contained": [child | {"id": "p"}]}
+
+    one, two = patient(mrn), patient(f"{mrn}9", **OTHER_CHILD)
+    cases = [
+        scene.ehr.open_case(referral(own, patient=child, document=document_reference(PDF, **about(child))))
+        for own, child in ((mrn, one), (f"{mrn}9", two))
+    ]
+    assert [len(scene.intake.case(case_id)["record"]["documents"]) for case_id in cases] == [1, 1]
+
+
+def test_a_request_with_the_number_of_another_child_s_is_another_request(scene: Scene, mrn: str) -> None:
+    def sent(own: str, child: dict[str, Any]) -> dict[str, Any]:
+        made = referral(own, patient=None)
+        made["entry"][1]["resource"] |= {
+            "subject": {"reference": "#p"},
+            "contained": [child | {"id": "p"}],
+            "identifier": [{"system": "https://hospital-a.example/order", "value": mrn}],
+        }
+        return made
+
+    first = scene.ehr.open_case(sent(mrn, patient(mrn)))
+    second = scene.ehr.open_case(sent(f"{mrn}9", patient(f"{mrn}9", **OTHER_CHILD)))
+    assert first != second
+    assert scene.intake.case(first)["record"]["patient"]["names"][0]["family"] == "Okafor"
