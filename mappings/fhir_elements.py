@@ -1,6 +1,7 @@
 """Reading single FHIR elements out of resources that may be faulty: absent or ill-typed parts read as empty."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from gateway.case.model import Coded, Contact, Identifier, Name
@@ -89,9 +90,16 @@ def contacts(value: Any) -> tuple[Contact, ...]:
     )
 
 
+MAX_NAMES = 50
+
+
 def names(value: Any) -> tuple[Name, ...]:
-    """HumanName in all forms sent; extension iso21090-EN-representation tells the script (ABC, IDE, SYL)."""
-    return tuple(_name(item) for item in objects(value) if _name(item).text)
+    """HumanName in all forms sent; extension iso21090-EN-representation tells the script (ABC, IDE, SYL).
+
+    The first MAX_NAMES forms: each is compared with each of every child that is known.
+    """
+    told = (name for item in objects(value) if (name := _name(item)).text)
+    return tuple(islice(told, MAX_NAMES))
 
 
 _SCRIPTS = {"ABC": "alphabetic", "IDE": "ideographic", "SYL": "phonetic"}

@@ -52,6 +52,7 @@ def guardians(bag: Bag, subject: Sourced | None) -> tuple[Person, ...]:
         )
         for r in bag.of("RelatedPerson")
     ]
+    known = {person.name for person in found}
     for contact in objects(subject.content.get("contact")) if subject else []:
         person = Person(
             display_name(contact.get("name")),
@@ -59,7 +60,8 @@ def guardians(bag: Bag, subject: Sourced | None) -> tuple[Person, ...]:
             contacts=contacts(contact.get("telecom")),
             source=subject.source if subject else None,
         )
-        if person.name not in {p.name for p in found}:
+        if person.name not in known:
+            known.add(person.name)
             found.append(person)
     return tuple(found)
 

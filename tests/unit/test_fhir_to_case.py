@@ -95,6 +95,11 @@ def test_the_physician_behind_a_role_is_found_with_mail_and_organisation(beside:
     assert found.organisation == "Hospital A"
 
 
+def test_of_a_flood_of_names_the_first_fifty_are_compared() -> None:
+    told = names([{"text": ""}, *({"text": f"Name {number}"} for number in range(1000))])
+    assert [told[0].text, told[-1].text, len(told)] == ["Name 0", "Name 49", 50]
+
+
 def test_an_identifier_without_a_system_is_issued_by_the_partner() -> None:
     patient = sourced(
         "Patient/p", identifier=[{"value": "1"}, {"system": "https://id.example", "value": "1"}]
