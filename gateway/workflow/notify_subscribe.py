@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 SUBSCRIBE, CHANGE, UNSUBSCRIBE = "subscribe", "change-subscription", "unsubscribe"
-_GATEWAYS_OWN = frozenset({"id", "meta", "status", "error"})
+_GATEWAYS_OWN = frozenset({"id", "status", "error"})
 _WANTED_STATUS = frozenset({SubscriptionStatus.REQUESTED, SubscriptionStatus.ACTIVE})
 
 

@@ -185,6 +185,14 @@ def test_one_is_read_and_told_of_in_every_release(ehr: FhirClient, release: str)
     assert requests.delete(url, headers=ehr.partner.headers(), timeout=60).status_code == 204
 
 
+def test_profile_and_tags_that_it_was_sent_with_stay(ehr: FhirClient) -> None:
+    meta = {"profile": ["http://example.org/p"], "tag": [{"code": "mine"}], "versionId": "7"}
+    made = ehr.post(subscription("report", PUBLIC) | {"meta": meta}, "/Subscription").json()
+    url = f"{ehr.base}/Subscription/{made['id']}"
+    assert requests.delete(url, headers=ehr.partner.headers(), timeout=60).status_code == 204
+    assert made["meta"] == {**meta, "versionId": "1", "lastUpdated": made["meta"]["lastUpdated"]}
+
+
 def test_what_is_not_there_is_not_made_by_put_and_not_deleted(ehr: FhirClient) -> None:
     sent = subscription("report", PUBLIC) | {"id": "nothing"}
     headers = ehr.partner.headers() | {"Content-Type": "application/fhir+json"}
