@@ -25,6 +25,7 @@ class NameMatch(StrEnum):
     NEWBORN = "a newborn's name, the same family name"
     GIVEN = "same given name, another family name"
     DOUBTFUL = "names in two scripts that do not sound alike"
+    TOO_LONG = "a name that is too long to be compared"
     DIFFERENT = "different name"
     UNKNOWN = "names that cannot be compared"
 
@@ -55,6 +56,7 @@ _SOUNDS = (
 _LIKE_LETTERS = 4  # a word of fewer letters with another letter is another word
 _LONG_LETTERS = 7
 _MOST_PARTS = 4
+_MOST_LETTERS = 1000  # what is longer is no name, and is not compared letter by letter
 
 
 def compare_names(known: Iterable[Name], seen: Iterable[Name]) -> NameMatch:
@@ -77,6 +79,8 @@ def plain_words(text: str) -> frozenset[str]:
 
 
 def _compare(known: Name, seen: Name) -> NameMatch:
+    if max(len(_whole(known)), len(_whole(seen))) > _MOST_LETTERS:
+        return NameMatch.TOO_LONG
     ours, theirs = _told(_whole(known)), _told(_whole(seen))
     if not ours or not theirs:
         return NameMatch.UNKNOWN

@@ -65,6 +65,7 @@ _DOUBTS = frozenset(
         NameMatch.NEWBORN,
         NameMatch.GIVEN,
         NameMatch.DOUBTFUL,
+        NameMatch.TOO_LONG,
         DateMatch.SWAPPED,
         DateMatch.SLIP,
         DateMatch.ONE_FIRST_OF_JANUARY,
@@ -133,7 +134,7 @@ def same_name(known: Iterable[Name], seen: Iterable[Name]) -> bool | None:
     found = compare_names(known, seen)
     if found in (NameMatch.SAME, NameMatch.TRANSLITERATED):
         return True
-    return None if found in (NameMatch.UNKNOWN, NameMatch.DOUBTFUL) else False
+    return None if found in (NameMatch.UNKNOWN, NameMatch.DOUBTFUL, NameMatch.TOO_LONG) else False
 
 
 def _equal_identifiers(known: Demographics, seen: Demographics) -> list[str]:

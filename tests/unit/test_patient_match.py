@@ -47,6 +47,12 @@ def test_name_and_birth_date_alone_wait_for_a_person() -> None:
     assert match(CHILD, replace(CHILD, identifiers=())).verdict is Verdict.POSSIBLE
 
 
+def test_what_is_too_long_for_a_name_is_left_to_a_person() -> None:
+    seen = replace(CHILD, names=name("Ab" * 300_000))
+    assert match(CHILD, seen).verdict is Verdict.POSSIBLE
+    assert match(seen, seen).verdict is Verdict.POSSIBLE
+
+
 def test_twins_with_one_family_name_and_birth_date_are_not_joined() -> None:
     twin = replace(CHILD, names=name("Okafor Ify"), identifiers=(Identifier("124", ISSUER),))
     assert match(CHILD, twin).verdict is Verdict.DIFFERENT
