@@ -18,8 +18,10 @@ from gateway.fhir import outcome
 from gateway.fhir.capability import capability_statement
 from gateway.fhir.profile_page import profile_page
 from gateway.fhir.release_page import release_page
+from mappings.checklist_tables import CHECKLISTS
 
 EXAMPLE_BASE_URL = "https://opinions.example.org"
+TEST_OF_CHECKLISTS = "tests/unit/test_checklists.py::test_an_item_is_recognised_by_what_a_hospital_sends"
 TESTS_OF_CHECKS = "tests/unit/test_checks.py"
 _CAUSE = re.compile(r"[├└]── (\w+)\s{2,}(.+)$", re.MULTILINE)
 _CONSTANT = re.compile(r"``(_?[A-Z][A-Z_]+)``")
@@ -48,6 +50,7 @@ def generated(project: Path) -> dict[str, str]:
         "fhir/releases.md": "\n".join(release_page()) + "\n",
         "errors.md": "\n".join(_errors()) + "\n",
         "checks.md": "\n".join(_checks(project)) + "\n",
+        "checklists.md": "\n".join(_checklists()) + "\n",
     }
 
 
@@ -111,6 +114,25 @@ def _checks(project: Path) -> Iterator[str]:
         yield from ("", f"## {name}", "", f"**{severities}**. {_finds(check)}", "")
         yield from (f"- {label}: {text}" for label, text in _described(check, module))
         yield from (f"- Test: `{TESTS_OF_CHECKS}::{test}`" for test in proofs.get(check.__name__, ()))
+
+
+def _checklists() -> Iterator[str]:
+    yield from (
+        "# What each question needs",
+        "",
+        "Written by `gateway write-conformance` from the tables in mappings/checklists/; edit the tables, not this "
+        "file. They were not yet reviewed by a clinician.",
+        "",
+        "How they are read: [checks.md](checks.md), checklist-item.",
+    )
+    for checklist in CHECKLISTS:
+        yield from ("", f"## {checklist.name}", "", f"Proven by `{TEST_OF_CHECKLISTS}`.", "")
+        yield from ("| item | need | not older than | for | demanded by |", "|---|---|---|---|---|")
+        for item in checklist.items:
+            age = f"{item.within_days} days" if item.within_days else ""
+            asked = "every such question" if item.when.always else "some such questions"
+            source = item.source or "own choice of the programme"
+            yield f"| {item.name} | {item.need} | {age} | {asked} | {source} |"
 
 
 def _finds(check: checks.Check) -> str:

@@ -35,7 +35,15 @@ def to_item(content: Resource, source: Source, medication: Callable[[str], Resou
     """One of ITEM_KINDS. ``medication`` finds the Medication that a reference names."""
     kind = ITEM_KINDS[text(content.get("resourceType"))]
     concept = _concept(content, medication)
-    return ClinicalItem(kind, concept, _status(content), _value(content), _date(content), source)
+    return ClinicalItem(
+        kind, concept, _status(content), _value(content), _date(content), source, _absent(content)
+    )
+
+
+def _absent(content: Resource) -> Coded:
+    """Observation.dataAbsentReason (0..1) of one that has neither a value nor components (FHIR R4 obs-6)."""
+    told = value_x(content) or objects(content.get("component"))
+    return Coded("") if told else coded(content.get("dataAbsentReason"))
 
 
 def _status(content: Resource) -> str:

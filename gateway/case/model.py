@@ -7,8 +7,12 @@ day is never invented. Instants are aware UTC datetimes.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from gateway.case.fetching import Fetch
+
+if TYPE_CHECKING:
+    from gateway.case.checklist import Checklist
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,10 @@ class ItemKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClinicalItem:
-    """One clinical statement. ``value`` is display text with its unit, ``date`` as it was sent."""
+    """One clinical statement. ``value`` is display text with its unit, ``date`` as it was sent.
+
+    ``absent`` is why an Observation has no value (dataAbsentReason), empty where it has one or gives no reason.
+    """
 
     kind: ItemKind
     concept: Coded
@@ -113,6 +120,7 @@ class ClinicalItem:
     value: str
     date: str
     source: Source
+    absent: Coded = Coded("")
 
 
 class Content(StrEnum):
@@ -432,7 +440,10 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The one true case: everything known, and everything known to be missing."""
+    """The one true case: everything known, and everything known to be missing.
+
+    ``checklists`` are all that are in force; which of them apply is for checklist.py to say.
+    """
 
     id: str
     partner_id: str
@@ -452,6 +463,7 @@ class Case:
     enquiries: tuple[Enquiry, ...] = ()
     deliveries: tuple[Delivery, ...] = field(default=())
     fetches: tuple[Fetch, ...] = ()
+    checklists: tuple["Checklist", ...] = ()
 
     def fetch_of(self, study_instance_uid: str) -> Fetch | None:
         """How the gateway's own fetching of the study stands; None where it fetches nothing of it."""

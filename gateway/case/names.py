@@ -75,7 +75,7 @@ def name_words(name: Name) -> frozenset[str]:
 
 
 def plain_words(text: str) -> frozenset[str]:
-    return frozenset(_words(text))
+    return frozenset(words_in(text))
 
 
 def _compare(known: Name, seen: Name) -> NameMatch:
@@ -98,7 +98,7 @@ def _whole(name: Name) -> str:
     return " ".join([name.family, *name.given]) if name.family or name.given else name.text
 
 
-def _words(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
     text = _APOSTROPHE.sub("", text.casefold())
     plain = "".join(_plain_letter(c) for c in unicodedata.normalize("NFKD", text))
     return re.findall(r"[^\W_]+", unicodedata.normalize("NFC", plain))
@@ -115,7 +115,7 @@ def _plain_letter(letter: str) -> str:
 
 def _told(text: str) -> list[str]:
     """The words that tell who it is; none of a placeholder such as ANONYMOUS or PATIENT 17."""
-    words = [_without_digraphs(word) for word in _words(text)]
+    words = [_without_digraphs(word) for word in words_in(text)]
     if all(word in _NOBODY or word.isdecimal() for word in words):
         return []
     telling = [word for word in words if word not in _PARTICLES | _TITLES]

@@ -77,10 +77,17 @@ class Stage:
         return self.intake.case(self.case_id)
 
     def wait_for_findings(self, *expected: str) -> list[str]:
-        """Wait until exactly these checks have open findings; returns what opened and closed, in words."""
+        """Wait until exactly these checks have open findings; returns what opened and closed, in words.
+
+        The checklists' findings are not looked at: they are clinicians' to change.
+        """
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
-            found = {f["id"]: f["finding"] for f in self.case()["findings"] if f["state"] == "open"}
+            found = {
+                f["id"]: f["finding"]
+                for f in self.case()["findings"]
+                if f["state"] == "open" and f["finding"]["check"] != "checklist-item"
+            }
             if sorted(finding["check"] for finding in found.values()) == sorted(expected):
                 return self._changes({key: f"{f['subject']} ({f['check']})" for key, f in found.items()})
             if time.monotonic() > deadline:

@@ -117,7 +117,7 @@ def send_the_ct(stage: Stage) -> None:
 def ask_the_hospital(stage: Stage) -> None:
     case = stage.case()
     chest = [f["id"] for f in case["findings"] if "chest" in f["finding"]["subject"]]
-    wanted = [f["id"] for f in case["findings"] if f["state"] == "open" and f["id"] not in chest]
+    wanted = [finding_id for finding_id in stage.open_findings if finding_id not in chest]
     text = "Please send the missing CT slice, the ultrasound and the histopathology report."
     stage.intake.act(stage.case_id, "ask", text=text, finding_ids=wanted)
     enquiries = stage.hospital.search(f"Task?part-of=Task/{stage.case_id}")

@@ -12,6 +12,7 @@ from flask import after_this_request, session
 
 from gateway.auth import login
 from gateway.case.access import Role, User, require_role
+from gateway.case.checklist import lines
 from gateway.case.confirmation import fingerprint
 from gateway.case.model import Case
 from gateway.errors import Unauthenticated
@@ -50,7 +51,9 @@ def read_case(visit: Visit, case_id: str) -> models.CaseAnswer:
 
 def _case(user: User, found: Case) -> models.CaseAnswer:
     fields = {name: getattr(found, name) for name in models.CaseAnswer.model_fields if hasattr(found, name)}
-    return models.CaseAnswer(**fields, actions=_actions(user, found), fingerprint=fingerprint(found))
+    return models.CaseAnswer(
+        **fields, checklist=lines(found), actions=_actions(user, found), fingerprint=fingerprint(found)
+    )
 
 
 def _actions(user: User, found: Case) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from gateway.case.access import Role
+from gateway.case.checklist import Line
 from gateway.case.fetching import Fetch
 from gateway.case.model import (
     CaseFinding,
@@ -152,7 +153,7 @@ class CaseList(_Answer):
 
 
 class CaseAnswer(_Answer):
-    """``actions`` are what the caller may do to the case now."""
+    """``actions`` are what the caller may do to the case now; ``checklist`` is what its question needs."""
 
     id: str
     partner_id: str
@@ -172,6 +173,7 @@ class CaseAnswer(_Answer):
     enquiries: tuple[Enquiry, ...]
     deliveries: tuple[Delivery, ...]
     fetches: tuple[Fetch, ...]
+    checklist: tuple[Line, ...]
     actions: list[str]
     fingerprint: str
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from flask import Response, make_response, render_template, request
 
 from gateway.case.access import Role, User, require_role
+from gateway.case.checklist import Line, lines
 from gateway.case.confirmation import fingerprint
 from gateway.case.expected import merged
 from gateway.case.model import Case, Severity
@@ -124,6 +126,7 @@ def case_page(visit: Visit, found: Case, attempt: Attempt = NO_ATTEMPT) -> str:
         may_decide=_may_decide(visit.user, found),
         specialists=specialists,
         findings=_grouped(found),
+        checklist=_by_list(found),
         expected=_expected(found),
         titles=_titles(found),
         differences={h.study.id: _differences(found, h.study.patient) for h in found.held_studies},
@@ -145,6 +148,10 @@ def possible_actions(user: User, found: Case) -> list[Action]:
     if found.assignee_id != user.id:
         allowed -= {Action.DRAFT, Action.SIGN}
     return [action for action in words.ACTION if action in allowed]
+
+
+def _by_list(found: Case) -> list[tuple[str, list[Line]]]:
+    return [(name, list(group)) for name, group in groupby(lines(found), key=lambda line: line.checklist)]
 
 
 def _grouped(found: Case) -> list[tuple[Severity, str, list[Any]]]:

@@ -1,6 +1,7 @@
 """The words on the pages for what the rules and the store call by codes."""
 
 from gateway.case.access import Role
+from gateway.case.checklist import ItemState, Need
 from gateway.case.fetching import PROBLEM_WORDS, FetchState
 from gateway.case.model import Content, DeliveryState, ItemKind, Severity, Told
 from gateway.case.status import Action, CaseStatus
@@ -34,6 +35,14 @@ SEVERITY = {
     Severity.LIMITS: "Limits the opinion",
     Severity.NOTE: "Worth knowing",
 }
+ITEM_STATE = {
+    ItemState.PRESENT: ("Present", "good"),
+    ItemState.KNOWN_ABSENT: ("Known absent", "good"),
+    ItemState.ASKED: ("Asked for", "warn"),
+    ItemState.MISSING: ("Missing", "blocks"),
+}
+"""In words, and the colour of the badge."""
+NEED = {Need.REQUIRED: "", Need.HELPFUL: "helpful"}
 FOUND_LATE = "Found after the opinion was signed"
 DECLARED = "Declared in the signed report"
 ROLE = {Role.INTAKE: "Intake", Role.SPECIALIST: "Specialist"}

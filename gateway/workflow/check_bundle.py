@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gateway.case import checks
 from gateway.case.access import SYSTEM_ACTOR, Origin, Partner
 from gateway.case.model import Case, Content, Finding
 from gateway.errors import Conflict, NotFound
@@ -14,6 +13,7 @@ from gateway.store.database import Session
 from gateway.store.objects import Spool
 from gateway.workflow.documents import bytes_of
 from gateway.workflow.examination import problem_of
+from gateway.workflow.intake import found_in
 from gateway.workflow.receive_bundle import try_bundle
 from gateway.workflow.submission import Accepted, Submission
 
@@ -79,4 +79,4 @@ def _findings(services: Services, seen: _Seen) -> list[Finding]:
     """Documents are opened now that no transaction is open: it may take long."""
     told = {key: problem_of(services.limited, content, key[1]) for key, content in seen.unopened.items()}
     record = examinations.marked(seen.case.record, seen.known | told)
-    return checks.run(replace(seen.case, record=record))
+    return found_in(replace(seen.case, record=record))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gateway import audit
 from gateway.case import checks
 from gateway.case.access import SYSTEM_ACTOR
-from gateway.case.model import Case, Content, Document
+from gateway.case.model import Case, Content, Document, Finding
 from gateway.case.status import OPEN, Action, CaseStatus, move
 from gateway.clock import utc_now
 from gateway.errors import Conflict, NotFound
@@ -19,6 +20,7 @@ from gateway.workflow import notify
 from gateway.workflow.documents import bytes_of
 from gateway.workflow.examination import problem_of
 from gateway.workflow.place_study import place_study, undecided_for
+from mappings.checklist_tables import CHECKLISTS
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -41,8 +43,13 @@ def catch_up(services: Services, case_id: str) -> None:
 def refuse_if_behind(case: Case) -> None:
     """Raises Conflict when the checks find something that is not among the findings that a decision would rest on."""
     known = {found.finding.key for found in case.unresolved_findings}
-    if any(findings.key_of(found) not in known for found in checks.run(case)):
+    if any(findings.key_of(found) not in known for found in found_in(case)):
         raise Conflict(CHANGED)
+
+
+def found_in(case: Case) -> list[Finding]:
+    """What all checks find in the case, with the checklists that are in force."""
+    return checks.run(replace(case, checklists=CHECKLISTS))
 
 
 def check_case(services: Services, case_id: str) -> Reconciled:
@@ -57,7 +64,7 @@ def check_case(services: Services, case_id: str) -> Reconciled:
             return Reconciled((), ())
         cases.set_record(row, examinations.apply(session, cases.load_record(row.record)))
         case = cases.to_case(session, row)
-        changed = findings.reconcile(session, case_id, checks.run(case), utc_now())
+        changed = findings.reconcile(session, case_id, found_in(case), utc_now())
         for key in changed.opened:
             audit.record(session, SYSTEM_ACTOR, "finding-opened", f"finding:{key}", case_id=case_id)
         for key in changed.closed:

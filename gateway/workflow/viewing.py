@@ -9,6 +9,7 @@ from gateway import audit
 from gateway.case.access import Origin, User, may_read_opinion
 from gateway.case.model import Case
 from gateway.store import cases
+from mappings.checklist_tables import CHECKLISTS
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -30,12 +31,12 @@ def view_case(services: Services, user: User, case_id: str, origin: Origin, subj
 def look_again(services: Services, user: User, case_id: str) -> Case:
     """The case for a viewing that is on the trail already, such as a form that comes back with an error.
 
-    Without the drafts that are not the user's to read.
+    With the checklists in force, and without the drafts that are not the user's to read.
     """
     with services.database.reading() as session:
         case = cases.load(session, user, case_id)
     readable = (o for o in case.opinions if may_read_opinion(user, o.author_id, o.signed_at is not None))
-    return replace(case, opinions=tuple(readable))
+    return replace(case, opinions=tuple(readable), checklists=CHECKLISTS)
 
 
 def view_list(services: Services, user: User, name: str, origin: Origin) -> None:

@@ -30,6 +30,7 @@ from gateway.fhir.bundle import ACCEPTED_TYPES, read_submission, release_of
 from gateway.fhir.json_format import read_json
 from gateway.workflow import examination
 from mappings import document_legibility
+from mappings.checklist_tables import CHECKLISTS
 from mappings.fhir_definitions import Release, resource_model
 from tests.support.cases import CHILD, QUESTION, SOURCE, case, instance, stack, study, with_record
 
@@ -170,6 +171,7 @@ def poor_cases() -> list[Case]:
     return [
         case(poor, studies=(received,)),
         with_record(patient=replace(CHILD, deceased="yes")),
+        replace(with_record(), checklists=CHECKLISTS),
         with_record(questions=(replace(QUESTION, status="revoked"),)),
         case(studies=(study(other_patients=(Demographics(),)),)),
         case(studies=(other,), held_studies=(HeldStudy(other, ("x",)), HeldStudy(study(uid="7"), ("x",)))),

@@ -69,7 +69,7 @@ def test_a_hospital_is_told_of_its_case_from_referral_to_report_and_fetches_what
     stranger.open_case(referral(uuid4().hex[:10]))
 
     scene.wait_for_checks(case_id, "study-not-received")
-    [finding] = scene.intake.case(case_id)["findings"]
+    [finding] = scene.intake.findings(case_id)
     asked = {"text": "Please send the CT.", "finding_ids": [finding["id"]]}
     assert scene.intake.post(f"cases/{case_id}/ask", **asked).ok
     subscriber.wait_for("event-notification", 3)

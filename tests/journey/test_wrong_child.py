@@ -304,7 +304,7 @@ def test_a_waiver_does_not_cover_what_comes_later(scene: Scene, mrn: str) -> Non
     sent = referral(mrn, other=observation("SIBLING", subject={"display": "Hanna Okafor"}))
     case_id = scene.ehr.open_case(sent)
     scene.wait_for_checks(case_id, "mixed-patients")
-    [finding] = scene.intake.case(case_id)["findings"]
+    [finding] = scene.intake.findings(case_id)
     waived = {"finding_id": finding["id"], "because": "it is the sister's, and is not shown"}
     assert scene.intake.post(f"cases/{case_id}/waive", **waived).ok
     more = referral(

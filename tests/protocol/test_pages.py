@@ -419,7 +419,7 @@ def test_a_finding_is_asked_for_and_waived_with_a_reason_and_stays_on_the_page(
 ) -> None:
     case_id = scene.ehr.open_case(referral(document=document_reference(None)))
     wait_for(lambda: scene.intake.open_checks(case_id))
-    finding = next(f for f in scene.intake.case(case_id)["findings"] if f["state"] == "open")
+    finding = next(iter(scene.intake.findings(case_id, "open")))
     page = people.intake.get(f"/cases/{case_id}").text
     assert re.search(rf'name="finding_id" value="{finding["id"]}" checked', page)
     assert (

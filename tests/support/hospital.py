@@ -31,6 +31,9 @@ class Pacs:
         return [i["00080018"]["Value"][0] for i in answer.json()] if answer.status_code == 200 else []
 
 
+CHECKLIST = "checklist-item"
+
+
 class Staff:
     """One member of staff, signed in to the JSON API."""
 
@@ -57,8 +60,16 @@ class Staff:
         return self.post(f"cases/{case_id}/sign", confirmed=self.case(case_id)["fingerprint"])
 
     def open_checks(self, case_id: str) -> set[str]:
-        """Names of the checks whose findings are open."""
-        return {f["finding"]["check"] for f in self.case(case_id)["findings"] if f["state"] == "open"}
+        """Names of the checks whose findings are open, but for the checklists: most tests' records are bare."""
+        return {f["check"] for f in self.findings(case_id, "open")}
+
+    def findings(self, case_id: str, *states: str) -> list[dict[str, Any]]:
+        """As ``open_checks``: each finding with the id and state of it, of any state where none is given."""
+        return [
+            one["finding"] | {"id": one["id"], "state": one["state"]}
+            for one in self.case(case_id)["findings"]
+            if one["finding"]["check"] != CHECKLIST and (not states or one["state"] in states)
+        ]
 
 
 def images(mrn: str, count: int, study: str, series: str, **attributes: Any) -> list[bytes]:

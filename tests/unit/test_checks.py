@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.case import checks
-from gateway.case.checks import identity, incomplete, legibility, missing, programme
+from gateway.case.checks import checklist, identity, incomplete, legibility, missing, programme
 from gateway.case.fetching import Fetch, FetchState, Problem
 from gateway.case.model import (
     Case,
@@ -25,6 +25,7 @@ from gateway.case.model import (
     Severity,
     Told,
 )
+from mappings.checklist_tables import CHECKLISTS
 from tests.support.cases import (
     CHILD,
     ISSUER,
@@ -350,3 +351,13 @@ def test_findings_of_one_case_have_keys_of_their_own() -> None:
     )
     keys = [finding.key for finding in checks.run(poor)]
     assert len(keys) == len(set(keys)) == 7
+
+
+def test_a_demand_of_the_checklists_that_nothing_meets_is_a_finding_until_it_is_met() -> None:
+    bare = replace(with_record(), checklists=CHECKLISTS)
+    found = {f.key: f.severity for f in checklist.checklist_item(bare)}
+    assert found["checklist-item:medication-list"] is Severity.LIMITS
+    assert found["checklist-item:weight"] is Severity.NOTE
+    drug = ClinicalItem(ItemKind.MEDICATION, Coded("Vincristine"), "active", "", "", SOURCE)
+    met = replace(with_record(items=(drug,)), checklists=CHECKLISTS)
+    assert "checklist-item:medication-list" not in {f.key for f in checklist.checklist_item(met)}

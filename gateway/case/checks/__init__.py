@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from gateway.case.checks import identity, incomplete, legibility, missing, programme
+from gateway.case.checks import checklist, identity, incomplete, legibility, missing, programme
 from gateway.case.model import Case, Finding, Severity
 
 Check = Callable[[Case], Iterable[Finding]]
@@ -26,6 +26,7 @@ CHECKS: dict[str, Check] = {
     "mixed-patients": identity.mixed_patients,
     "instance-conflict": identity.instance_conflict,
     "child-deceased": programme.child_deceased,
+    "checklist-item": checklist.checklist_item,
 }
 
 
