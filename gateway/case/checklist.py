@@ -6,7 +6,7 @@ and concepts of what was sent, whoever wrote them.
 
 import re
 from calendar import monthrange
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -172,13 +172,13 @@ class _Trace:
     is_absence: bool = False
 
 
-def lines(case: Case) -> tuple[Line, ...]:
-    """Every item of the lists that apply to the case's questions, in the order of the lists."""
+def lines(case: Case, checklists: Sequence[Checklist]) -> tuple[Line, ...]:
+    """Every item of those lists that apply to the case's questions, in the order of the lists."""
     findings = {f.finding.key: f for f in case.findings if f.state is not FindingState.RESOLVED}
     asked = {finding_id for enquiry in case.open_enquiries for finding_id in enquiry.finding_ids}
     return tuple(
         _line(case, checklist, item, findings.get(key_of(item.id)), asked)
-        for checklist in case.checklists
+        for checklist in checklists
         for item in _demanded(case, checklist)
     )
 

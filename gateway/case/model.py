@@ -7,12 +7,8 @@ day is never invented. Instants are aware UTC datetimes.
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
 
 from gateway.case.fetching import Fetch
-
-if TYPE_CHECKING:
-    from gateway.case.checklist import Checklist
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,10 +436,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The one true case: everything known, and everything known to be missing.
-
-    ``checklists`` are all that are in force; which of them apply is for checklist.py to say.
-    """
+    """The one true case: everything known, and everything known to be missing."""
 
     id: str
     partner_id: str
@@ -463,7 +456,6 @@ class Case:
     enquiries: tuple[Enquiry, ...] = ()
     deliveries: tuple[Delivery, ...] = field(default=())
     fetches: tuple[Fetch, ...] = ()
-    checklists: tuple["Checklist", ...] = ()
 
     def fetch_of(self, study_instance_uid: str) -> Fetch | None:
         """How the gateway's own fetching of the study stands; None where it fetches nothing of it."""

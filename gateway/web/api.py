@@ -23,6 +23,7 @@ from gateway.web.pages import possible_actions
 from gateway.web.timeline import timeline as in_words
 from gateway.web.visit import Guest, Visit, end_session, start_session
 from gateway.workflow import deliver, fetch_plan, opinion, review, viewing
+from mappings.checklist_tables import CHECKLISTS
 
 
 @described("list_cases", models.CaseList, "cases")
@@ -52,7 +53,10 @@ def read_case(visit: Visit, case_id: str) -> models.CaseAnswer:
 def _case(user: User, found: Case) -> models.CaseAnswer:
     fields = {name: getattr(found, name) for name in models.CaseAnswer.model_fields if hasattr(found, name)}
     return models.CaseAnswer(
-        **fields, checklist=lines(found), actions=_actions(user, found), fingerprint=fingerprint(found)
+        **fields,
+        checklist=lines(found, CHECKLISTS),
+        actions=_actions(user, found),
+        fingerprint=fingerprint(found),
     )
 
 

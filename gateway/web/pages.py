@@ -23,6 +23,7 @@ from gateway.web import words
 from gateway.web.timeline import timeline
 from gateway.web.visit import Visit
 from gateway.workflow import viewing
+from mappings.checklist_tables import CHECKLISTS
 from mappings.opinion_to_report import report_of
 
 PAGE = 50
@@ -151,7 +152,8 @@ def possible_actions(user: User, found: Case) -> list[Action]:
 
 
 def _by_list(found: Case) -> list[tuple[str, list[Line]]]:
-    return [(name, list(group)) for name, group in groupby(lines(found), key=lambda line: line.checklist)]
+    demanded = lines(found, CHECKLISTS)
+    return [(name, list(group)) for name, group in groupby(demanded, key=lambda line: line.checklist)]
 
 
 def _grouped(found: Case) -> list[tuple[Severity, str, list[Any]]]:

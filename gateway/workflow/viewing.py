@@ -9,7 +9,6 @@ from gateway import audit
 from gateway.case.access import Origin, User, may_read_opinion
 from gateway.case.model import Case
 from gateway.store import cases
-from mappings.checklist_tables import CHECKLISTS
 
 if TYPE_CHECKING:
     from gateway.services import Services
@@ -31,12 +30,12 @@ def view_case(services: Services, user: User, case_id: str, origin: Origin, subj
 def look_again(services: Services, user: User, case_id: str) -> Case:
     """The case for a viewing that is on the trail already, such as a form that comes back with an error.
 
-    With the checklists in force, and without the drafts that are not the user's to read.
+    Without the drafts that are not the user's to read.
     """
     with services.database.reading() as session:
         case = cases.load(session, user, case_id)
     readable = (o for o in case.opinions if may_read_opinion(user, o.author_id, o.signed_at is not None))
-    return replace(case, opinions=tuple(readable), checklists=CHECKLISTS)
+    return replace(case, opinions=tuple(readable))
 
 
 def view_list(services: Services, user: User, name: str, origin: Origin) -> None:

@@ -487,6 +487,19 @@ def test_nobody_signs_without_having_confirmed(people: People, cases: Cases, sce
     assert scene.specialist.case(cases.in_review)["status"] == "in-review"
 
 
+def test_the_case_page_shows_the_checklist_and_leads_from_what_is_missing_to_its_finding(
+    people: People, scene: Scene
+) -> None:
+    case_id = scene.ehr.open_case(referral())
+    told = wait_for(lambda: scene.intake.case(case_id)["findings"])
+    [missing] = [f["id"] for f in told if f["finding"]["key"] == "checklist-item:allergies"]
+    page = people.intake.get(f"/cases/{case_id}").text
+    section = page.split('id="checklist"')[1].split("</section>")[0]
+    assert "Allergies and intolerances" in section
+    assert f'href="#finding-{missing}"' in section
+    assert f'id="finding-{missing}"' in page
+
+
 def test_the_sign_page_names_the_limits_that_the_report_declares(people: People, scene: Scene) -> None:
     case_id = drafted_case(scene, document=document_reference(None))
     wait_for(lambda: scene.specialist.open_checks(case_id))

@@ -40,11 +40,11 @@ ALLERGIES = Section("Allergies", Coded("", ((LOINC, "48765-2"),)), Told.NONE_KNO
 
 def asking(question: Any = ONCOLOGY, **changes: Any) -> Case:
     """A case of one question; ``changes`` are of its record."""
-    return replace(with_record(questions=(question,), **changes), checklists=CHECKLISTS)
+    return with_record(questions=(question,), **changes)
 
 
 def line(found: Case, item_id: str) -> Line:
-    [one] = [one for one in lines(found) if one.item_id == item_id]
+    [one] = [one for one in lines(found, CHECKLISTS) if one.item_id == item_id]
     return one
 
 
@@ -62,7 +62,7 @@ def result(code: str, date: str, **changes: Any) -> ClinicalItem:
 
 
 def names(question: Any) -> set[str]:
-    return {one.checklist for one in lines(asking(question))}
+    return {one.checklist for one in lines(asking(question), CHECKLISTS)}
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def test_a_code_of_another_system_is_no_icd10_code() -> None:
 
 
 def test_without_a_question_nothing_is_demanded() -> None:
-    assert lines(replace(with_record(questions=()), checklists=CHECKLISTS)) == ()
+    assert lines(with_record(questions=()), CHECKLISTS) == ()
 
 
 def test_an_item_for_some_questions_is_demanded_of_those_alone() -> None:
     leukaemia = replace(ONCOLOGY, text="?", reasons=(Coded("x", ((ICD10, "C91.0"),)),))
-    demanded = {one.item_id for one in lines(asking(leukaemia))}
+    demanded = {one.item_id for one in lines(asking(leukaemia), CHECKLISTS)}
     assert "oncology-bone-marrow" in demanded
     assert "oncology-tumour-markers" not in demanded
-    assert "oncology-tumour-markers" in {one.item_id for one in lines(asking())}
+    assert "oncology-tumour-markers" in {one.item_id for one in lines(asking(), CHECKLISTS)}
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,9 @@ def test_what_was_not_done_or_is_known_to_be_none_is_known_absent() -> None:
     assert line(asking(items=(no_drugs,)), "medication-list").state is ItemState.KNOWN_ABSENT
     not_measured = result("1834-1", "", absent=Coded("Not Performed", (("x", "not-performed"),)))
     assert line(asking(items=(not_measured,)), "oncology-tumour-markers").state is ItemState.KNOWN_ABSENT
-    assert not [f for f in checklist.checklist_item(asking(items=(biopsy,))) if "athology" in f.subject]
+    assert not [
+        f for f in checklist.checklist_item(asking(items=(biopsy,)), CHECKLISTS) if "athology" in f.subject
+    ]
 
 
 def test_what_is_unknown_is_neither_there_nor_known_absent() -> None:
@@ -212,7 +214,9 @@ def test_what_is_too_old_or_undated_is_said_with_its_date() -> None:
 
 
 def finding_of(found: Case, item_id: str) -> CaseFinding:
-    [finding] = [f for f in checklist.checklist_item(found) if f.key == f"checklist-item:{item_id}"]
+    [finding] = [
+        f for f in checklist.checklist_item(found, CHECKLISTS) if f.key == f"checklist-item:{item_id}"
+    ]
     return CaseFinding("f-1", finding, FindingState.OPEN, NOON)
 
 
@@ -243,14 +247,16 @@ def test_an_examination_that_the_question_names_and_that_is_not_held_is_found() 
     assert line(named, "named-mr").state is ItemState.MISSING
     held = replace(named, studies=(study(replace(stack(3), modality="MR")),))
     assert line(held, "named-mr").state is ItemState.PRESENT
-    assert "named-mr" not in {one.item_id for one in lines(asking(replace(QUESTION, text="Mr Smith asks.")))}
+    assert "named-mr" not in {
+        one.item_id for one in lines(asking(replace(QUESTION, text="Mr Smith asks.")), CHECKLISTS)
+    }
 
 
 def test_two_questions_demand_an_item_once() -> None:
-    twice = replace(with_record(questions=(ONCOLOGY, ONCOLOGY)), checklists=CHECKLISTS)
-    ids = [one.item_id for one in lines(twice)]
+    twice = with_record(questions=(ONCOLOGY, ONCOLOGY))
+    ids = [one.item_id for one in lines(twice, CHECKLISTS)]
     assert len(ids) == len(set(ids))
-    keys = [finding.key for finding in checks.run(twice)]
+    keys = [finding.key for finding in checks.run(twice, CHECKLISTS)]
     assert len(keys) == len(set(keys))
 
 

@@ -354,10 +354,10 @@ def test_findings_of_one_case_have_keys_of_their_own() -> None:
 
 
 def test_a_demand_of_the_checklists_that_nothing_meets_is_a_finding_until_it_is_met() -> None:
-    bare = replace(with_record(), checklists=CHECKLISTS)
-    found = {f.key: f.severity for f in checklist.checklist_item(bare)}
+    bare = with_record()
+    found = {f.key: f.severity for f in checklist.checklist_item(bare, CHECKLISTS)}
     assert found["checklist-item:medication-list"] is Severity.LIMITS
     assert found["checklist-item:weight"] is Severity.NOTE
     drug = ClinicalItem(ItemKind.MEDICATION, Coded("Vincristine"), "active", "", "", SOURCE)
-    met = replace(with_record(items=(drug,)), checklists=CHECKLISTS)
-    assert "checklist-item:medication-list" not in {f.key for f in checklist.checklist_item(met)}
+    met = with_record(items=(drug,))
+    assert "checklist-item:medication-list" not in {f.key for f in checklist.checklist_item(met, CHECKLISTS)}

@@ -1,7 +1,9 @@
 """Checks: one module per kind of risk. A check is a function from a Case to the findings it makes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
+from gateway.case.checklist import Checklist
 from gateway.case.checks import checklist, identity, incomplete, legibility, missing, programme
 from gateway.case.model import Case, Finding, Severity
 
@@ -30,10 +32,11 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def run(case: Case) -> list[Finding]:
+def run(case: Case, checklists: Sequence[Checklist] = ()) -> list[Finding]:
     """All findings of a case. A check that fails is itself a finding, never a stuck case."""
+    demanded = {"checklist-item": partial(checklist.checklist_item, checklists=checklists)}
     found: list[Finding] = []
-    for name, check in CHECKS.items():
+    for name, check in (CHECKS | demanded).items():
         try:
             found += check(case)
         except Exception as error:  # noqa: BLE001 - a rule's own bug must not hide the other rules' findings

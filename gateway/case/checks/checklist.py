@@ -1,14 +1,14 @@
 """What the programme's checklists demand for the question, and what was sent does not bring."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from gateway.case.checklist import ItemState, Need, key_of, lines
+from gateway.case.checklist import Checklist, ItemState, Need, key_of, lines
 from gateway.case.model import Case, Finding, Severity
 
 _SETTLED = (ItemState.PRESENT, ItemState.KNOWN_ABSENT)
 
 
-def checklist_item(case: Case) -> Iterator[Finding]:
+def checklist_item(case: Case, checklists: Sequence[Checklist] = ()) -> Iterator[Finding]:
     """A document, result or study that the checklists demand for such a question, and that is not there.
 
     How: the lists of [checklists.md](checklists.md) apply by the specialty that is asked for, the ICD-10 codes of the
@@ -20,7 +20,7 @@ def checklist_item(case: Case) -> Iterator[Finding]:
     Limits: texts are not read, only titles and codes, so a letter with a poor title is asked for, and a finding may be
     waived. The question's words are not understood: "no MRI was done" names an MRI. Words are of some languages only.
     """
-    for line in lines(case):
+    for line in lines(case, checklists):
         if line.state not in _SETTLED:
             yield Finding(
                 key_of(line.item_id),
