@@ -13,7 +13,7 @@ from gateway.case.model import (
     Question,
     Record,
 )
-from gateway.case.patient_match import contradictions, same_name
+from gateway.case.patient_match import contradictions, identifiers_differ, same_name
 from mappings.attached_documents import AttachedDocument, attached_documents
 from mappings.attached_manifests import attached_studies
 from mappings.clinical_items import ITEM_KINDS, to_item
@@ -62,10 +62,12 @@ def to_record(
     child = to_demographics(subject, assigning_authority) if subject else None
     attached = list(attached_documents(bag))
     strange = [d.holder.reference for d in attached if _is_of_another(d, child, assigning_authority)]
+    nameless = _first_named(bag) if subject is None else ""
     excluded = [
         r
         for r in bag.own
         if r.reference in strange
+        or _is_of_another_reference(r, nameless)
         or not _is_about(bag, r, subject, child, assigning_authority, shared_receipts)
     ]
     bag = bag.without(excluded)
@@ -144,6 +146,21 @@ def _subject_elements(resource: Resource) -> list[Resource]:
     return [element for element in elements if isinstance(element, dict)]
 
 
+def _first_named(bag: Bag) -> str:
+    """The Patient whom the resources of a case without one are about, where it is named only by reference."""
+    return next((named for r in bag.own if (named := _outside(r))), "")
+
+
+def _is_of_another_reference(resource: Sourced, named: str) -> bool:
+    """In a case whose Patient was not sent, nothing tells that two references are one child."""
+    return bool(named) and _outside(resource) not in ("", named)
+
+
+def _outside(resource: Sourced) -> str:
+    found = subject_of(resource.content)
+    return "" if found.startswith("#") else found
+
+
 def _is_about(
     bag: Bag,
     resource: Sourced,
@@ -169,11 +186,17 @@ def _is_about(
         found = bag.follow(resource, element)
         if found is None or found.container is None:
             outside = subject_of(subject.container.content) if subject.container else ""
-            return wanted in (subject.reference, outside)
+            return wanted in (subject.reference, outside) and not _denies(element, child, assigning_authority)
         return not contradictions(child, demographics_of(found.content, assigning_authority))
     if logical := identifiers([element.get("identifier")], assigning_authority):
         return logical[0] in child.identifiers
     return same_name((Name(text(element.get("display"))),), child.names) is not False
+
+
+def _denies(element: Resource, child: Demographics, assigning_authority: str) -> bool:
+    """Whether a Reference to the child has the number of another one beside it (Reference.identifier, R4 2.3.0)."""
+    told = Demographics(identifiers=identifiers([element.get("identifier")], assigning_authority))
+    return identifiers_differ(child, told)
 
 
 def _requests(bag: Bag, service_request: str) -> list[Sourced]:

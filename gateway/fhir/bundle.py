@@ -59,6 +59,8 @@ def read_submission(bundle: dict[str, Any], release: Release = Release.R4) -> Su
     shell, unclear = _shell_faults(bundle, bundle_type, release), list(bundle_rules.ambiguous(bundle))
     entries, unnamed = at_their_addresses(entries)
     unclear += unnamed
+    if bundle_type == "transaction":
+        unclear += bundle_rules.changed_twice(bundle)
     if level := provide_documents.level_of(bundle, entries):
         unclear += provide_documents.bundle_faults(bundle_type, entries)
         entries = provide_documents.with_faults(level, entries)

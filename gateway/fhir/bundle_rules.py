@@ -46,6 +46,22 @@ def ambiguous(bundle: Json) -> Iterator[Issue]:
         seen.add((full_url, version))
 
 
+def changed_twice(bundle: Json) -> Iterator[Issue]:
+    """No two entries of a transaction are for one resource (FHIR R4 3.1.0.11.2): which of them counts?"""
+    seen: set[str] = set()
+    for index, item in enumerate(objects(bundle.get("entry"))):
+        asked = item.get("request")
+        url = (
+            asked.get("url") if isinstance(asked, dict) and asked.get("method") in ("PUT", "PATCH") else None
+        )
+        if not isinstance(url, str):
+            continue
+        if url in seen:
+            text = "Another entry of the transaction is for the same resource."
+            yield Issue("error", "duplicate", text, f"Bundle.entry[{index}].request.url")
+        seen.add(url)
+
+
 def rules(bundle: Json) -> Iterator[Issue]:
     """The other rules. Whether entries ask for something (bdl-3) is told by ``requests`` alone."""
     kind = str(bundle.get("type"))

@@ -450,3 +450,28 @@ def test_a_request_with_the_number_of_another_child_s_is_another_request(scene: 
     second = scene.ehr.open_case(sent(f"{mrn}9", patient(f"{mrn}9", **OTHER_CHILD)))
     assert first != second
     assert scene.intake.case(first)["record"]["patient"]["names"][0]["family"] == "Okafor"
+
+
+def test_results_of_two_children_who_were_not_sent_are_not_one_child_s(scene: Scene) -> None:
+    told = {
+        f"urn:uuid:{uuid4()}": observation(f"of {n}")(
+            {"patient": f"https://c.example/fhir/Patient/{uuid4()}"}
+        )
+        for n in ("one", "two")
+    }
+    case_id = scene.ehr.open_case(bundle("collection", told))
+    assert items(scene, case_id) == ["of one"]
+    assert len(scene.intake.case(case_id)["record"]["excluded"]) == 1
+
+
+def test_a_reference_that_has_another_child_s_number_beside_it_is_not_believed(
+    scene: Scene, mrn: str
+) -> None:
+    def result(urls: dict[str, str]) -> dict[str, Any]:
+        subject = {"reference": urls["patient"], "identifier": {"system": MRN, "value": f"{mrn}9"}}
+        made: dict[str, Any] = observation("Haemoglobin", subject=subject)(urls)
+        return made
+
+    case_id = scene.ehr.open_case(referral(mrn, result=result))
+    assert items(scene, case_id) == []
+    assert len(scene.intake.case(case_id)["record"]["excluded"]) == 1

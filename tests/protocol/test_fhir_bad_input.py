@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.support.bundles import FHIR_JSON, FhirClient, issues, referral
+from tests.support.bundles import FHIR_JSON, FhirClient, bundle, issues, patient, referral
 from tests.support.gateway_process import GatewayProcess
 from tests.support.partner import Partner
 
@@ -280,3 +280,13 @@ def test_neither_answer_nor_log_repeats_the_patient(gateway: GatewayProcess, ehr
     assert answer.status_code == 400
     assert secret not in answer.text
     assert secret not in gateway.log_text
+
+
+def test_one_resource_twice_in_a_transaction_is_refused(ehr: FhirClient) -> None:
+    child = patient(uuid4().hex[:10]) | {"id": uuid4().hex}
+    sent = bundle("transaction", {f"urn:uuid:{uuid4()}": one for one in (child, child | {"gender": "male"})})
+    for entry in sent["entry"]:
+        entry["request"] = {"method": "PUT", "url": f"Patient/{child['id']}"}
+    answer = ehr.post(sent)
+    assert answer.status_code == 400
+    assert [path for path, _ in issues(answer)] == ["Bundle.entry[1].request.url"]
