@@ -1,8 +1,10 @@
 """Where the frames of an instance's pixel data stand in its file (PS3.5 8.1, A.4). Nothing is decoded here."""
 
 import struct
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -75,7 +77,7 @@ def describe(ds: Dataset) -> PixelDescription:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PixelFrames:
     """The frames of one instance. ``fragments`` are the encapsulated ones, without the Basic Offset Table.
 
@@ -150,43 +152,49 @@ class PixelFrames:
             return self.fragments
         if len(self.extended[0]) == count:
             return [self._by_extended(frame)]
-        if len(self.basic_offsets) == count and (found := self._by_basic(frame)):
+        if len(self.basic_offsets) == count and self._by_basic and (found := self._by_basic[frame - 1]):
             return found
         if len(self.fragments) == count:
             return [self.fragments[frame - 1]]
-        return self._by_end_of_image(frame)
+        if frame <= len(self._by_end_of_image):
+            return self._by_end_of_image[frame - 1]
+        raise NotAcceptable(f"The file does not tell where frame {frame} is.")
 
     def _by_extended(self, frame: int) -> Range:
         offsets, lengths = self.extended
         first = self.fragments[0][0] if self.fragments else 0
         start = first + offsets[frame - 1]
         length = lengths[frame - 1] if frame <= len(lengths) else 0
-        if not any(start == at and start + length <= end for at, end in self.fragments):
+        if start + length > self._ends.get(start, -1):
             raise NotAcceptable(f"The Extended Offset Table does not tell where frame {frame} is.")
         return start, start + length
 
-    def _by_basic(self, frame: int) -> Sequence[Range]:
-        """Empty where the table points past the fragments."""
+    @cached_property
+    def _ends(self) -> dict[int, int]:
+        """Of the fragments, by where they begin."""
+        return dict(self.fragments)
+
+    @cached_property
+    def _by_basic(self) -> list[list[Range]]:
+        """The fragments of each frame; none where the table points past them."""
         first = self.fragments[0][0] if self.fragments else 0
         places = [first + offset for offset in self.basic_offsets] + [self.element.end]
-        start, end = places[frame - 1], places[frame]
         if any(later <= earlier for earlier, later in pairwise(places)):
             return []
-        return [fragment for fragment in self.fragments if start <= fragment[0] < end]
-
-    def _by_end_of_image(self, frame: int) -> Sequence[Range]:
-        """A frame ends with the fragment that has the codestream's end marker among its last bytes."""
-        found: list[Range] = []
-        at = 1
+        found: list[list[Range]] = [[] for _ in self.basic_offsets]
         for fragment in self.fragments:
-            found.append(fragment)
-            if _END_OF_IMAGE in self.layout.buffer[max(fragment[0], fragment[1] - 10) : fragment[1]]:
-                if at == frame:
-                    return found
-                at, found = at + 1, []
-        if found and at == frame:
-            return found
-        raise NotAcceptable(f"The file does not tell where frame {frame} is.")
+            found[bisect_right(places, fragment[0]) - 1].append(fragment)
+        return found
+
+    @cached_property
+    def _by_end_of_image(self) -> list[list[Range]]:
+        """The fragments of each frame: the last has the codestream's end marker among its last bytes."""
+        found: list[list[Range]] = [[]]
+        for start, end in self.fragments:
+            found[-1].append((start, end))
+            if _END_OF_IMAGE in self.layout.buffer[max(start, end - 10) : end]:
+                found.append([])
+        return found if found[-1] else found[:-1]
 
 
 def find_frames(layout: StoredLayout, also: frozenset[int] = frozenset()) -> PixelFrames:

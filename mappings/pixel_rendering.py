@@ -185,7 +185,7 @@ def _scaled(side: float, scale: float) -> int:
 def _write_moving(
     found: PixelFrames, sink: BinaryIO, frames: list[int], window: Window | None, viewport: Viewport | None
 ) -> int:
-    numbers = frames or list(range(1, found.description.frames + 1))
+    numbers = frames or range(1, found.description.frames + 1)
     if len(numbers) > MAX_ANIMATED_FRAMES:
         raise NotAcceptable(
             f"A moving image is made of {MAX_ANIMATED_FRAMES} frames at most; ask for some of them."

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gateway.services import Services
 
 MAX_FRAMES_ASKED = 4096
+MOST_FRAMES = 100_000
 log = structlog.get_logger(__name__)
 
 _LIST = re.compile(r"\d{1,9}(,\d{1,9})*")
@@ -128,7 +129,6 @@ def _add_first_possible(
 
 
 def _add(services: "Services", row: InstanceRow, encoding: Encoding, url: str, made: MadeParts) -> None:
-    everything = list(range(1, row.frames + 1))
     if encoding.transfer_syntax == EXPLICIT_LITTLE:
         named = _named(OCTET_STREAM, EXPLICIT_LITTLE)
         if row.transfer_syntax_uid in NATIVE:
@@ -136,13 +136,24 @@ def _add(services: "Services", row: InstanceRow, encoding: Encoding, url: str, m
             return
         file, [size] = images.encoded_frames(services, row, [], EXPLICIT_LITTLE)
         made.add_file(file, [(size, named, f"{url}/pixeldata")])
-    elif _is_read(services, row, everything, encoding.transfer_syntax):
+        return
+    everything = _every_frame(row)
+    if _is_read(services, row, everything, encoding.transfer_syntax):
         made.add(_read(services, row, everything, encoding, url))
     else:
         syntax = EXPLICIT_LITTLE if encoding.transfer_syntax == STORED else encoding.transfer_syntax
         file, sizes = images.encoded_frames(services, row, everything, syntax)
         named, places = _named(encoding.media_type, syntax), [f"{url}/frames/{frame}" for frame in everything]
         made.add_file(file, [(size, named, place) for size, place in zip(sizes, places, strict=True)])
+
+
+def _every_frame(row: InstanceRow) -> list[int]:
+    """The header's word: it may tell of two thousand million frames that are not there."""
+    if row.frames > MOST_FRAMES:
+        raise NotAcceptable(
+            f"The instance has {row.frames} frames, more than {MOST_FRAMES}: ask for some of them."
+        )
+    return list(range(1, row.frames + 1))
 
 
 def _whole(services: "Services", row: InstanceRow, encodings: list[Encoding]) -> Part | None:

@@ -6,6 +6,7 @@ as its bytes came. A failure: it is not found, and its bytes are a refused recei
 
 import hashlib
 import json
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -39,7 +40,7 @@ from mappings.dicom_to_header import read_header
 from mappings.native_xml import to_xml
 from tests.support.any_value import put, standing
 from tests.support.bundles import wait_for
-from tests.support.dicom_files import BOUNDARY, make_file, multipart, related
+from tests.support.dicom_files import BOUNDARY, make_file, make_undecodable, multipart, related
 from tests.support.dicomweb import STORED, Pacs
 from tests.support.dimse import Archive, RunningListener, association, listener_in_this_process, send_request
 from tests.support.in_process import WebSite, migrated_services
@@ -49,6 +50,7 @@ from tests.support.mutations import few, mutated, mutations, whole_files, with_f
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom, about what these tests break
 
 INTERNAL_ERROR = 0x0110
+OCTETS = "application/octet-stream"
 STATUSES = {0x0000, 0xB007, 0xA900, 0xC000}
 
 
@@ -173,6 +175,20 @@ def read_back(door: Door, address: str, uid: str, file: bytes | None) -> None:
     for more in ("/bulkdata/7FE00010", "/frames/1", "/rendered", "/thumbnail"):
         answer = door.get(f"{address}{more}")
         assert answer.status_code < 500 or answer.status_code == 501, (more, answer.text)
+
+
+@pytest.mark.parametrize("made", [make_file, make_undecodable], ids=["native", "encapsulated"])
+def test_frames_that_only_the_header_tells_of_take_no_memory(door, made):
+    stored, _ = told_of(door.store(made(NumberOfFrames=2_000_000), make_file()), good=1)
+    address = value(stored[0], "00081190")
+    tracemalloc.start()
+    try:
+        for more in ("/bulkdata/7FE00010", "/pixeldata", "/frames/1999999", "/rendered"):
+            for accept in ("", OCTETS, f"{related(OCTETS).partition('; boundary')[0]}; transfer-syntax=*"):
+                assert door.get(f"{address}{more}", accept).status_code in (200, 404, 406)
+        assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
+    finally:
+        tracemalloc.stop()
 
 
 VALUES = (
