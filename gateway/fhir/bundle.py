@@ -1,6 +1,6 @@
 """A Bundle to a Submission: checked entry by entry, every fault named."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -150,6 +150,7 @@ def _entry(index: int, item: Any, bundle_type: str, types: Mapping[str, str], re
     if not isinstance(resource, dict):
         resource = None
     issues = [*left_out, *_request_faults(bundle_type, method, url, condition, resource, path)]
+    issues += _conditions_not_looked_at(request, method, path)
     if resource is None and (bundle_type in _LENIENT or method in ("POST", "PUT")):
         issues.append(Issue("error", "required", "The entry holds no resource.", f"{path}.resource"))
     if resource is not None:
@@ -205,6 +206,15 @@ def _request_faults(
         words = "Only identifier=system|value is supported as a condition."
         return [Issue("error", "not-supported", words, f"{path}.request.ifNoneExist")]
     return []
+
+
+def _conditions_not_looked_at(request: dict[str, Any], method: str, path: str) -> Iterator[Issue]:
+    """What is to be done on a condition only is not done without it (FHIR R4 2.36.1)."""
+    kept = {"POST": "ifNoneExist", "PUT": "ifMatch", "PATCH": "ifMatch"}.get(method)
+    for name in ("ifNoneMatch", "ifModifiedSince", "ifMatch", "ifNoneExist"):
+        if kept and name != kept and request.get(name):
+            words = f"The condition {name} is not supported for {method}; {kept} is."
+            yield Issue("error", "not-supported", words, f"{path}.request.{name}")
 
 
 _NOT_OFFERED = {

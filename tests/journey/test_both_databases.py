@@ -66,7 +66,7 @@ def test_a_study_sent_in_pieces_at_once_is_one_whole_study_of_its_case(scene: Sc
 
 def test_texts_of_any_length_and_numbers_of_any_size_are_kept(scene: Scene) -> None:
     mrn, study, series = uuid4().hex[:10], uid(), uid()
-    long_name = "Wolfeschlegelsteinhausenbergerdorff" * 40
+    long_name = "Wolfeschlegelsteinhausenbergerdorff" * 27
     child = patient(
         mrn,
         name=[{"family": long_name, "given": ["Amara"]}],
